@@ -1,0 +1,1 @@
+"""Pure parts without I/O: model, errors, states, clocks, redaction, backoff, histograms, strict JSON."""

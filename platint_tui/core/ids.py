@@ -1,0 +1,27 @@
+"""Identifiers: text, sortable by time, safe in file names and on the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_id(prefix: str) -> str:
+    """A new identifier such as `run_01jd8f3k9qm2v7xa`: 9 characters of milliseconds, 7 random ones."""
+    milliseconds = time.time_ns() // 1_000_000
+    head = "".join(_ALPHABET[milliseconds >> shift & 31] for shift in range(40, -1, -5))
+    tail = "".join(secrets.choice(_ALPHABET) for _ in range(7))
+    return f"{prefix}_{head}{tail}"
+
+
+def digest(*parts: str, length: int = 32) -> str:
+    """Hex digest that names the sequence of `parts` (no two different sequences are joined alike)."""
+    hasher = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        hasher.update(len(data).to_bytes(8, "big"))
+        hasher.update(data)
+    return hasher.hexdigest()[:length]

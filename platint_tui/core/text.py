@@ -1,0 +1,28 @@
+"""The edge between data and a terminal: no control, escape or bidi character passes."""
+
+from __future__ import annotations
+
+import re
+
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
+_KEEP_LINES = re.compile(_UNSAFE.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    return f"⟨U+{code:04X}⟩"
+
+
+def clean(text: str, *, lines: bool = False) -> str:
+    """`text` with control, C1, bidi, zero-width and surrogate characters as visible pictures.
+
+    `lines=True` keeps tabs and newlines, for text that is shown over several lines.
+    """
+    return (_KEEP_LINES if lines else _UNSAFE).sub(_picture, text)

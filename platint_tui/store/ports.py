@@ -1,0 +1,312 @@
+"""What the rest of the program may ask of the store: one protocol per noun, no SQL above this line.
+
+Every method is one short transaction or one short read. Times are epoch milliseconds given by the store's
+clock. Raises StoreError when the database cannot be read or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from platint_tui.core.model import (
+    Attempt,
+    Capability,
+    Catalogue,
+    Command,
+    Counters,
+    DeadLetter,
+    Integration,
+    Issue,
+    Json,
+    JsonObject,
+    LatencySummary,
+    MetricPoint,
+    NewDeadLetter,
+    Profile,
+    ProfileCheck,
+    ReplayJob,
+    Run,
+    SyncState,
+    Trigger,
+    Worker,
+)
+from platint_tui.core.states import DeadLetterState, IssueState, RunState
+
+
+class Profiles(Protocol):
+    """Configured accounts; secrets are references only."""
+
+    async def put(self, profile: Profile) -> None:
+        """Insert or replace by name."""
+
+    async def get(self, name: str) -> Profile | None: ...
+    async def list(self) -> Sequence[Profile]: ...
+    async def remove(self, name: str) -> bool:
+        """Remove a profile with its checks and catalogues; runs and dead letters stay."""
+
+    async def save_check(self, profile: str, ok: bool, capabilities: Sequence[Capability]) -> None: ...
+    async def checks(self) -> Mapping[str, ProfileCheck]:
+        """The last check of each profile."""
+
+
+class Catalogues(Protocol):
+    """What discovery found, kept so that two can be compared."""
+
+    async def save(self, catalogue: Catalogue) -> None: ...
+    async def latest(self, profile: str, count: int = 1) -> Sequence[Catalogue]:
+        """The newest `count` catalogues of a profile, newest first."""
+
+
+class Integrations(Protocol):
+    """Integration files as imported; each change is a new version, a run keeps the one that it ran with."""
+
+    async def put(self, integration: Integration) -> Integration:
+        """Store; returns it with its version (a new one only when the text or content changed)."""
+
+    async def get(self, name: str, version: int | None = None) -> Integration | None: ...
+    async def list(self) -> Sequence[Integration]:
+        """The newest version of each."""
+
+
+class Runs(Protocol):
+    """Runs, their streams and the positions of syncs. Every write of an engine is fenced by (run, epoch)."""
+
+    async def create(
+        self, integration: Integration, streams: Sequence[str], trigger: str
+    ) -> Run:
+        """A new queued run. Raises ConfigError (code `already_running`, naming the run) when the integration
+        has an active one."""
+
+    async def get(self, run: str) -> Run | None:
+        """By id or by number as text."""
+
+    async def list(
+        self, *, integration: str | None = None, states: Sequence[RunState] = (), limit: int = 100, before: int | None = None
+    ) -> Sequence[Run]:
+        """Newest first; `before` pages by run number."""
+
+    async def claim(self, worker: str) -> Run | None:
+        """Take the oldest queued run, or a rate_limited one whose streams' `resume_at_ms` has come: state
+        running, epoch + 1. None when there is nothing to do."""
+
+    async def request_cancel(self, run: str) -> bool:
+        """Ask for cancellation; a run that no worker holds (queued, interrupted, rate_limited) is cancelled at once."""
+
+    async def cancel_requested(self, run: str) -> bool: ...
+    async def move_stream(
+        self,
+        run: str,
+        epoch: int,
+        stream: str,
+        state: RunState,
+        *,
+        error_code: str = "",
+        error: str = "",
+        resume_at_ms: int | None = None,
+        total: int | None = None,
+    ) -> None:
+        """Change a stream's state (checked against the state machine; sets started/ended). Raises Fenced."""
+
+    async def finish(self, run: str, epoch: int, state: RunState, error: str = "") -> None:
+        """Move the run itself (final, rate_limited or interrupted). Raises Fenced."""
+
+    async def sync_state(self, integration: str, stream: str) -> SyncState | None: ...
+    async def sync_states(self) -> Sequence[SyncState]: ...
+    async def save_read_position(self, run: str, epoch: int, stream: str, read: JsonObject) -> None: ...
+    async def commit_page(
+        self,
+        run: str,
+        epoch: int,
+        stream: str,
+        *,
+        seq: int,
+        confirmed: JsonObject,
+        counters: Counters,
+        dead_letters: Sequence[NewDeadLetter],
+        written_keys: Sequence[str],
+    ) -> int:
+        """One transaction: fence check, dead letters, mirrored position (`seq` must be the next), counters.
+
+        A dead letter whose (integration, stream, record_key, content_hash) is already there counts as one more
+        occurrence of it. Unresolved dead letters of this stream whose record_key is in `written_keys` become
+        superseded (a later version arrived). Returns the number of new dead letter rows. Raises Fenced.
+        """
+
+    async def reset_position(self, integration: str, stream: str) -> SyncState | None:
+        """Forget the position (next run reads from the beginning); returns what was there, for undo."""
+
+    async def restore_position(self, state: SyncState) -> None: ...
+    async def reap(self, alive: Sequence[str]) -> Sequence[Run]:
+        """Running runs of workers not in `alive` become interrupted, then queued again; returns them."""
+
+    async def position_history(self, integration: str, stream: str, limit: int = 50) -> Sequence[SyncState]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterFilter:
+    """Which dead letters: empty fields mean any. `text` is looked for in key, message and code."""
+
+    fingerprint: str = ""
+    platform: str = ""
+    integration: str = ""
+    stream: str = ""
+    run: str = ""
+    states: tuple[DeadLetterState, ...] = ()
+    text: str = ""
+
+
+class DeadLetters(Protocol):
+    """The inbox."""
+
+    async def issues(self, states: Sequence[IssueState] = (), text: str = "") -> Sequence[Issue]:
+        """Issues by fingerprint, most open dead letters first. Counts are maintained, not scanned."""
+
+    async def set_issue_state(self, fingerprint: str, state: IssueState) -> None: ...
+    async def numbers(self, where: DeadLetterFilter, *, newest_first: bool = True) -> Sequence[int]:
+        """The `number`s of all that match, in order: compact enough for a million (array('q'))."""
+
+    async def rows(self, numbers: Sequence[int]) -> Sequence[DeadLetter]:
+        """The dead letters with these numbers, in that order, with an empty `payload` and no request/response."""
+
+    async def get(self, id_or_number: str) -> DeadLetter | None:
+        """Whole, with payload, request and response."""
+
+    async def attempts(self, dead_letter: str) -> Sequence[Attempt]: ...
+    async def edit(self, dead_letter: str, payload: bytes, record_key: str, content_hash: str) -> DeadLetter:
+        """A child with the new payload and a new idempotency key; the original is kept and becomes `edited`."""
+
+    async def undo_edit(self, child: str) -> DeadLetter:
+        """Discard an edit that was not replayed; the original is open again and returned."""
+
+    async def discard(self, ids: Sequence[str]) -> int: ...
+    async def reopen(self, ids: Sequence[str]) -> int: ...
+    async def count(self, where: DeadLetterFilter) -> int: ...
+
+
+class Replays(Protocol):
+    """Replay jobs: planned, claimed, sent, settled; every step a row before it happens."""
+
+    async def plan(self, dead_letters: Sequence[str], trigger: Trigger) -> ReplayJob:
+        """A job with one item per dead letter that is open or unknown, its idempotency key stored with it.
+
+        A dead letter that is in another unfinished job is left out.
+        """
+
+    async def get(self, job: str) -> ReplayJob | None: ...
+    async def list(self, limit: int = 50) -> Sequence[ReplayJob]: ...
+    async def unfinished(self) -> Sequence[ReplayJob]: ...
+    async def claim(self, job: str, worker: str, count: int) -> Sequence[DeadLetter]:
+        """Up to `count` pending items become sending (attempt row written, dead letter replaying); whole rows."""
+
+    async def settle(
+        self,
+        job: str,
+        dead_letter: str,
+        outcome: str,
+        *,
+        code: str = "",
+        message: str = "",
+        request: JsonObject | None = None,
+        response: JsonObject | None = None,
+    ) -> None:
+        """Outcome succeeded, failed, unknown, superseded, or released (not sent; pending again). Moves the dead
+        letter with it and finishes the job with its last item."""
+
+    async def recover(self, job: str, alive: Sequence[str], idempotent: bool) -> int:
+        """Items left in sending by a dead worker: pending again with the same key when the target is
+        idempotent, else unknown. Returns how many."""
+
+    async def cancel(self, job: str) -> None:
+        """Pending items are released; items in flight settle."""
+
+
+class Commands(Protocol):
+    """What operators asked for; also the audit."""
+
+    async def submit(self, kind: str, args: JsonObject, actor: str) -> Command: ...
+    async def pending(self) -> Sequence[Command]: ...
+    async def finish(self, command: str, *, result: JsonObject | None = None, error: JsonObject | None = None) -> None: ...
+    async def get(self, command: str) -> Command | None: ...
+    async def recent(self, limit: int = 100) -> Sequence[Command]: ...
+
+
+class Workers(Protocol):
+    """Processes at work on this store."""
+
+    async def beat(self, worker: Worker) -> None:
+        """Insert or refresh."""
+
+    async def gone(self, worker: str) -> None: ...
+    async def list(self) -> Sequence[Worker]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """What one worker saw in one minute: a row that is replaced as the minute goes on."""
+
+    minute_ms: int
+    platform: str
+    profile: str
+    operation: str
+    count: int
+    errors: int
+    histogram: bytes
+
+
+class Metrics(Protocol):
+    """Latency histograms per minute, platform, profile and operation."""
+
+    async def save(self, worker: str, rows: Sequence[MetricRow]) -> None:
+        """Insert or replace this worker's rows of those minutes."""
+
+    async def summary(self, since_ms: int, *, by_operation: bool = True) -> Sequence[LatencySummary]:
+        """Per platform (and operation), from merged histograms."""
+
+    async def series(self, since_ms: int, step_ms: int, *, platform: str = "") -> Sequence[MetricPoint]: ...
+
+
+class Limits(Protocol):
+    """One GCRA row per credential and limiter, shared by every process."""
+
+    async def reserve(self, key: str, emission_ms: float, burst_ms: float, count: int) -> float:
+        """Reserve `count` calls; returns seconds to wait before using them (0 when free)."""
+
+    async def block(self, key: str, until_ms: int) -> None:
+        """Nobody calls under `key` before `until_ms`."""
+
+    async def blocked_until(self, key: str) -> int: ...
+
+
+class Settings(Protocol):
+    """Small named values of this installation (theme, retention)."""
+
+    async def get(self, name: str) -> Json: ...
+    async def put(self, name: str, value: Json) -> None: ...
+
+
+class Store(Protocol):
+    """The whole store."""
+
+    profiles: Profiles
+    catalogues: Catalogues
+    integrations: Integrations
+    runs: Runs
+    dead_letters: DeadLetters
+    replays: Replays
+    commands: Commands
+    workers: Workers
+    metrics: Metrics
+    limits: Limits
+    settings: Settings
+
+    async def data_version(self) -> int:
+        """Changes whenever any process committed something; cheap enough to poll."""
+
+    async def purge(self) -> int:
+        """Apply retention; returns how many rows went."""
+
+    async def close(self) -> None: ...
+
+
