@@ -44,5 +44,6 @@ REDACTOR = Redactor()
 def mask_headers(headers: dict[str, str]) -> dict[str, str]:
     """Headers that may be stored: values of sensitive names masked, the others redacted by value."""
     return {
-        name: MASK if SENSITIVE_NAME.search(name) else REDACTOR.redact(value) for name, value in headers.items()
+        name: MASK if SENSITIVE_NAME.search(name) else REDACTOR.redact(value)
+        for name, value in headers.items()
     }

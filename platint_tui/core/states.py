@@ -32,7 +32,9 @@ RUN_MOVES: dict[RunState, frozenset[RunState]] = {
             RunState.INTERRUPTED,
         }
     ),
-    RunState.RATE_LIMITED: frozenset({RunState.RUNNING, RunState.CANCELLED, RunState.FAILED, RunState.INTERRUPTED}),
+    RunState.RATE_LIMITED: frozenset(
+        {RunState.RUNNING, RunState.CANCELLED, RunState.FAILED, RunState.INTERRUPTED}
+    ),
     RunState.INTERRUPTED: frozenset({RunState.QUEUED, RunState.RUNNING, RunState.CANCELLED}),
     RunState.SUCCEEDED: frozenset(),
     RunState.PARTIAL: frozenset(),

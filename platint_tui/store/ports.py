@@ -73,9 +73,7 @@ class Integrations(Protocol):
 class Runs(Protocol):
     """Runs, their streams and the positions of syncs. Every write of an engine is fenced by (run, epoch)."""
 
-    async def create(
-        self, integration: Integration, streams: Sequence[str], trigger: str
-    ) -> Run:
+    async def create(self, integration: Integration, streams: Sequence[str], trigger: str) -> Run:
         """A new queued run. Raises ConfigError (code `already_running`, naming the run) when the integration
         has an active one."""
 
@@ -83,7 +81,12 @@ class Runs(Protocol):
         """By id or by number as text."""
 
     async def list(
-        self, *, integration: str | None = None, states: Sequence[RunState] = (), limit: int = 100, before: int | None = None
+        self,
+        *,
+        integration: str | None = None,
+        states: Sequence[RunState] = (),
+        limit: int = 100,
+        before: int | None = None,
     ) -> Sequence[Run]:
         """Newest first; `before` pages by run number."""
 
@@ -141,7 +144,9 @@ class Runs(Protocol):
     async def reap(self, alive: Sequence[str]) -> Sequence[Run]:
         """Running runs of workers not in `alive` become interrupted, then queued again; returns them."""
 
-    async def position_history(self, integration: str, stream: str, limit: int = 50) -> Sequence[SyncState]: ...
+    async def position_history(
+        self, integration: str, stream: str, limit: int = 50
+    ) -> Sequence[SyncState]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +232,9 @@ class Commands(Protocol):
 
     async def submit(self, kind: str, args: JsonObject, actor: str) -> Command: ...
     async def pending(self) -> Sequence[Command]: ...
-    async def finish(self, command: str, *, result: JsonObject | None = None, error: JsonObject | None = None) -> None: ...
+    async def finish(
+        self, command: str, *, result: JsonObject | None = None, error: JsonObject | None = None
+    ) -> None: ...
     async def get(self, command: str) -> Command | None: ...
     async def recent(self, limit: int = 100) -> Sequence[Command]: ...
 
@@ -289,17 +296,28 @@ class Settings(Protocol):
 class Store(Protocol):
     """The whole store."""
 
-    profiles: Profiles
-    catalogues: Catalogues
-    integrations: Integrations
-    runs: Runs
-    dead_letters: DeadLetters
-    replays: Replays
-    commands: Commands
-    workers: Workers
-    metrics: Metrics
-    limits: Limits
-    settings: Settings
+    @property
+    def profiles(self) -> Profiles: ...
+    @property
+    def catalogues(self) -> Catalogues: ...
+    @property
+    def integrations(self) -> Integrations: ...
+    @property
+    def runs(self) -> Runs: ...
+    @property
+    def dead_letters(self) -> DeadLetters: ...
+    @property
+    def replays(self) -> Replays: ...
+    @property
+    def commands(self) -> Commands: ...
+    @property
+    def workers(self) -> Workers: ...
+    @property
+    def metrics(self) -> Metrics: ...
+    @property
+    def limits(self) -> Limits: ...
+    @property
+    def settings(self) -> Settings: ...
 
     async def data_version(self) -> int:
         """Changes whenever any process committed something; cheap enough to poll."""
@@ -308,5 +326,3 @@ class Store(Protocol):
         """Apply retention; returns how many rows went."""
 
     async def close(self) -> None: ...
-
-
