@@ -271,6 +271,9 @@ class Metrics(Protocol):
     async def summary(self, since_ms: int, *, by_operation: bool = True) -> Sequence[LatencySummary]:
         """Per platform (and operation), from merged histograms."""
 
+    async def total(self, since_ms: int) -> LatencySummary:
+        """Everything of the window in one summary (platform and operation are empty)."""
+
     async def series(self, since_ms: int, step_ms: int, *, platform: str = "") -> Sequence[MetricPoint]: ...
 
 

@@ -1,0 +1,67 @@
+"""The dashboard: one frozen snapshot of everything that an operator looks at first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from platint_tui.core.model import Issue, LatencySummary, MetricPoint, Run
+from platint_tui.core.states import ACTIVE_RUN_STATES, IssueState, RunState
+from platint_tui.services import metrics, profiles
+from platint_tui.services.engine import engine_is_running
+from platint_tui.services.profiles import ProfileView
+from platint_tui.services.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformHealth:
+    """One profile's health in a word: ok, failing, failed or unknown; `reason` says why."""
+
+    view: ProfileView
+    word: str
+    reason: str
+    latency: LatencySummary | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """What the first screen shows."""
+
+    health: tuple[PlatformHealth, ...]
+    active: tuple[Run, ...]
+    parked: tuple[Run, ...]
+    recent: tuple[Run, ...]
+    issues: tuple[Issue, ...]
+    open_dead_letters: int
+    series: tuple[MetricPoint, ...]
+    headline: metrics.Headline
+    engine_running: bool
+
+
+async def load(workspace: Workspace, window_s: float = 3600.0) -> Dashboard:
+    """Read the snapshot."""
+    views = await profiles.list_profiles(workspace)
+    latency = {item.platform: item for item in await metrics.summary(workspace, window_s, by_operation=False)}
+    active = await workspace.store.runs.list(states=tuple(ACTIVE_RUN_STATES), limit=50)
+    issues = await workspace.store.dead_letters.issues((IssueState.OPEN, IssueState.ACKNOWLEDGED))
+    return Dashboard(
+        health=tuple(_health(view, latency.get(view.profile.platform)) for view in views),
+        active=tuple(run for run in active if run.state != RunState.RATE_LIMITED),
+        parked=tuple(run for run in active if run.state == RunState.RATE_LIMITED),
+        recent=tuple(await workspace.store.runs.list(limit=8)),
+        issues=tuple(issue for issue in issues if issue.open),
+        open_dead_letters=sum(issue.open for issue in issues),
+        series=tuple(await metrics.series(workspace, window_s)),
+        headline=await metrics.headline(workspace, window_s),
+        engine_running=engine_is_running(workspace),
+    )
+
+
+def _health(view: ProfileView, latency: LatencySummary | None) -> PlatformHealth:
+    if view.check is not None and not view.check.ok:
+        failed = next(item for item in view.check.capabilities if not item.ok and not item.optional)
+        return PlatformHealth(view, "failed", failed.detail, latency)
+    if latency is not None and latency.count >= 20 and latency.error_rate > 0.2:
+        return PlatformHealth(view, "failing", f"{latency.error_rate:.0%} of requests failed", latency)
+    if view.check is None:
+        return PlatformHealth(view, "unknown", "not tested yet", latency)
+    return PlatformHealth(view, "ok", "", latency)

@@ -1,0 +1,186 @@
+"""Profiles: list, add, test, remove; secrets go straight to the vault."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from platint_tui.core.errors import ConfigError, NotFound
+from platint_tui.core.model import Environment, Profile, ProfileCheck
+from platint_tui.core.secret import Secret
+from platint_tui.manifest.form import FormView, form_view, origins_of, validate_fields
+from platint_tui.services.engine import call, refuse_read_only
+from platint_tui.services.workspace import Workspace
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileView:
+    """A profile as it is shown. `secret_places` tells per secret field where it lives, never what it is."""
+
+    profile: Profile
+    platform_name: str
+    secret_places: Mapping[str, str]
+    check: ProfileCheck | None
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformView:
+    """A platform that a profile can be made for."""
+
+    platform: str
+    name: str
+    category: str
+    docs: str
+    error: str = ""
+
+
+def platforms(workspace: Workspace) -> list[PlatformView]:
+    """Every platform that has a manifest; a broken manifest is listed with its error."""
+    views = []
+    for platform in workspace.registry.list():
+        try:
+            connector = workspace.registry.get(platform)
+        except ConfigError as error:
+            views.append(PlatformView(platform, platform, "", "", error.sentence()))
+        else:
+            views.append(PlatformView(platform, connector.name, connector.category, connector.docs))
+    return views
+
+
+def form(workspace: Workspace, platform: str) -> FormView:
+    """The form for a profile of `platform`: fields with label, help, secret, required, default. Raises NotFound."""
+    return form_view(workspace.registry.get(platform))
+
+
+async def list_profiles(workspace: Workspace) -> list[ProfileView]:
+    """All profiles with their last check."""
+    checks = await workspace.store.profiles.checks()
+    views = []
+    for profile in await workspace.store.profiles.list():
+        try:
+            name = workspace.registry.get(profile.platform).name
+        except ConfigError:
+            name = profile.platform
+        places = {field: reference.partition(":")[0] for field, reference in profile.secrets.items()}
+        views.append(ProfileView(profile, name, places, checks.get(profile.name)))
+    return views
+
+
+async def get(workspace: Workspace, name: str) -> Profile:
+    """The profile called `name`. Raises NotFound."""
+    profile = await workspace.store.profiles.get(name)
+    if profile is None:
+        known = ", ".join(item.name for item in await workspace.store.profiles.list()) or "none yet"
+        raise NotFound(f"There is no profile '{name}'.", hint=f"Profiles here: {known}.")
+    return profile
+
+
+async def add(
+    workspace: Workspace,
+    *,
+    name: str,
+    platform: str,
+    environment: str,
+    values: Mapping[str, str],
+    secrets: Mapping[str, Secret | str],
+    place: str | None = None,
+    replace_existing: bool = False,
+) -> Profile:
+    """Check the form, put the secrets into the vault, then store the profile with references to them.
+
+    `secrets` maps a field to a Secret (stored in `place`: keyring or vault, None chooses) or to a reference
+    such as `env:NAME` or `file:/path`. Raises ConfigError naming the field, CredentialError when a secret cannot
+    be stored; then no profile is written.
+    """
+    refuse_read_only(workspace, "add a profile")
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"'{name[:80]}' is not a profile name.",
+            hint="Use 1 to 64 of a-z, 0-9, '-' and '_', starting with a letter or digit.",
+        )
+    existing = await workspace.store.profiles.get(name)
+    if existing is not None and not replace_existing:
+        raise ConfigError(
+            f"There is already a profile '{name}'.", hint="Choose another name, or edit that one."
+        )
+    connector = workspace.registry.get(platform)
+    texts = {field: value.reveal() if isinstance(value, Secret) else None for field, value in secrets.items()}
+    checked = validate_fields(connector, values, secrets=texts)
+    references: dict[str, str] = {}
+    try:
+        for field, value in secrets.items():
+            references[field] = (
+                await workspace.vault.store(name, field, value, place) if isinstance(value, Secret) else value
+            )
+    except BaseException:
+        for field, reference in references.items():
+            if isinstance(secrets[field], Secret):
+                await workspace.vault.delete(reference)
+        raise
+    now = workspace.clock.now_ms()
+    profile = Profile(
+        name=name,
+        platform=platform,
+        environment=Environment(environment),
+        fields=checked,
+        secrets=references,
+        origins=origins_of(connector, checked),
+        created_ms=existing.created_ms if existing else now,
+        updated_ms=now,
+    )
+    await workspace.store.profiles.put(profile)
+    return profile
+
+
+async def edit_fields(workspace: Workspace, name: str, values: Mapping[str, str]) -> Profile:
+    """Change plain fields of a profile. Raises ConfigError when the change would send credentials to another origin."""
+    refuse_read_only(workspace, "edit a profile")
+    profile = await get(workspace, name)
+    connector = workspace.registry.get(profile.platform)
+    merged = {**profile.fields, **values}
+    checked = validate_fields(connector, merged, secrets=dict.fromkeys(profile.secrets))
+    origins = origins_of(connector, checked)
+    if profile.secrets and origins != profile.origins:
+        raise ConfigError(
+            f"This would send the credentials of '{name}' to {', '.join(origins)}, not {', '.join(profile.origins)}.",
+            hint="Add a new profile and enter the credential for that address.",
+        )
+    changed = replace(profile, fields=checked, updated_ms=workspace.clock.now_ms())
+    await workspace.store.profiles.put(changed)
+    return changed
+
+
+async def test(workspace: Workspace, name: str) -> ProfileCheck:
+    """Run every probe of the platform's manifest through the engine; the outcome is stored and returned."""
+    await get(workspace, name)
+    await call(workspace, "check", {"profile": name})
+    checks = await workspace.store.profiles.checks()
+    return checks[name]
+
+
+async def remove(workspace: Workspace, name: str) -> None:
+    """Remove a profile and its secrets; runs and dead letters stay. Raises ConfigError while an integration uses it."""
+    refuse_read_only(workspace, "remove a profile")
+    profile = await get(workspace, name)
+    users = [
+        item.name
+        for item in await workspace.store.integrations.list()
+        if name in (item.source_profile, item.target_profile)
+    ]
+    if users:
+        raise ConfigError(
+            f"Profile '{name}' is used by {', '.join(users)}.", hint="Remove those integrations first."
+        )
+    others = {
+        reference
+        for other in await workspace.store.profiles.list()
+        if other.name != name
+        for reference in other.secrets.values()
+    }
+    for reference in profile.secrets.values():
+        if reference not in others:
+            await workspace.vault.delete(reference)
+    await workspace.store.profiles.remove(name)

@@ -1,0 +1,96 @@
+"""Integrations and their syncs: import, list, run, cancel, reset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from platint_tui.core.errors import ConfigError, NotFound
+from platint_tui.core.model import Integration, Run, SyncState
+from platint_tui.core.states import ACTIVE_RUN_STATES
+from platint_tui.manifest.integration import load_integration
+from platint_tui.services.engine import call, refuse_read_only
+from platint_tui.services.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class SyncView:
+    """One integration with where its streams stand and its newest run."""
+
+    integration: Integration
+    states: tuple[SyncState, ...]
+    last_run: Run | None
+    unresolved: int
+
+
+async def import_file(workspace: Workspace, path: Path) -> Integration:
+    """Check an integration file and store it (a new version when it changed). Raises ConfigError with file:line."""
+    refuse_read_only(workspace, "import an integration")
+    return await workspace.store.integrations.put(load_integration(path, workspace.registry))
+
+
+async def find(workspace: Workspace, file_or_name: str) -> Integration:
+    """An integration by name, or by file (which is imported first). Raises NotFound or ConfigError."""
+    if file_or_name.endswith((".yaml", ".yml")) or "/" in file_or_name:
+        return await import_file(workspace, Path(file_or_name))
+    found = await workspace.store.integrations.get(file_or_name)
+    if found is None:
+        known = ", ".join(item.name for item in await workspace.store.integrations.list()) or "none yet"
+        raise NotFound(
+            f"There is no integration '{file_or_name}'.",
+            hint=f"Known: {known}. A file is named with its ending, such as ./billing.yaml.",
+        )
+    return found
+
+
+async def list_syncs(workspace: Workspace) -> list[SyncView]:
+    """All integrations, with position, newest run and the number of unresolved dead letters."""
+    states = await workspace.store.runs.sync_states()
+    unresolved: dict[str, int] = {}
+    for issue in await workspace.store.dead_letters.issues():
+        unresolved[issue.integration] = unresolved.get(issue.integration, 0) + issue.open
+    views = []
+    for integration in await workspace.store.integrations.list():
+        runs = await workspace.store.runs.list(integration=integration.name, limit=1)
+        own = tuple(state for state in states if state.integration == integration.name)
+        views.append(
+            SyncView(integration, own, runs[0] if runs else None, unresolved.get(integration.name, 0))
+        )
+    return views
+
+
+async def run(workspace: Workspace, integration: str, streams: Sequence[str] = ()) -> Run:
+    """Queue a run (of some streams, or all) and return it; the engine works on it. Raises ConfigError."""
+    result = await call(workspace, "run", {"integration": integration, "streams": list(streams)})
+    return await get_run(workspace, str(result["run"]))
+
+
+async def get_run(workspace: Workspace, run_id: str) -> Run:
+    """A run by id or number. Raises NotFound."""
+    found = await workspace.store.runs.get(run_id)
+    if found is None:
+        raise NotFound(f"There is no run '{run_id}'.", hint="`platint-tui runs list` shows them.")
+    return found
+
+
+async def cancel(workspace: Workspace, run_id: str) -> Run:
+    """Ask a run to stop at the next page border; its position is kept. Raises ConfigError when it has ended."""
+    found = await get_run(workspace, run_id)
+    if found.state not in ACTIVE_RUN_STATES:
+        raise ConfigError(f"Run {found.number} has already ended: {found.state}.")
+    refuse_read_only(workspace, "cancel a run")
+    await workspace.store.runs.request_cancel(found.id)
+    return await get_run(workspace, found.id)
+
+
+async def reset(workspace: Workspace, integration: str, stream: str) -> SyncState | None:
+    """Forget where a stream was read to; the next run reads from the beginning. Returns what was there, for undo."""
+    refuse_read_only(workspace, "reset a position")
+    await find(workspace, integration)
+    for active in await workspace.store.runs.list(integration=integration, states=tuple(ACTIVE_RUN_STATES)):
+        raise ConfigError(
+            f"Run {active.number} of '{integration}' is {active.state}.", hint="Cancel it, then reset."
+        )
+    await call(workspace, "reset", {"integration": integration, "stream": stream})
+    return None
