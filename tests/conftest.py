@@ -1,0 +1,91 @@
+"""What every test may use: a private home, and real servers that start when a test asks for them.
+
+A peer is started at most once per test process (xdist workers have their own). Where its program is
+missing, the test that needs it fails with the command that installs it; it is never skipped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from peers.canary import leaks
+from peers.emulate import GithubEmulator, StripeEmulate
+from peers.localstripe import StripeEmulator
+from peers.postgres import PostgresServer
+from peers.secret_service import Kind, SecretService
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty PLATINT_HOME, private to its owner; the environment holds no other setting of the program."""
+    for name in list(os.environ):
+        if name.startswith(("PLATINT_", "PYTHON_KEYRING", "XDG_")) and name != "PLATINT_PEERS":
+            monkeypatch.delenv(name)
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("PLATINT_HOME", str(folder))
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    return folder
+
+
+@pytest.fixture
+def find_leaks() -> Callable[..., list[Path]]:
+    """`find_leaks(secret, [folder])`: files that hold the secret in any form."""
+    return leaks
+
+
+@pytest.fixture(scope="session")
+def github_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GithubEmulator]:
+    """GitHub's REST API (`emulate`) with repositories, and issues over several pages."""
+    server = GithubEmulator(tmp_path_factory.mktemp("github"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def stripe_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StripeEmulator]:
+    """Stripe's REST API (`localstripe`) with customers and charges over several pages."""
+    server = StripeEmulator(tmp_path_factory.mktemp("stripe"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def stripe_emulate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StripeEmulate]:
+    """Stripe's REST API as `emulate` has it: newest first, with `created[gte]` on every list."""
+    server = StripeEmulate(tmp_path_factory.mktemp("stripe-emulate"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL server with an empty cluster."""
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def secret_service() -> Iterator[SecretService]:
+    """A real, unlocked Secret Service on a private bus; use it through `secret_service.env`."""
+    service = SecretService()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def make_secret_service() -> Iterator[Callable[[Kind], SecretService]]:
+    """Secret Services of other kinds: `make_secret_service("locked")`, "none", "hung", "unlocked"."""
+    made: list[SecretService] = []
+
+    def make(kind: Kind) -> SecretService:
+        made.append(SecretService(kind))
+        return made[-1]
+
+    yield make
+    for service in made:
+        service.stop()
