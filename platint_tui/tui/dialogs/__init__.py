@@ -1,0 +1,1 @@
+"""Modal screens: confirm, ask, help, palette, quit."""
