@@ -1,0 +1,198 @@
+"""The edge between model and view: values become words, and text from outside becomes harmless.
+
+Everything that came from a platform, a file or a person passes `clean` here and reaches a widget as `Content`
+or as (text, tone) cells, never as a markup string.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from textual.content import Content
+
+from platint_tui.core.text import clean
+from platint_tui.tui import glyphs
+
+TONE_STYLES: dict[str, str] = {
+    "": "$foreground",
+    "muted": "$foreground 60%",
+    "strong": "bold $foreground",
+    "ok": "$text-success",
+    "warn": "$text-warning",
+    "bad": "$text-error",
+    "info": "$text-primary",
+    "accent": "$text-accent",
+    "key": "$text-primary",
+    "match": "reverse",
+}
+"""The restrained palette: tone to Textual style."""
+
+_LOOKS: dict[str, tuple[str, str, str]] = {
+    "queued": ("ring", "muted", "queued"),
+    "running": ("dot", "info", "running"),
+    "rate_limited": ("pause", "warn", "parked"),
+    "succeeded": ("tick", "ok", "ok"),
+    "partial": ("half", "warn", "partial"),
+    "failed": ("cross", "bad", "failed"),
+    "cancelled": ("slash", "muted", "cancelled"),
+    "interrupted": ("bang", "warn", "interrupted"),
+    "ok": ("tick", "ok", "ok"),
+    "failing": ("bang", "warn", "failing"),
+    "unknown": ("ring", "muted", "unknown"),
+    "open": ("dot", "bad", "open"),
+    "replaying": ("dot", "info", "replaying"),
+    "edited": ("half", "muted", "edited"),
+    "superseded": ("tick", "muted", "superseded"),
+    "discarded": ("slash", "muted", "discarded"),
+    "acknowledged": ("half", "warn", "acknowledged"),
+    "resolved": ("tick", "ok", "resolved"),
+    "ignored": ("slash", "muted", "ignored"),
+    "sending": ("dot", "info", "sending"),
+    "pending": ("ring", "muted", "pending"),
+    "paused": ("pause", "warn", "paused"),
+    "done": ("tick", "ok", "done"),
+}
+
+
+def toned(text: object, tone: str = "", *, lines: bool = False) -> Content:
+    """`text` cleaned, in a tone. The only way for text from outside into a widget."""
+    return Content.styled(clean(str(text), lines=lines), TONE_STYLES[tone])
+
+
+def joined(pieces: Iterable[tuple[object, str]], *, lines: bool = False) -> Content:
+    """Content from (text, tone) pieces, each cleaned."""
+    return Content.assemble(*(toned(text, tone, lines=lines) for text, tone in pieces))
+
+
+def state_cell(state: str) -> tuple[str, str]:
+    """Glyph plus word, and the tone, of any state of a run, an issue, a dead letter or a platform."""
+    glyph, tone, word = _LOOKS.get(str(state), ("ring", "muted", str(state)))
+    return f"{getattr(glyphs.current(), glyph)} {clean(word)}", tone
+
+
+def state_text(state: str) -> Content:
+    """A state as content: glyph and word, coloured."""
+    return toned(*state_cell(state))
+
+
+def count(number: int | float | None) -> str:
+    """`12,480`; a dash for nothing known."""
+    return "-" if number is None else f"{number:,.0f}"
+
+
+def plural(number: int, noun: str, nouns: str = "") -> str:
+    """`1 run`, `12,480 runs`."""
+    return f"{count(number)} {noun if number == 1 else nouns or noun + 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """`0.4 s`, `12 s`, `3 m 20 s`, `5 h 02 m`, `3 d 4 h`."""
+    if seconds is None:
+        return "-"
+    seconds = max(0.0, seconds)
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} m {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} m"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def age(then_ms: int | None, now_ms: int) -> str:
+    """`now`, `12 s ago`, `3 m ago`, `5 h ago`; from a day on the local date and time."""
+    if then_ms is None:
+        return "never"
+    seconds = (now_ms - then_ms) / 1000
+    if seconds >= 86400 or seconds < -60:
+        return moment(then_ms)
+    if seconds < 2:
+        return "now"
+    if seconds < 60:
+        return f"{seconds:.0f} s ago"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} m ago"
+    return f"{seconds // 3600:.0f} h ago"
+
+
+def countdown(until_ms: int | None, now_ms: int) -> str:
+    """`in 3 m 20 s`, `now` when it has come."""
+    if until_ms is None:
+        return ""
+    left = (until_ms - now_ms) / 1000
+    return "now" if left <= 0 else f"in {duration(max(1.0, float(int(left))))}"
+
+
+def moment(at_ms: int | None, *, seconds: bool = False) -> str:
+    """Local date and time: `2026-11-23 14:05`; a dash for none, the number itself when it is no date."""
+    if at_ms is None:
+        return "-"
+    try:
+        local = datetime.fromtimestamp(at_ms / 1000)
+    except (OverflowError, OSError, ValueError):
+        return str(at_ms)
+    return local.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
+
+
+def size(number: int | None) -> str:
+    """`512 B`, `16.2 kB`, `1.5 MB`."""
+    if number is None:
+        return "-"
+    value = float(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1000
+    return str(number)
+
+
+def milliseconds(value: float | None) -> str:
+    """A latency: `0.8 ms`, `38 ms`, `1.24 s`; a dash for none."""
+    if value is None:
+        return "-"
+    if value >= 1000:
+        return f"{value / 1000:.2f} s"
+    return f"{value:.1f} ms" if value < 9.95 else f"{value:.0f} ms"
+
+
+def percent(share: float | None) -> str:
+    """A rate in 0..1: `0 %`, `0.4 %`, `12 %`."""
+    if share is None:
+        return "-"
+    value = share * 100
+    return f"{value:.1f} %" if 0 < value < 9.95 else f"{value:.0f} %"
+
+
+def rate(per_second: float | None, noun: str = "") -> str:
+    """`340/s`, `2.5/s`."""
+    if per_second is None:
+        return "-"
+    text = f"{per_second:.1f}/s" if per_second < 9.95 else f"{per_second:,.0f}/s"
+    return f"{text} {noun}".strip()
+
+
+def sparkline(values: Sequence[float | None], width: int) -> str:
+    """A line of block characters, the newest value at the right; blanks where nothing was measured."""
+    if width <= 0:
+        return ""
+    shown = list(values)[-width:]
+    top = max((value for value in shown if value is not None), default=0.0)
+    steps = glyphs.current().spark
+    cells = []
+    for value in shown:
+        if value is None:
+            cells.append(" ")
+        else:
+            cells.append(steps[round(value / top * (len(steps) - 1))] if top > 0 else steps[0])
+    return "".join(cells).rjust(width)
+
+
+def bar(done: float, width: int) -> list[tuple[str, str]]:
+    """A progress bar of `width` cells as pieces; `done` in 0..1 is clamped."""
+    full = round(max(0.0, min(1.0, done)) * width)
+    solid, hollow = glyphs.current().bar
+    return [(solid * full, "info"), (hollow * (width - full), "muted")]
