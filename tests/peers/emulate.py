@@ -62,7 +62,7 @@ class Emulate:
 class GithubEmulator(Emulate):
     """GitHub's REST API: `url`, `token` (user octocat), repositories octocat/<name> with issues.
 
-    `issues` says how many issues each repository was given at the start; `alpha` has more than three pages of 100.
+    `issues` says how many issues each repository was given at the start; `alpha` has four pages of 100.
     """
 
     login = "octocat"
@@ -97,7 +97,7 @@ class GithubEmulator(Emulate):
 
 
 class StripeEmulate(Emulate):
-    """Stripe as `emulate` has it: newest first, `created[gte]` on every list; bearer or basic with `token`."""
+    """Stripe as `emulate` has it: newest first, `created[gte]` on every list; `token` as bearer."""
 
     def __init__(self, folder: Path, customers: int = 250, charges: int = 230) -> None:
         super().__init__("stripe", folder)
@@ -114,7 +114,7 @@ class StripeEmulate(Emulate):
         return self._post("/v1/customers", email=f"customer{number}@example.com", name=f"Customer {number}")
 
     def create_charge(self, customer: str, amount: int) -> str:
-        """A succeeded charge, made as Stripe makes it: by confirming a payment intent. Returns the intent's id."""
+        """A succeeded charge, made by confirming a payment intent. Returns the intent's id."""
         intent = self._post(
             "/v1/payment_intents",
             amount=str(amount),

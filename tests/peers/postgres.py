@@ -16,7 +16,7 @@ PASSWORD = "pg-canary-5f0c2e71"
 
 
 class PostgresServer:
-    """`host`, `port`, `user`, `password`, `database` and `dsn` of a server that lives as long as the session."""
+    """`host`, `port`, `user`, `password`, `database` and `dsn` of a running server."""
 
     host = "127.0.0.1"
     user = USER
@@ -35,9 +35,9 @@ class PostgresServer:
         self._give(password_file)
         self._give(self.folder)
         data = self.folder / "data"
+        options = ["-U", USER, "--auth=scram-sha-256", "-N", "-E", "UTF8", "--locale=C"]
         subprocess.run(
-            [*self._as, self._initdb, "-D", str(data), "-U", USER, "--auth=scram-sha-256", "-N", "-E", "UTF8"]
-            + ["--locale=C", f"--pwfile={password_file}"],
+            [*self._as, self._initdb, "-D", str(data), *options, f"--pwfile={password_file}"],
             check=True,
             cwd="/",
             stdin=subprocess.DEVNULL,

@@ -162,7 +162,7 @@ def request(
     token: str = "",
     basic: str = "",
 ) -> tuple[int, Mapping[str, str], Any]:
-    """One HTTP request with the standard library: status, headers (lower case), decoded JSON (None for an empty body)."""
+    """One request with the standard library: status, headers (names in lower case), decoded JSON or None."""
     headers = {"Accept": "application/json"}
     data = form
     if json_body is not None:
