@@ -1,0 +1,179 @@
+"""Profile fields: what a form shows, and the check of what was entered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from platint_tui.core.errors import ConfigError
+from platint_tui.core.model import Environment
+from platint_tui.manifest import hosts
+from platint_tui.manifest.patterns import MAX_INPUT, matches
+from platint_tui.manifest.problems import did_you_mean, listing, looks_secret, shown
+
+if TYPE_CHECKING:
+    from platint_tui.manifest.schema import Connector, FormField
+
+MAX_SECRET = 64 * 1024
+_TRUE = ("true", "yes", "on", "1")
+_FALSE = ("false", "no", "off", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldView:
+    """A field as a form shows it. `default` is text, '' without one."""
+
+    id: str
+    label: str
+    help: str
+    type: str
+    secret: bool
+    required: bool
+    default: str = ""
+    choices: tuple[str, ...] = ()
+    create_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FormView:
+    """The form for a profile of one platform."""
+
+    platform: str
+    name: str
+    docs: str
+    fields: tuple[FieldView, ...]
+    environments: tuple[str, ...]
+
+
+def form_view(connector: Connector) -> FormView:
+    """What to ask for, for a profile of this platform."""
+    fields = tuple(
+        FieldView(
+            id=field.id,
+            label=field.title,
+            help=field.help,
+            type=field.type,
+            secret=field.secret,
+            required=field.required,
+            default=_text(field.default) if field.default is not None else "",
+            choices=field.choices,
+            create_url=field.create_url or "",
+        )
+        for field in connector.profile.fields
+    )
+    return FormView(
+        connector.platform, connector.name, connector.docs, fields, connector.profile.environments
+    )
+
+
+def validate_fields(
+    connector: Connector, values: Mapping[str, str], *, secrets: Mapping[str, str | None] | None = None
+) -> dict[str, str]:
+    """The plain fields, checked, in their normal form, with defaults filled in.
+
+    `secrets` are the secret fields that are given: their text, or None when only a reference is known.
+    Raises ConfigError whose `where` is the field; a secret is never repeated in it.
+    """
+    secrets = secrets or {}
+    known = [field.id for field in connector.profile.fields]
+    for name in (*values, *secrets):
+        if name not in known:
+            raise ConfigError(
+                f"{connector.name} has no profile field {shown(name)}{did_you_mean(name, known) or '.'}",
+                hint=f"Its fields are {listing(known)}." if known else "It has no fields.",
+                where=name[:80],
+            )
+    result = {}
+    for field in connector.profile.fields:
+        if field.secret:
+            if field.id in values:
+                raise ConfigError("This is a secret; it is asked for without echo.", where=field.id)
+            if field.id not in secrets and field.required:
+                raise ConfigError(f"{field.title} is missing.", hint=field.help, where=field.id)
+            text = secrets.get(field.id)
+            if text is not None:
+                check_secret(field, text)
+            continue
+        if field.id in secrets:
+            raise ConfigError("This field is no secret.", where=field.id)
+        text = values.get(field.id, "").strip()
+        if not text and field.default is not None:
+            text = _text(field.default)
+        if text:
+            result[field.id] = check_field(field, text)
+        elif field.required:
+            raise ConfigError(f"{field.title} is missing.", hint=field.help, where=field.id)
+    return result
+
+
+def clean_secret(text: str) -> str:
+    """A pasted secret without the spaces and line ends around it."""
+    return text.strip()
+
+
+def check_secret(field: FormField, text: str) -> None:
+    """Raise ConfigError when a secret cannot be what the platform gave out; the secret is not repeated."""
+    if not text.strip():
+        raise ConfigError(f"{field.title} is empty.", hint=field.help, where=field.id)
+    if len(text) > MAX_SECRET:
+        raise ConfigError(f"{field.title} is longer than 64 kB.", where=field.id)
+    if text != text.strip():
+        raise ConfigError(f"{field.title} has spaces or line ends around it.", where=field.id)
+    if field.pattern and not matches(field.pattern, text):
+        raise ConfigError(f"{field.title} does not have the form of one.", hint=field.help, where=field.id)
+
+
+def check_field(field: FormField, text: str) -> str:
+    """The normal form of a plain value. Raises ConfigError naming the field."""
+    if len(text) > MAX_INPUT or not text.isprintable():
+        raise ConfigError(f"{field.title} is too long or holds control characters.", where=field.id)
+    if looks_secret(text):
+        raise ConfigError(
+            f"{field.title} looks like a credential, and this field is stored in the open.",
+            hint="Enter it in the field that is marked secret.",
+            where=field.id,
+        )
+    if field.type == "integer":
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
+            raise ConfigError(f"{field.title} must be a whole number.", where=field.id)
+        text = str(int(text))
+    elif field.type == "boolean":
+        if text.lower() not in _TRUE + _FALSE:
+            raise ConfigError(f"{field.title} must be true or false.", where=field.id)
+        text = "true" if text.lower() in _TRUE else "false"
+    elif field.type == "url":
+        text = _address(field, text)
+    if field.choices and text not in field.choices:
+        suggestion = did_you_mean(text, field.choices) or "."
+        raise ConfigError(f"{field.title} must be {listing(field.choices)}{suggestion}", where=field.id)
+    if field.pattern and not matches(field.pattern, text):
+        raise ConfigError(f"{field.title} does not have the form of one.", hint=field.help, where=field.id)
+    return text
+
+
+def _address(field: FormField, text: str) -> str:
+    try:
+        hosts.check_url(text)
+    except ConfigError as error:
+        raise ConfigError(error.message, hint=error.hint, where=field.id) from None
+    if "?" in text:
+        raise ConfigError(f"{field.title} must not have a query (?…).", where=field.id)
+    return text.rstrip("/")
+
+
+def origins_of(connector: Connector, fields: Mapping[str, str]) -> tuple[str, ...]:
+    """The origins that the credential of a profile with these fields is entered for. Raises ConfigError."""
+    return tuple(sorted(hosts.allowed_origins(connector.transport.allowed_hosts, fields)))
+
+
+def environment_of(connector: Connector, values: Mapping[str, str | None]) -> Environment | None:
+    """PRODUCTION when the entered values (secrets included) say so, None when they say nothing."""
+    rule = connector.profile.production
+    value = values.get(rule.field) if rule else None
+    return Environment.PRODUCTION if rule and value and matches(rule.pattern, value) else None
+
+
+def _text(value: object) -> str:
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)

@@ -1,0 +1,109 @@
+"""One manifest file to a typed connector. Every problem of a file is reported at once, with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from platint_tui.core.model import Json
+from platint_tui.manifest.merge import merge_resource
+from platint_tui.manifest.problems import FileError, Problem
+from platint_tui.manifest.yamltext import Document, PathKey, parse, read_document, step
+
+if TYPE_CHECKING:
+    from platint_tui.manifest.schema import Connector, Resource
+
+
+def load_connector(path: Path, name: str | None = None) -> Connector:
+    """Load and check a manifest. `name` is how messages call the file.
+
+    Raises ConfigError with one line for each problem: `file:line:column: field: what is wrong; did you mean
+    …`.
+    """
+    return from_document(read_document(path, name))
+
+
+def load_text(text: str, name: str = "<text>") -> Connector:
+    """Check the text of a manifest. Raises ConfigError like `load_connector`."""
+    return from_document(parse(text, name))
+
+
+def from_document(document: Document) -> Connector:
+    """Check a parsed manifest. Raises ConfigError like `load_connector`."""
+    from pydantic import (
+        ValidationError,
+    )  # loading the types costs more than a manifest; only done when needed
+
+    from platint_tui.manifest.describe import from_validation
+    from platint_tui.manifest.lint import lint
+    from platint_tui.manifest.schema import MANIFEST_VERSION, Connector
+
+    raw = document.data
+    if not isinstance(raw, Mapping):
+        raise FileError(document.name, [document.problem((), "a manifest is a map of keys; this is not")])
+    version = raw.get("manifest")
+    if isinstance(version, int) and not isinstance(version, bool) and version > MANIFEST_VERSION:
+        text = f"this is version {version}; this program knows {MANIFEST_VERSION}: update platint-tui"
+        raise FileError(document.name, [document.problem(("manifest",), text)])
+    merged = merged_data(raw)
+    problems: list[Problem] = []
+    connector: Connector | None = None
+    try:
+        connector = Connector.model_validate(merged)
+    except ValidationError as error:
+        problems += from_validation(document, merged, Connector, error, lambda path: origin_of(raw, path))
+    problems += lint(document, merged, connector)
+    if problems or connector is None:
+        raise FileError(document.name, problems)
+    return connector
+
+
+def merged_data(raw: Mapping[str, Json]) -> dict[str, Any]:
+    """The manifest with `defaults` merged into each resource."""
+    data: dict[str, Any] = dict(raw)
+    resources, defaults = data.get("resources"), data.get("defaults")
+    if isinstance(resources, Mapping) and isinstance(defaults, Mapping):
+        data["resources"] = {
+            name: merge_resource(defaults, {} if resource is None else resource)
+            for name, resource in resources.items()
+        }
+    return data
+
+
+def origin_of(raw: Mapping[str, Json], path: PathKey) -> PathKey:
+    """Where a value of the merged data stands in the file: in the resource itself, or in `defaults`."""
+    if (
+        len(path) > 2
+        and path[0] == "resources"
+        and not _exists(raw, path)
+        and _exists(raw, ("defaults", *path[2:]))
+    ):
+        return ("defaults", *path[2:])
+    return path
+
+
+def _exists(data: Json, path: PathKey) -> bool:
+    for part in path:
+        found, data = step(data, part)
+        if not found:
+            return False
+    return True
+
+
+def resource(connector: Connector, name: str) -> Resource:
+    """The resource called `name`, merged with the defaults; an introspected platform answers every name.
+
+    Raises NotFound with a suggestion.
+    """
+    from platint_tui.core.errors import NotFound
+    from platint_tui.manifest.problems import did_you_mean, listing, shown
+
+    found = connector.resources.get(name) or connector.resources.get("*")
+    if found is not None:
+        return found
+    known = sorted(connector.resources)
+    raise NotFound(
+        f"{connector.name} has no {shown(name)}{did_you_mean(name, known) or '.'}",
+        hint=f"It has {listing(known)}.",
+    )
