@@ -38,7 +38,7 @@ def from_validation(
     error: ValidationError,
     locate: Locate | None = None,
 ) -> list[Problem]:
-    """The problems of `error`. `data` is what was validated; `locate` maps a path in it to one in the file."""
+    """The problems of `error`. `data` was validated; `locate` maps a path in it to one in the file."""
     problems: dict[tuple[PathKey, str], Problem] = {}
     for item in error.errors(include_url=False, include_context=True):
         path = _file_path(data, item["loc"])

@@ -1,9 +1,9 @@
 """How a source record becomes what is written: chosen, renamed and lightly changed fields.
 
-Without `select` and `map` a record goes as it is. Otherwise exactly what is listed goes: `select` names fields that keep
-their name (`'*'` is all of them), `map` gives `target field: expression`. An expression is a field path (`address.city`)
-or one of `lower(path)`, `upper(path)`, `trim(path)`, `string(path)`. A field that a record does not have is left
-out, a null stays null.
+Without `select` and `map` a record goes as it is. Otherwise exactly what is listed goes: `select` names
+fields that keep their name (`'*'` is all of them), `map` gives `target field: expression`. An expression is
+a field path (`address.city`) or one of `lower(path)`, `upper(path)`, `trim(path)`, `string(path)`. A field
+that a record does not have is left out, a null stays null.
 """
 
 from __future__ import annotations

@@ -1,0 +1,284 @@
+"""The operator's integration file: read strictly, checked against the connectors, turned into the core's
+Integration.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platint_tui.core.errors import ConfigError
+from platint_tui.core.model import Integration, Json, StreamMapping
+from platint_tui.manifest.mapping import parse_expression
+from platint_tui.manifest.problems import FileError, Problem, did_you_mean, listing, looks_secret, shown
+from platint_tui.manifest.registry import Registry
+from platint_tui.manifest.yamltext import Document, PathKey, parse, read_document
+
+if TYPE_CHECKING:
+    from platint_tui.manifest.integration_schema import IntegrationFile, PlatformEntry, StreamEntry
+    from platint_tui.manifest.schema import Connector
+
+_CREDENTIAL = re.compile(
+    r"(?:api|access|secret|private|auth|client|signing)[-_]?(?:key|token|secret)s?|passwords?|passwd|pwd"
+    r"|passphrase|secrets?|tokens?|auth|authorization|credentials?|bearer|dsn|connection[-_]?string",
+    re.IGNORECASE,
+)
+_RESERVED_FIELDS = ("_key", "_raw", "_version", "_synced_at", "_run")
+_ON_DEMAND = "run on a schedule; use on_demand and start it with `platint-tui syncs run`"
+_NOT_YET: dict[str, dict[str, str]] = {
+    "integration_type": {
+        "webhook_automation": "receive webhooks",
+        "full": "receive webhooks, which `full` includes",
+    },
+    "sync_direction": {
+        "target_to_source": "sync from target to source; name the platforms the other way round",
+        "bidirectional": "sync both ways; use source_to_target",
+    },
+    "sync_frequency": {
+        "real_time": "sync in real time; use on_demand",
+        "hourly": _ON_DEMAND,
+        "daily": _ON_DEMAND,
+    },
+    "error_strategy": {
+        "alert": "alert on its own; use dead_letter or retry",
+        "fallback": "fall back to another target; use dead_letter or retry",
+    },
+}
+
+
+def load_integration(source: Path | str, registry: Registry, name: str | None = None) -> Integration:
+    """Load and check an integration file (a path), or the text of one (a str).
+
+    Raises ConfigError with one line for each problem: `file:line:column: field: what is wrong`. A literal
+    credential is refused without being repeated.
+    """
+    if isinstance(source, Path):
+        return from_document(read_document(source, name), registry)
+    return from_document(parse(source, name or "<text>"), registry)
+
+
+def from_document(document: Document, registry: Registry) -> Integration:
+    """Check a parsed integration file. Raises ConfigError like `load_integration`."""
+    from pydantic import ValidationError
+
+    from platint_tui.manifest.describe import from_validation
+    from platint_tui.manifest.integration_schema import IntegrationFile
+
+    raw = document.data
+    if not isinstance(raw, Mapping):
+        raise FileError(
+            document.name, [document.problem((), "an integration file is a map of keys; this is not")]
+        )
+    secrets = list(_credentials(document, raw, ()))
+    if secrets:
+        raise FileError(document.name, secrets)
+    try:
+        file = IntegrationFile.model_validate(raw)
+    except ValidationError as error:
+        problems = from_validation(document, raw, IntegrationFile, error)
+        raise FileError(document.name, problems) from None
+    return _Check(document, file, registry).run()
+
+
+def _credentials(document: Document, value: Json, path: PathKey) -> Iterator[Problem]:
+    """Every literal credential, by the name of its key or by its form."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            # Streams and fields of a mapping may have any name: `token` is an honest column.
+            free = path == ("streams",) or (len(path) == 3 and path[0] == "streams" and path[2] == "map")
+            if not free and _CREDENTIAL.fullmatch(name) and item not in (None, "", [], {}):
+                yield _refuse(document, (*path, name))
+            else:
+                yield from _credentials(document, item, (*path, name))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _credentials(document, item, (*path, number))
+    elif isinstance(value, str) and looks_secret(value):
+        yield _refuse(document, path)
+
+
+def _refuse(document: Document, path: PathKey) -> Problem:
+    profile = "NAME"
+    if len(path) >= 2 and path[0] == "platforms":
+        entry = document.data["platforms"]
+        entry = entry[path[1]] if isinstance(entry, list) and isinstance(path[1], int) else None
+        if isinstance(entry, Mapping) and isinstance(entry.get("profile"), str):
+            profile = entry["profile"] if not looks_secret(entry["profile"]) else "NAME"
+    return document.problem(
+        path,
+        "a credential does not belong in this file; remove it, and store it with "
+        f"`platint-tui profiles add {shown(profile)[1:-1]}`",
+        key=True,
+    )
+
+
+class _Check:
+    """Checks one file against the connectors and builds the Integration; collects problems until the end."""
+
+    def __init__(self, document: Document, file: IntegrationFile, registry: Registry) -> None:
+        self._document = document
+        self._file = file
+        self._registry = registry
+        self._problems: list[Problem] = []
+
+    def run(self) -> Integration:
+        """The Integration. Raises FileError with all problems."""
+        self._refuse_what_cannot_run()
+        ends = self._ends()
+        if ends is None:
+            self._stop()
+        source_at, target_at = ends or (0, 0)
+        source = self._connector(source_at)
+        target = self._connector(target_at)
+        if source is None or target is None:
+            self._stop()
+        assert source is not None and target is not None
+        mappings = tuple(self._streams(source_at, source, target))
+        if self._problems:
+            self._stop()
+        file = self._file
+        return Integration(
+            name=file.integration,
+            integration_type=file.integration_type,
+            source_profile=file.platforms[source_at].profile,
+            source_platform=source.platform,
+            target_profile=file.platforms[target_at].profile,
+            target_platform=target.platform,
+            sync_direction=file.sync_direction,
+            sync_frequency=file.sync_frequency,
+            error_strategy=file.error_strategy,
+            monitoring=file.monitoring,
+            streams=mappings,
+            text=self._document.text,
+        )
+
+    def _add(self, path: PathKey, text: str) -> None:
+        self._problems.append(self._document.problem(path, text))
+
+    def _stop(self) -> None:
+        raise FileError(self._document.name, self._problems)
+
+    def _refuse_what_cannot_run(self) -> None:
+        for key, values in _NOT_YET.items():
+            value = getattr(self._file, key)
+            if value in values:
+                self._add((key,), f"{value} is valid, but this version cannot {values[value]}")
+        for number, entry in enumerate(self._file.platforms):
+            if entry.type == "webhook":
+                self._add(
+                    ("platforms", number, "type"),
+                    "webhook is valid, but this version cannot receive webhooks; use api or sync",
+                )
+
+    def _ends(self) -> tuple[int, int] | None:
+        """Which platform is the source and which the target: by `role`, else the first and the last."""
+        entries = self._file.platforms
+        if len(entries) != 2:
+            text = "an integration needs two platforms: first the source, then the target"
+            if len(entries) > 2:
+                text = f"{len(entries)} platforms are given; this version syncs one source to one target"
+            self._add(("platforms",), text)
+            return None
+        roles = [entry.role for entry in entries]
+        if roles[0] is not None and roles[0] == roles[1]:
+            self._add(("platforms", 1, "role"), f"both platforms have the role {roles[0]}")
+            return None
+        first_is_target = roles[0] == "target" or roles[1] == "source"
+        return (1, 0) if first_is_target else (0, 1)
+
+    def _connector(self, at: int) -> Connector | None:
+        try:
+            return self._registry.get(self._file.platforms[at].name)
+        except FileError:
+            raise  # the manifest is broken: its problems have their own places
+        except ConfigError as error:
+            self._add(("platforms", at, "name"), error.sentence())
+            return None
+
+    def _streams(self, source_at: int, source: Connector, target: Connector) -> Iterator[StreamMapping]:
+        entry = self._file.platforms[source_at]
+        for number, other in enumerate(self._file.platforms):
+            if number != source_at and other.endpoints:
+                self._add(("platforms", number, "endpoints"), "endpoints are read; only the source has them")
+        for name, path in self._wanted(entry, source_at):
+            settings = self._file.streams.get(name)
+            mapping = self._mapping(name, path, settings, source, target)
+            if mapping is not None:
+                yield mapping
+
+    def _wanted(self, entry: PlatformEntry, at: int) -> Iterator[tuple[str, PathKey]]:
+        """The streams of the sync: the source's endpoints, or without those the keys of `streams`."""
+        if entry.endpoints:
+            for name in self._file.streams:
+                if name not in entry.endpoints:
+                    suggestion = did_you_mean(name, entry.endpoints) or "; add it there, or remove it here"
+                    self._add(("streams", name), f"is not among the endpoints of {entry.name}{suggestion}")
+            for number, name in enumerate(entry.endpoints):
+                if name in entry.endpoints[:number]:
+                    self._add(("platforms", at, "endpoints", number), f"{shown(name)} is here twice")
+                else:
+                    yield name, ("platforms", at, "endpoints", number)
+        elif self._file.streams:
+            yield from ((name, ("streams", name)) for name in self._file.streams)
+        else:
+            text = "names no endpoints; list what to sync, such as endpoints: [customers]"
+            self._add(("platforms", at), text)
+
+    def _mapping(
+        self, name: str, path: PathKey, entry: StreamEntry | None, source: Connector, target: Connector
+    ) -> StreamMapping | None:
+        resource = source.resources.get(name) or source.resources.get("*")
+        if resource is None or name == "*":
+            known = sorted(item for item in source.resources if item != "*")
+            suggestion = did_you_mean(name, known) or f"; it has {listing(known)}"
+            self._add(path, f"{source.name} has no stream {shown(name)}{suggestion}")
+            return None
+        if resource.read is None and source.driver == "http":
+            self._add(path, f"{shown(name)} of {source.name} can be written, not read")
+            return None
+        if source.driver != "http":
+            self._add(path, f"this version can write to {source.name}, not read from it")
+            return None
+        goal = (entry.target if entry else None) or name
+        self._target(name, path, goal, source, target)
+        key = entry.key if entry and entry.key is not None else resource.key
+        select, mapped = (entry.select, dict(entry.map)) if entry else ((), {})
+        self._fields(name, select, mapped)
+        return StreamMapping(name, goal, tuple(key or ()), tuple(select), mapped)
+
+    def _target(self, name: str, path: PathKey, goal: str, source: Connector, target: Connector) -> None:
+        place: PathKey = ("streams", name, "target") if name in self._file.streams else path
+        profiles = {entry.profile for entry in self._file.platforms}
+        if len(profiles) == 1 and goal == name:
+            self._add(place, "source and target are the same stream of the same profile")
+        if "*" in target.resources:
+            if goal.startswith("_platint") or goal.lower().startswith("sqlite_"):
+                self._add(place, f"{shown(goal)} is a reserved name")
+            return
+        resource = target.resources.get(goal)
+        writable = sorted(item for item, found in target.resources.items() if found.write)
+        if resource is None:
+            suggestion = did_you_mean(goal, writable) or f"; what can be written there is {listing(writable)}"
+            self._add(
+                place, f"{target.name} has no {shown(goal)}{suggestion} (give it as streams.{name}.target)"
+            )
+        elif resource.write is None or not (resource.write.upsert or resource.write.create):
+            self._add(place, f"{shown(goal)} of {target.name} can be read, not written")
+
+    def _fields(self, name: str, select: tuple[str, ...], mapped: Mapping[str, str]) -> None:
+        for number, field in enumerate(select):
+            if "." in field:
+                self._add(
+                    ("streams", name, "select", number),
+                    f"select takes whole fields; write map: {{{field.rpartition('.')[2]}: {field}}}",
+                )
+        for field, expression in mapped.items():
+            path: PathKey = ("streams", name, "map", field)
+            if field in _RESERVED_FIELDS:
+                self._add(path, f"{shown(field)} is a reserved field name")
+            try:
+                parse_expression(expression)
+            except ConfigError as error:
+                self._add(path, f"{error.message} {error.hint}".strip())

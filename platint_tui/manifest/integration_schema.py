@@ -1,0 +1,46 @@
+"""The typed form of an integration file. Every value of the contract is known here; `integration` says
+which of them this version can run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from platint_tui.manifest.fields import Bool, DataPath, Model, PlatformName, ResourceName
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+TargetName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$")]
+FieldText = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class PlatformEntry(Model):
+    """One end of an integration: a platform by its connector's name, and the profile that is used on it."""
+
+    name: PlatformName
+    profile: Name
+    type: Literal["api", "webhook", "sync"] = "sync"
+    role: Literal["source", "target"] | None = None
+    endpoints: tuple[ResourceName, ...] = ()
+
+
+class StreamEntry(Model):
+    """How one stream goes to the target."""
+
+    target: TargetName | None = None
+    key: tuple[DataPath, ...] | None = None
+    select: tuple[FieldText, ...] = ()
+    map: dict[FieldText, FieldText] = Field(default_factory=dict)
+
+
+class IntegrationFile(Model):
+    """An integration file."""
+
+    integration: Name
+    integration_type: Literal["api_integration", "webhook_automation", "data_sync", "full"] = "data_sync"
+    platforms: tuple[PlatformEntry, ...] = Field(min_length=1)
+    sync_direction: Literal["source_to_target", "target_to_source", "bidirectional"] = "source_to_target"
+    sync_frequency: Literal["real_time", "hourly", "daily", "on_demand"] = "on_demand"
+    error_strategy: Literal["retry", "dead_letter", "alert", "fallback"] = "dead_letter"
+    monitoring: Bool = True
+    streams: dict[ResourceName, StreamEntry] = Field(default_factory=dict)

@@ -1,0 +1,42 @@
+"""The typed form of a file of recorded exchanges."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from platint_tui.manifest.fields import HeaderName, Identifier, Int, Line, Model, Scalar, Text
+
+
+class RequestPart(Model):
+    """What must be asked. Without `query` or `body` those are not compared."""
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$")]
+    query: dict[Line, Scalar] | None = None
+    body: Any = None
+
+
+class ResponsePart(Model):
+    """What is answered; `body` is exact text, `json` the same as YAML."""
+
+    status: Annotated[Int, Field(ge=100, le=599)]
+    headers: dict[HeaderName, Line] = Field(default_factory=dict)
+    body: str | None = None
+    json_: Any = Field(None, alias="json")
+
+
+class ExchangePart(Model):
+    """One request and its answer."""
+
+    request: RequestPart
+    response: ResponsePart
+
+
+class VectorFile(Model):
+    """A file of recorded exchanges."""
+
+    description: Text = ""
+    profile: dict[Identifier, Scalar] = Field(default_factory=dict)
+    exchanges: tuple[ExchangePart, ...] = Field(min_length=1)
