@@ -195,7 +195,8 @@ class Vault:
             return str(Reference("keyring", name))
         except CredentialError as error:
             if not self._file.exists:
-                error.hint = _choices(profile, field)
+                unlock = "Unlock it and try again. " if error.code == "keyring_locked" else ""
+                error.hint = unlock + _choices(profile, field)
                 raise
         await asyncio.to_thread(self._file.put, name, value)
         return str(Reference("vault", name))
