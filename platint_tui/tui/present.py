@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 
 from platint_tui.core.text import clean
 from platint_tui.tui import glyphs
+
+if TYPE_CHECKING:
+    from platint_tui.services.console import Status
 
 TONE_STYLES: dict[str, str] = {
     "": "$foreground",
@@ -25,6 +29,7 @@ TONE_STYLES: dict[str, str] = {
     "accent": "$text-accent",
     "key": "$text-primary",
     "match": "reverse",
+    "faint": "$foreground 30%",
 }
 """The restrained palette: tone to Textual style."""
 
@@ -191,8 +196,22 @@ def sparkline(values: Sequence[float | None], width: int) -> str:
     return "".join(cells).rjust(width)
 
 
-def bar(done: float, width: int) -> list[tuple[str, str]]:
-    """A progress bar of `width` cells as pieces; `done` in 0..1 is clamped."""
+def bar(done: float, width: int) -> str:
+    """A progress bar of `width` cells; `done` in 0..1 is clamped."""
     full = round(max(0.0, min(1.0, done)) * width)
-    solid, hollow = glyphs.current().bar
-    return [(solid * full, "info"), (hollow * (width - full), "muted")]
+    cells = glyphs.current().bar
+    return cells[0] * full + cells[1] * (width - full)
+
+
+def engine_words(status: Status, now_ms: int) -> list[tuple[str, str]]:
+    """What the engine does, as pieces: running with how many runs, parked until when, ready, or idle."""
+    sign = glyphs.current()
+    running = [run for run in status.active if run.state != "rate_limited"]
+    if running:
+        doing = plural(len(running), "run") if status.engine_running else "waiting for the engine"
+        return [(f"{sign.dot} {doing}", "info")]
+    if status.active:
+        return [(f"{sign.pause} parked {countdown(status.parked_until_ms, now_ms)}".rstrip(), "warn")]
+    if status.engine_running:
+        return [(f"{sign.dot} engine ready", "muted")]
+    return [(f"{sign.ring} engine idle", "muted")]

@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Button, Input, Static
+
+from platint_tui.tui.dialogs.base import Dialog, words
+from platint_tui.tui.present import toned
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -17,3 +26,46 @@ class Question:
     hint: str = ""
     verb: str = "OK"
     check: Callable[[str], str | None] | None = None
+
+
+class AskScreen(Dialog[str]):
+    """The question with its input; enter answers, escape leaves."""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__()
+        self._question = question
+
+    def compose(self) -> ComposeResult:
+        """Title, label, input, what is wrong, hint."""
+        asked = self._question
+        with Vertical():
+            yield words(asked.title, "strong", classes="title")
+            if asked.label:
+                yield words(asked.label)
+            yield Input(asked.value, placeholder=asked.placeholder, id="answer")
+            yield Static(id="problem", classes="problem", markup=False)
+            if asked.hint:
+                yield words(asked.hint, "muted", classes="hint")
+            with Horizontal(classes="buttons"):
+                yield Button(Content("Cancel"), id="cancel")
+                yield Button(toned(asked.verb), id="answer-button")
+
+    def on_mount(self) -> None:
+        """Ready to type."""
+        self.query_one("#answer", Input).focus()
+
+    @on(Input.Submitted)
+    @on(Button.Pressed, "#answer-button")
+    def _answered(self) -> None:
+        value = self.query_one("#answer", Input).value.strip()
+        problem = self._question.check(value) if self._question.check else None
+        if not value and problem is None:
+            problem = "Type something, or leave with escape."
+        if problem is None:
+            self.dismiss(value)
+        else:
+            self.query_one("#problem", Static).update(toned(problem, "bad"))
+
+    @on(Button.Pressed, "#cancel")
+    def _left(self) -> None:
+        self.dismiss(None)

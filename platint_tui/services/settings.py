@@ -1,0 +1,76 @@
+"""What an operator may choose for this installation, and where its things are."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from platint_tui import __version__
+from platint_tui.services.engine import refuse_read_only
+from platint_tui.services.workspace import Workspace
+
+_THEME = "theme"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file or folder of the installation; `size` in bytes is None for a folder or a file not there yet."""
+
+    label: str
+    path: Path
+    exists: bool
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsView:
+    """Where everything is and how it is set. It holds no secret."""
+
+    version: str
+    sqlite_version: str
+    places: tuple[Place, ...]
+    connectors: tuple[Path, ...]
+    retention: tuple[tuple[str, str], ...]
+    theme: str | None
+    read_only: bool
+
+
+async def load(workspace: Workspace) -> SettingsView:
+    """Read the view."""
+    paths = workspace.paths
+    return SettingsView(
+        version=__version__,
+        sqlite_version=sqlite3.sqlite_version,
+        places=(
+            _place("database", paths.database),
+            _place("configuration", paths.config),
+            _place("your manifests", paths.connectors),
+            _place("engine log", paths.engine_log),
+            _place("crash reports", paths.crash_reports),
+        ),
+        connectors=(workspace.connectors,) if workspace.connectors else (),
+        retention=(),
+        theme=await theme(workspace),
+        read_only=workspace.read_only,
+    )
+
+
+def _place(label: str, path: Path) -> Place:
+    try:
+        size = path.stat().st_size if path.is_file() else None
+        return Place(label, path, path.exists(), size)
+    except OSError:
+        return Place(label, path, False)
+
+
+async def theme(workspace: Workspace) -> str | None:
+    """The theme that was chosen, None before any was."""
+    value = await workspace.store.settings.get(_THEME)
+    return value if isinstance(value, str) else None
+
+
+async def set_theme(workspace: Workspace, name: str) -> None:
+    """Remember a theme. Raises ConfigError in a read-only console."""
+    refuse_read_only(workspace, "remember a theme")
+    await workspace.store.settings.put(_THEME, name)
