@@ -1,0 +1,216 @@
+"""One call to a platform: limits, signing, the exchange, and trying again where that is safe."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote
+
+from platint_tui.core.backoff import RetryPolicy, backoff
+from platint_tui.core.errors import ErrorClass, RateLimited, TransientError
+from platint_tui.drivers.base import DriverContext
+from platint_tui.drivers.http.auth import Authorizer
+from platint_tui.drivers.http.client import Answer, HttpClient
+from platint_tui.drivers.http.rules import Op, Rules, Verdict
+from platint_tui.drivers.http.translate import NetworkError
+from platint_tui.manifest import schema
+
+LONGEST_WAIT = 30.0
+"""Seconds that a worker holds its slot for; a longer wait parks the run."""
+LONGEST_PARK = 900.0
+"""Seconds after which a parked run tries again, whatever the platform asked for."""
+UNKNOWN = "unknown_outcome"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request without its credential. `safe`: sending it twice does no more than sending it once."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+    safe: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a call ended: the answer if any, the verdict if it was no success, how often it was sent."""
+
+    answer: Answer | None
+    verdict: Verdict | None
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """One limit of the manifest, with the slots for its calls."""
+
+    limit: schema.Limit
+    slots: asyncio.Semaphore | None
+
+
+class Caller:
+    """Makes the calls of one profile."""
+
+    def __init__(self, context: DriverContext, client: HttpClient, auth: Authorizer) -> None:
+        connector = context.connector
+        self.host = client.origins.base.partition("://")[2]
+        self._context = context
+        self._name = connector.name
+        self._client = client
+        self._auth = auth
+        self._policy: RetryPolicy = connector.errors.policy.retry_policy()
+        headers = dict.fromkeys(limit.headers.retry_after.lower() for limit in connector.limits)
+        self.rules = Rules(connector.errors.rules, tuple(headers))
+        gates = [
+            _Gate(limit, asyncio.Semaphore(limit.concurrency) if limit.concurrency else None)
+            for limit in connector.limits
+        ]
+        self._gates: dict[Op, tuple[_Gate, ...]] = {
+            "read": tuple(gate for gate in gates if gate.limit.match.op in ("read", "any")),
+            "write": tuple(gate for gate in gates if gate.limit.match.op in ("write", "any")),
+        }
+
+    async def call(self, operation: str, op: Op, request: Outgoing, *, retry: bool = True) -> Result:
+        """Send `request` until it succeeds, is refused, or the retry policy is spent.
+
+        Raises RateLimited when the platform asks for a longer wait than a worker should hold its slot,
+        ConfigError, CredentialError and SystemicError from the exchange itself. Failures that a rule or HTTP
+        gives a meaning to come back as the verdict; its code is `unknown_outcome` when an unsafe request was
+        sent and nobody can say whether it was carried out.
+        """
+        answer: Answer | None
+        verdict: Verdict | None
+        spent = 0.0
+        failures = requests = 0
+        refreshed = False
+        while True:
+            signed = await self._auth.headers()
+            requests += 1
+            try:
+                got = await self._send(operation, op, request, signed)
+            except TransientError as error:
+                answer, verdict = None, self.rules.judge_network(error)
+                sent = error.sent if isinstance(error, NetworkError) else True
+            else:
+                sent = True
+                answer, verdict = got, self.rules.judge(got, op, self._name, self._context.clock.now_ms())
+            if verdict is None:
+                return Result(answer, None, requests)
+            if self._renewable(verdict) and not refreshed:
+                await self._auth.refresh(signed)
+                refreshed = True
+                continue
+            if not retry:
+                return Result(answer, verdict, requests)
+            if verdict.action == "wait" or verdict.error_class is ErrorClass.RATE_LIMITED:
+                spent += await self._hold(op, verdict, failures, spent)
+                failures += 1
+                continue
+            if verdict.action != "retry":
+                return Result(answer, verdict, requests)
+            if sent and not request.safe:
+                return Result(answer, _unknown(verdict, self._name), requests)
+            failures += 1
+            pause = max(verdict.wait or 0.0, backoff(self._policy, failures, self._context.rng))
+            if failures >= self._policy.attempts or spent + pause > self._policy.budget:
+                return Result(answer, replace(verdict, message=_spent(verdict.message, requests)), requests)
+            if verdict.wait and verdict.wait > LONGEST_WAIT:
+                raise self._parked(verdict, verdict.wait)
+            pause = min(pause, LONGEST_WAIT)
+            await self._context.clock.sleep(pause)
+            spent += pause
+
+    def _renewable(self, verdict: Verdict) -> bool:
+        return self._auth.refreshable and (verdict.status == 401 or verdict.action == "refresh_auth")
+
+    async def _send(self, operation: str, op: Op, request: Outgoing, signed: Mapping[str, str]) -> Answer:
+        url = request.url
+        if self._auth.query_name:
+            mark = "&" if "?" in url else "?"
+            url += f"{mark}{quote(self._auth.query_name, safe='')}={quote(await self._auth.query(), safe='')}"
+        headers = {**request.headers, **signed}
+        gates = self._gates[op]
+        if not gates:
+            return await self._timed(operation, request, url, headers)
+        async with _slots(gates):
+            for gate in gates:
+                rate = gate.limit.rate
+                if rate is not None:
+                    count, period = rate
+                    await self._context.limiter.acquire(
+                        gate.limit.id, count, period, gate.limit.burst or count
+                    )
+            return await self._timed(operation, request, url, headers)
+
+    async def _timed(self, operation: str, request: Outgoing, url: str, headers: Mapping[str, str]) -> Answer:
+        clock = self._context.clock
+        started = clock.monotonic()
+        ok = False
+        try:
+            answer = await self._client.exchange(request.method, url, headers, request.content)
+            ok = answer.status < 400
+            return answer
+        finally:
+            self._context.telemetry.observe(operation, clock.monotonic() - started, ok)
+
+    async def _hold(self, op: Op, verdict: Verdict, failures: int, spent: float) -> float:
+        """Wait as the platform asked, for everyone under the same limits; seconds waited."""
+        asked = verdict.wait
+        pause = asked if asked is not None else backoff(self._policy, failures + 1, self._context.rng)
+        # A platform that says "0 seconds" again and again would be hammered.
+        pause = max(pause, 0.05 * (failures + 1) if asked is not None else 0.2)
+        for gate in self._gates[op]:
+            await self._context.limiter.block(gate.limit.id, min(pause, LONGEST_PARK))
+        if pause > LONGEST_WAIT:
+            raise self._parked(verdict, pause)
+        if spent + pause > self._policy.budget:
+            raise self._parked(verdict, LONGEST_WAIT * 2)
+        pause += self._context.rng.uniform(0.0, min(1.0, pause / 4))
+        await self._context.clock.sleep(pause)
+        return pause
+
+    def _parked(self, verdict: Verdict, seconds: float) -> RateLimited:
+        until = self._context.clock.now_ms() + int(min(seconds, LONGEST_PARK) * 1000)
+        told = f"{self.host} asks to wait {_span(seconds)}."
+        if seconds > LONGEST_PARK:
+            told += f" The run goes on trying in {_span(LONGEST_PARK)}."
+        return RateLimited(told, until_ms=until, hint=verdict.hint)
+
+
+@asynccontextmanager
+async def _slots(gates: tuple[_Gate, ...]) -> AsyncIterator[None]:
+    """Hold a slot of every limit with a bound on calls in flight."""
+    bounded = [gate.slots for gate in gates if gate.slots is not None]
+    if len(bounded) == 1:
+        async with bounded[0]:
+            yield
+        return
+    async with AsyncExitStack() as stack:
+        for slots in bounded:
+            await stack.enter_async_context(slots)
+        yield
+
+
+def _unknown(verdict: Verdict, host: str) -> Verdict:
+    return replace(
+        verdict,
+        error_class=ErrorClass.TRANSIENT,
+        action="dead_letter",
+        code=UNKNOWN,
+        message=f"{verdict.message} Whether {host} carried the write out is not known.",
+        hint="Look on the platform before replaying: this write has no idempotency key.",
+    )
+
+
+def _spent(message: str, requests: int) -> str:
+    return f"{message} Tried {requests} times." if requests > 1 else message
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

@@ -1,0 +1,130 @@
+"""One exchange with a platform: a request goes out, a whole, checked answer comes back, or a typed error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import httpx
+
+from platint_tui.core.errors import SystemicError
+from platint_tui.drivers.http.body import DECODED_CAP, WIRE_CAP, decode_body, refuse_unframed, too_large
+from platint_tui.drivers.http.origin import Origins
+from platint_tui.drivers.http.translate import NetworkError, translate
+
+MAX_HOPS = 5
+SLOWEST = 8 * 1024
+"""Bytes a second below which the total deadline of an answer is not extended."""
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+class Answer(NamedTuple):
+    """A complete answer: `body` without its content coding, `wire` its size in bytes as it came."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+    url: str
+    wire: int
+
+
+class HttpClient:
+    """Sends requests of one profile. The transport is spoken to directly: nothing in between adds cookies,
+    follows redirects, takes credentials from addresses or logs them."""
+
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport, origins: Origins, *, total: float, cap: int = DECODED_CAP
+    ) -> None:
+        """`total` seconds for a whole exchange (longer for bodies that keep coming), `cap` bytes of body."""
+        self.transport = transport
+        self.origins = origins
+        self._total = total
+        self._cap = cap
+
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
+    ) -> Answer:
+        """Send one request and read its answer; same-origin redirects of reads are followed, at most five.
+
+        Raises NetworkError, SystemicError or ConfigError with the host in the sentence.
+        """
+        for _ in range(MAX_HOPS + 1):
+            answer = await self._once(method, url, headers, content)
+            if answer.status not in _REDIRECTS:
+                return answer
+            url = self._redirected(answer, method)
+            if answer.status == 303:
+                method, content = "GET", None
+        raise SystemicError(f"{_host(url)} redirects more than {MAX_HOPS} times.", code="redirects")
+
+    def _redirected(self, answer: Answer, method: str) -> str:
+        location = answer.headers.get("location")
+        host = _host(answer.url)
+        if not location:
+            raise SystemicError(
+                f"{host} answered {answer.status} without saying where to go.", code="redirects"
+            )
+        if method not in ("GET", "HEAD") and answer.status in (301, 302):
+            raise SystemicError(
+                f"{host} redirects a write ({answer.status}); what it means is not defined.",
+                hint="Correct the path in the manifest.",
+                code="redirects",
+            )
+        return self.origins.follow(answer.url, location, "redirect")
+
+    async def _once(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Answer:
+        request = httpx.Request(method, url, headers=headers, content=content)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        size = 0
+        try:
+            async with asyncio.timeout_at(started + self._total) as deadline:
+                response = await self.transport.handle_async_request(request)
+                try:
+                    parts: list[bytes] = []
+                    async for chunk in response.aiter_raw():
+                        parts.append(chunk)
+                        size += len(chunk)
+                        if size > WIRE_CAP:
+                            raise too_large(_host(url), WIRE_CAP, "body on the wire")
+                        if size > SLOWEST:
+                            deadline.reschedule(started + self._total + size / SLOWEST)
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise self._late(url, size, loop.time() - started) from None
+        except httpx.TransportError as error:
+            parsed = urlsplit(url)
+            raise translate(error, parsed.hostname or "", parsed.scheme) from None
+        return self._checked(response, parts, size, url, method)
+
+    def _late(self, url: str, size: int, seconds: float) -> NetworkError:
+        rate = size / max(seconds, 0.001)
+        told = f"{size} bytes came, {rate:.0f} a second" if size else "nothing came"
+        return NetworkError(
+            f"{_host(url)} did not finish its answer in {seconds:.0f} s: {told}.", code="deadline", sent=True
+        )
+
+    def _checked(
+        self, response: httpx.Response, parts: list[bytes], size: int, url: str, method: str
+    ) -> Answer:
+        headers = response.headers
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        encoding = headers.get("transfer-encoding", "")
+        if encoding and encoding.strip().lower() != "chunked":
+            raise SystemicError(f"{_host(url)} uses a transfer coding that was not asked for.", code="coding")
+        if not encoding and "content-length" not in headers:
+            refuse_unframed(headers.get("content-type", "").lower(), False, _host(url))
+        if body:
+            body = decode_body(body, headers.get("content-encoding", ""), self._cap, _host(url))
+        return Answer(response.status_code, headers, body, url, size)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.transport.aclose()
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or "the platform"

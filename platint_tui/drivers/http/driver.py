@@ -1,0 +1,95 @@
+"""The http driver: a profile on a platform that speaks JSON over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import httpx
+
+from platint_tui.core.model import Capability, Field, JsonObject, Page, Stream, TargetPlan
+from platint_tui.core.ports import Target
+from platint_tui.drivers.base import DriverContext
+from platint_tui.drivers.http.auth import Authorizer, ClientCredentials, open_auth
+from platint_tui.drivers.http.calls import Caller
+from platint_tui.drivers.http.check import run_probes
+from platint_tui.drivers.http.client import HttpClient
+from platint_tui.drivers.http.discover import catalogue, fields_of
+from platint_tui.drivers.http.origin import Origins
+from platint_tui.drivers.http.reader import Session, read_stream, resource_of
+from platint_tui.drivers.http.requests import common_headers, profile_scope
+from platint_tui.drivers.http.transport import AiohttpTransport
+from platint_tui.drivers.http.writer import open_http_target
+from platint_tui.manifest.hosts import allowed_origins
+from platint_tui.manifest.template import render
+
+
+class HttpDriver:
+    """One profile: one pool of connections, one credential."""
+
+    def __init__(
+        self,
+        context: DriverContext,
+        transport: httpx.AsyncBaseTransport | None = None,
+        auth: Authorizer | None = None,
+    ) -> None:
+        """`transport` replaces the network, `auth` the credential: for recorded exchanges.
+
+        Raises ConfigError and CredentialError.
+        """
+        connector = context.connector
+        settings = connector.transport
+        scope = profile_scope(context)
+        base_url = render(settings.base_url, scope, "url")
+        allowed = allowed_origins(settings.allowed_hosts, scope["profile"])
+        origins = Origins(base_url, allowed, context.profile.origins)
+        if transport is None:
+            transport = AiohttpTransport(
+                connect=settings.timeout.connect,
+                read=settings.timeout.read,
+                ca_file=render(settings.ca_file, scope, "query") if settings.ca_file else None,
+                proxy=render(settings.proxy, scope, "query") if settings.proxy else None,
+            )
+        self._client = HttpClient(transport, origins, total=settings.timeout.total, cap=settings.max_body)
+        self._auth = auth or open_auth(context, self._client, scope)
+        self._session = Session(
+            context=context,
+            caller=Caller(context, self._client, self._auth),
+            origins=origins,
+            base_url=base_url,
+            headers=common_headers(context, scope),
+            scope=scope,
+            private=self._auth.query_name,
+        )
+
+    async def check(self) -> Sequence[Capability]:
+        """Run the probes of the manifest in order."""
+        done = await run_probes(self._session)
+        if isinstance(self._auth, ClientCredentials):
+            done += [Capability("scopes", False, True, note) for note in self._auth.notes]
+        return done
+
+    async def discover(self) -> Sequence[Stream]:
+        """The streams that the manifest declares for this platform."""
+        return await catalogue(self._session)
+
+    def read(self, stream: str, position: JsonObject | None) -> AsyncIterator[Page]:
+        """Pages of `stream` from `position` (None: from the beginning) to the end of one scan."""
+        return read_stream(self._session, stream, position)
+
+    async def open_target(self, plan: TargetPlan) -> Target:
+        """A target for `plan.target`; nothing is sent yet. Raises ConfigError."""
+        return open_http_target(self._session, plan)
+
+    async def describe_target(self, target: str) -> Sequence[Field] | None:
+        """The declared fields of a resource, None when the manifest declares none."""
+        fields = fields_of(resource_of(self._session.context.connector, target))
+        return fields or None
+
+    async def close(self) -> None:
+        """Release connections."""
+        await self._client.close()
+
+
+def open_http(context: DriverContext) -> HttpDriver:
+    """The http driver of one profile."""
+    return HttpDriver(context)

@@ -1,0 +1,221 @@
+"""How one page leads to the next: pure state machines over small JSON documents, kept in the position.
+
+Nothing here trusts a platform to stop: a state that comes back is an error, empty pages are counted, totals
+only ever confirm an end that the records show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from platint_tui.core.errors import SystemicError
+from platint_tui.core.jsontext import dumps
+from platint_tui.core.model import BadElement, Json, Record
+from platint_tui.drivers.http.links import find_link
+from platint_tui.drivers.http.origin import Origins
+from platint_tui.manifest import schema
+from platint_tui.manifest.template import lookup
+
+MAX_EMPTY_PAGES = 100
+_OUT_OF_RANGE = (400, 404, 416, 422)
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a page showed: its envelope, headers, address and elements (in order, broken ones included)."""
+
+    envelope: Mapping[str, Json] | None
+    headers: Mapping[str, str]
+    url: str
+    elements: Sequence[Record | BadElement]
+
+
+@dataclass(slots=True)
+class Pager:
+    """The pages of one scan. `private` names a query parameter that holds a secret and is never stored."""
+
+    page: schema.Page
+    origins: Origins
+    private: str = ""
+    _passed: set[str] = field(default_factory=set)
+    _empty: int = 0
+
+    def start(self) -> State:
+        """The state of the first page."""
+        if isinstance(self.page, schema.OffsetPage):
+            return {"offset": 0, "n": 1}
+        if isinstance(self.page, schema.NumberPage):
+            return {"page": self.page.start, "n": 1}
+        return {"n": 1}
+
+    def resume(self, state: Mapping[str, Json]) -> State:
+        """A stored state, checked. Raises SystemicError (code `position`) when it is of another page type."""
+        try:
+            checked: State = {"n": int(state["n"])}
+            if isinstance(self.page, schema.OffsetPage):
+                checked["offset"] = int(state["offset"])
+            elif isinstance(self.page, schema.NumberPage):
+                checked["page"] = int(state["page"])
+            elif isinstance(self.page, schema.CursorPage) and checked["n"] > 1:
+                checked["after"] = state["after"]
+            elif isinstance(self.page, schema.LinkHeaderPage | schema.LinkBodyPage) and checked["n"] > 1:
+                checked["url"] = self.origins.follow(self.origins.base, str(state["url"]), "next page")
+            if state.get("past_end"):
+                checked["past_end"] = True
+        except (KeyError, ValueError, TypeError):
+            raise SystemicError(
+                "The stored position is of another kind of paging than the manifest's.",
+                hint="Reset the position of this stream to read it from the beginning.",
+                code="position",
+            ) from None
+        return checked
+
+    def query(self, state: State) -> dict[str, str]:
+        """The query parameters that ask for this page."""
+        page = self.page
+        if isinstance(page, schema.CursorPage):
+            return {page.param: _text(state["after"])} if "after" in state else {}
+        if isinstance(page, schema.OffsetPage):
+            result = {page.param: str(state["offset"])}
+            if page.limit_param:
+                result[page.limit_param] = str(page.size)
+            return result
+        if isinstance(page, schema.NumberPage):
+            result = {page.param: str(state["page"])}
+            if page.size_param:
+                result[page.size_param] = str(page.size)
+            return result
+        return {}
+
+    def url(self, state: State) -> str | None:
+        """The whole address of this page where the platform gave one."""
+        found = state.get("url")
+        return str(found) if found is not None else None
+
+    def expires(self, state: State) -> bool:
+        """Whether this page is asked for by a token that a platform may forget."""
+        return "after" in state or "url" in state
+
+    def ends_with(self, status: int, state: State) -> bool:
+        """Whether an error answer is just the page after the last one, where the total announced the end."""
+        return bool(state.get("past_end")) and status in _OUT_OF_RANGE
+
+    def advance(self, state: State, seen: Seen) -> State | None:
+        """The state of the next page, None at the end of the scan.
+
+        Raises SystemicError: `repeated_cursor`, `empty_pages`, `max_pages`, `no_cursor`, `origin`.
+        """
+        self._passed.add(_identity(state))
+        if seen.elements:
+            self._empty = 0
+        else:
+            self._empty += 1
+            if self.page.stop_on_empty:
+                return None
+        following = self._next(state, seen)
+        if following is None:
+            return None
+        following["n"] = number = state["n"] + 1
+        if self.page.max_pages is not None and number > self.page.max_pages:
+            raise SystemicError(
+                f"The scan has more than the {self.page.max_pages} pages that the manifest allows.",
+                code="max_pages",
+            )
+        if self.page.repeat_guard and _identity(following) in self._passed:
+            raise SystemicError(
+                f"The page cursor repeated at page {number}: the platform leads in a circle.",
+                hint="Nothing after this page was read; the position stays before it.",
+                code="repeated_cursor",
+            )
+        if self._empty >= MAX_EMPTY_PAGES:
+            raise SystemicError(
+                f"{self._empty} empty pages in a row, and the platform announces more.", code="empty_pages"
+            )
+        return following
+
+    def _next(self, state: State, seen: Seen) -> State | None:
+        page = self.page
+        if isinstance(page, schema.CursorPage):
+            return self._by_cursor(page, state, seen)
+        if isinstance(page, schema.LinkHeaderPage):
+            target = find_link(seen.headers.get("link", ""), page.rel)
+            return self._link(target, seen)
+        if isinstance(page, schema.LinkBodyPage):
+            target = lookup(seen.envelope or {}, page.path)
+            if target is not None and not isinstance(target, str):
+                raise SystemicError(f"The next page at '{page.path}' is no address.", code="no_cursor")
+            return self._link(target, seen)
+        if isinstance(page, schema.OffsetPage):
+            if not seen.elements:
+                return None
+            offset = state["offset"] + len(seen.elements)
+            total = _integer(seen.envelope, page.total)
+            ended = total is not None and offset >= total
+            if ended and len(seen.elements) < page.size:
+                return None
+            return {"offset": offset, "past_end": True} if ended else {"offset": offset}
+        if isinstance(page, schema.NumberPage):
+            if not seen.elements:
+                return None
+            pages = _integer(seen.envelope, page.total_pages)
+            ended = pages is not None and state["page"] - page.start + 1 >= pages
+            if ended and len(seen.elements) < page.size:
+                return None
+            number = state["page"] + 1
+            return {"page": number, "past_end": True} if ended else {"page": number}
+        return None
+
+    def _by_cursor(self, page: schema.CursorPage, state: State, seen: Seen) -> State | None:
+        more = lookup(seen.envelope or {}, page.more) if page.more else None
+        if page.more and not more:
+            return None
+        head, _, rest = page.from_.partition(".")
+        if head == "last_record":
+            last = next((item for item in reversed(seen.elements) if isinstance(item, Record)), None)
+            value = lookup(last.value, rest) if last is not None else None
+            if last is None and more and "after" in state:
+                value = state["after"]
+        else:
+            value = lookup(seen.envelope or {}, page.from_)
+        if value is None or value == "":
+            if page.more or (head == "last_record" and seen.elements):
+                raise SystemicError(
+                    f"Page {state['n']} announces more but has no cursor at '{page.from_}'.", code="no_cursor"
+                )
+            return None
+        if isinstance(value, dict | list | bool):
+            raise SystemicError(f"The page cursor at '{page.from_}' is no text or number.", code="no_cursor")
+        return {"after": value}
+
+    def _link(self, target: str | None, seen: Seen) -> State | None:
+        if not target:
+            return None
+        url = self.origins.follow(seen.url, target, "next page")
+        return {"url": without(url, self.private) if self.private else url}
+
+
+def without(url: str, name: str) -> str:
+    """`url` without the query parameter `name`."""
+    parts = urlsplit(url)
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    if all(key != name for key, _ in pairs):
+        return url
+    return urlunsplit(parts._replace(query=urlencode([pair for pair in pairs if pair[0] != name])))
+
+
+def _identity(state: State) -> str:
+    return dumps({name: value for name, value in state.items() if name not in ("n", "past_end")})
+
+
+def _integer(envelope: Mapping[str, Json] | None, path: str | None) -> int | None:
+    value = lookup(envelope or {}, path) if path else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else dumps(value)

@@ -1,0 +1,275 @@
+"""Positions: where a stream has been read to, as plain documents that the engine stores unread.
+
+`cursor`: {"v": 1, "kind": "cursor", "since", "high", "edge", "page"}. `since` is the vendor's value that the
+running scan filters by, `high` the greatest one seen, `edge` the records (value, digest of the text) at
+`high` or within the lag below it, `page` where the scan goes on (None: it is finished, the next scan starts
+at `high`). A filter that includes its bound reads those records again; the exact same text is dropped.
+`partition`: {"v": 1, "kind": "partition", "partitions": {key: {...}}, "current", "page", ...}.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from platint_tui.core.errors import SystemicError
+from platint_tui.core.model import BadElement, Json, JsonObject, Record
+
+MAX_EDGE = 1000
+MAX_PARTITIONS = 1000
+
+Comparable: TypeAlias = Any
+_NUMBERS = (int, float, Decimal)
+
+
+def _iso(value: Json) -> datetime:
+    moment = datetime.fromisoformat(value)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _number(value: Json) -> int | float | Decimal:
+    if isinstance(value, _NUMBERS) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip():
+        return Decimal(value.strip())
+    raise TypeError("no number")
+
+
+def _string(value: Json) -> str:
+    if isinstance(value, str):
+        return value
+    raise TypeError("no text")
+
+
+_COMPARE: dict[str, Callable[[Json], Comparable]] = {
+    "iso8601": _iso,
+    "epoch_s": _number,
+    "epoch_ms": _number,
+    "int": _number,
+    "string": _string,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CursorRule:
+    """How a stream's cursor is read: `path` in the record, its type and order, `lag` in seconds.
+
+    A scan starts `lag` before the greatest value seen, for records that show up late. `server_side`: the
+    platform filters; otherwise older records are dropped here.
+    """
+
+    path: tuple[str, ...]
+    type: str
+    order: str = "none"
+    lag: float = 0.0
+    missing: str = "raise"
+    server_side: bool = True
+
+    def comparable(self, value: Json) -> Comparable:
+        """`value` in a form that sorts. Raises ValueError, TypeError or ArithmeticError for another type."""
+        return _COMPARE[self.type](value)
+
+    def lowered(self, value: Json, seconds: float) -> Json:
+        """`value` moved back by `seconds`, in the vendor's form; types without time stay as they are."""
+        if not seconds:
+            return value
+        if self.type == "iso8601":
+            moment = _iso(value) - timedelta(seconds=seconds)
+            text = moment.isoformat()
+            return text.replace("+00:00", "Z") if str(value).endswith("Z") else text
+        if self.type in ("epoch_s", "epoch_ms"):
+            shift = seconds * (1000 if self.type == "epoch_ms" else 1)
+            lowered = int(_number(value)) - math.ceil(shift)
+            return str(lowered) if isinstance(value, str) else lowered
+        return value
+
+    def at(self, now_ms: int, seconds: float) -> Json:
+        """The vendor's form of the moment `seconds` after (before: negative) `now_ms`."""
+        if self.type == "iso8601":
+            moment = datetime.fromtimestamp(now_ms // 1000, UTC) + timedelta(seconds=seconds)
+            return moment.isoformat().replace("+00:00", "Z")
+        if self.type == "epoch_ms":
+            return now_ms + int(seconds * 1000)
+        return now_ms // 1000 + int(seconds)
+
+
+def text_digest(raw: str) -> str:
+    """Short name of a record's exact text."""
+    return hashlib.blake2b(raw.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
+
+
+@dataclass(slots=True)
+class Scan:
+    """The running scan of one stream (or partition): what it filters by, what it has seen, what it drops."""
+
+    rule: CursorRule | None
+    since: Json = None
+    high: Json = None
+    edge: dict[str, Json] = field(default_factory=dict)
+    drop: frozenset[str] = frozenset()
+    until: Json = None
+    page: JsonObject | None = None
+    max_edge: int = MAX_EDGE
+    passed: bool = False
+    """Whether a descending scan has come to records that are older than its start."""
+
+    @classmethod
+    def load(cls, rule: CursorRule | None, document: JsonObject | None) -> Scan:
+        """Continue from a stored document; without one, from the beginning.
+
+        Raises SystemicError (code `position`) for a document that this driver did not write.
+        """
+        if document is None:
+            return cls(rule)
+        try:
+            if document.get("v", 1) != 1 or document.get("kind", "cursor") != "cursor":
+                raise ValueError("version")
+            edge = {str(digest): value for value, digest in document.get("edge") or ()}
+            page = document.get("page")
+            if page is not None:
+                drop = frozenset(document.get("drop") or ())
+                scan = cls(
+                    rule, document["since"], document["high"], edge, drop, document.get("until"), dict(page)
+                )
+            else:
+                high = document["high"]
+                since = document["since"] if high is None else high
+                scan = cls(rule, since, high, edge, frozenset(edge))
+            if rule is not None:
+                for value in (scan.since, scan.high, *edge.values()):
+                    if value is not None:
+                        rule.comparable(value)
+        except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
+            raise SystemicError(
+                "The stored position is not one of this connector's.",
+                hint="Reset the position of this stream to read it from the beginning.",
+                code="position",
+            ) from None
+        return scan
+
+    def document(self) -> dict[str, Json]:
+        """The scan as it is stored, to go on with `page`."""
+        result: dict[str, Json] = {
+            "v": 1,
+            "kind": "cursor",
+            "since": self.since,
+            "high": self.high,
+            "edge": [[value, digest] for digest, value in self.edge.items()],
+            "page": None,
+        }
+        if self.page is not None:
+            result["page"] = dict(self.page)
+            result["drop"] = sorted(self.drop)
+            if self.until is not None:
+                result["until"] = self.until
+        return result
+
+    def restart(self) -> None:
+        """Forget the page and scan again from the greatest value seen: for ascending scans only."""
+        self.since, self.page, self.until, self.drop = self.high, None, None, frozenset(self.edge)
+
+    def start(self) -> Json:
+        """The value that this scan's filter starts at, the lag before `since`; None: no filter."""
+        if self.since is None or self.rule is None:
+            return None
+        return self.rule.lowered(self.since, self.rule.lag)
+
+    def finish(self) -> None:
+        """The scan is complete: the next one starts at the greatest value seen."""
+        if self.high is not None:
+            self.since = self.high
+        self.page = None
+        self.until = None
+        self.drop = frozenset()
+        self.passed = False
+
+    def take(self, records: Sequence[Record]) -> tuple[Sequence[Record], list[BadElement]]:
+        """The records of a page that are new, and those without a usable cursor that the manifest excludes.
+
+        Moves `high` and `edge`. Raises SystemicError (code `cursor_missing`) when the manifest says `raise`.
+        """
+        rule = self.rule
+        if rule is None or not records:
+            return records, []
+        bad: list[BadElement] = []
+        values: list[Comparable] = []
+        kept: list[Record] = []
+        comparable = _COMPARE[rule.type]
+        top: Comparable = None if self.high is None else comparable(self.high)
+        path = rule.path
+        single = path[0] if len(path) == 1 else None
+        oldest: Comparable = None
+        if not rule.server_side and self.since is not None:
+            oldest = comparable(self.start())
+        for record in records:
+            value = record.value.get(single) if single is not None else _at(record.value, path)
+            try:
+                key = None if value is None else comparable(value)
+            except (ValueError, TypeError, ArithmeticError):
+                key = None
+            if key is None:
+                if rule.missing == "raise":
+                    raise SystemicError(
+                        f"A record has no usable cursor field '{'.'.join(path)}' ({rule.type}).",
+                        code="cursor_missing",
+                    )
+                if rule.missing == "exclude":
+                    bad.append(
+                        BadElement(
+                            record.raw, f"the cursor field '{'.'.join(path)}' is missing or unreadable"
+                        )
+                    )
+                    continue
+            elif oldest is not None and key < oldest:
+                self.passed = True
+                continue
+            elif top is None or key > top:
+                top, self.high = key, value
+            values.append(key)
+            kept.append(record)
+        if top is not None:
+            kept = self._at_edge(kept, values, top)
+        return kept, bad
+
+    def _at_edge(self, kept: list[Record], values: list[Comparable], top: Comparable) -> list[Record]:
+        """Note the records at the edge and leave out the ones that the last scan has brought already."""
+        rule = self.rule
+        assert rule is not None
+        floor = rule.comparable(rule.lowered(self.high, rule.lag)) if rule.lag else top
+        if self.edge:
+            self.edge = {d: v for d, v in self.edge.items() if rule.comparable(v) >= floor}
+        low = self._drop_floor()
+        new: list[Record] = []
+        for record, key in zip(kept, values, strict=True):
+            near = key is not None and key >= floor
+            if not near and (low is None or key is None or key > low):
+                new.append(record)
+                continue
+            digest = text_digest(record.raw)
+            if digest not in self.drop:
+                new.append(record)
+            if near and len(self.edge) < self.max_edge:
+                value = (
+                    record.value.get(rule.path[0]) if len(rule.path) == 1 else _at(record.value, rule.path)
+                )
+                self.edge[digest] = value
+        return new
+
+    def _drop_floor(self) -> Comparable:
+        """The value up to which records may be repeats of the last scan; None when nothing is dropped."""
+        if not self.drop or self.since is None or self.rule is None:
+            return None
+        return self.rule.comparable(self.since)
+
+
+def _at(value: Json, path: Sequence[str]) -> Json:
+    for name in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value
