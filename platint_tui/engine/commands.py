@@ -1,0 +1,221 @@
+"""What operators ask for, each kind a plain function: arguments in, result document out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from platint_tui.core.errors import ConfigError, ExitCode, NotFound, PlatintError, UsageError
+from platint_tui.core.model import Catalogue, Command, JsonObject, Stream, Trigger
+from platint_tui.core.redaction import REDACTOR
+from platint_tui.core.states import DeadLetterState
+from platint_tui.engine.context import Context
+from platint_tui.engine.planner import find_profile, plan_integration, suggest
+from platint_tui.store.ports import DeadLetterFilter
+
+log = logging.getLogger("platint.engine")
+
+Handler = Callable[[Context, JsonObject], Awaitable[dict[str, Any]]]
+
+_PREVIEW_MOST = 100
+
+
+def text(args: JsonObject, name: str) -> str:
+    """A compulsory text argument. Raises UsageError."""
+    value = args.get(name)
+    if not isinstance(value, str) or not value:
+        raise UsageError(f"The command needs '{name}'.")
+    return value
+
+
+def texts(args: JsonObject, name: str) -> list[str]:
+    """A list of texts, empty when it is not given. Raises UsageError."""
+    value = args.get(name) or []
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise UsageError(f"'{name}' is to be a list of texts.")
+    return list(value)
+
+
+async def run(context: Context, args: JsonObject) -> dict[str, Any]:
+    """`run {integration, streams}`: check everything that can be checked without a request, then queue."""
+    name = text(args, "integration")
+    integration = await context.store.integrations.get(name)
+    plan = await plan_integration(context, integration, texts(args, "streams"), name=name)
+    for side in (plan.source, plan.target):
+        await context.secrets(side.profile)
+    trigger = str(args.get("trigger") or Trigger.MANUAL.value)
+    created = await context.store.runs.create(
+        plan.integration, [item.stream for item in plan.streams], trigger
+    )
+    context.wake.set()
+    return {"run": created.id, "number": created.number}
+
+
+async def cancel(context: Context, args: JsonObject) -> dict[str, Any]:
+    """`cancel {run}`: by id or number."""
+    found = await context.store.runs.get(text(args, "run"))
+    if found is None:
+        raise NotFound(f"There is no run '{args['run']}'.")
+    return {"run": found.id, "cancelled": await context.store.runs.request_cancel(found.id)}
+
+
+async def check(context: Context, args: JsonObject) -> dict[str, Any]:
+    """`check {profile}`: run the probes and store what came of them."""
+    profile = await find_profile(context, text(args, "profile"))
+    driver = await context.open_driver(profile)
+    try:
+        capabilities = await driver.check()
+    finally:
+        await driver.close()
+    good = all(item.ok or item.optional for item in capabilities)
+    await context.store.profiles.save_check(profile.name, good, capabilities)
+    return {
+        "profile": profile.name,
+        "ok": good,
+        "capabilities": [
+            {
+                "id": item.id,
+                "ok": item.ok,
+                "optional": item.optional,
+                "detail": item.detail,
+                "latency_ms": item.latency_ms,
+            }
+            for item in capabilities
+        ],
+    }
+
+
+async def discover(context: Context, args: JsonObject) -> dict[str, Any]:
+    """`discover {profile}`: what the account offers, as a new catalogue."""
+    profile = await find_profile(context, text(args, "profile"))
+    driver = await context.open_driver(profile)
+    try:
+        streams = await driver.discover()
+    finally:
+        await driver.close()
+    connector = context.registry.get(profile.platform)
+    catalogue = Catalogue(
+        profile.name, profile.platform, connector.version, context.clock.now_ms(), tuple(streams)
+    )
+    await context.store.catalogues.save(catalogue)
+    return {"profile": profile.name, "streams": [item.name for item in streams]}
+
+
+async def preview(context: Context, args: JsonObject) -> dict[str, Any]:
+    """`preview {profile, stream, limit}`: the first records of a stream, as the platform sent them."""
+    profile = await find_profile(context, text(args, "profile"))
+    stream = text(args, "stream")
+    limit = max(1, min(int(args.get("limit") or 5), _PREVIEW_MOST))
+    driver = await context.open_driver(profile)
+    records: list[dict[str, Any]] = []
+    try:
+        await _known_stream(await driver.discover(), stream, profile.name)
+        async for page in driver.read(stream, None):
+            records += [{"raw": item.raw} for item in page.records]
+            if len(records) >= limit or page.last:
+                break
+    finally:
+        await driver.close()
+    return {"profile": profile.name, "stream": stream, "records": records[:limit]}
+
+
+async def _known_stream(streams: Any, wanted: str, profile: str) -> None:
+    names = [item.name for item in streams if isinstance(item, Stream)]
+    if wanted not in names:
+        raise NotFound(f"The profile '{profile}' has no stream '{wanted}'.", hint=suggest(wanted, names))
+
+
+async def replay(context: Context, args: JsonObject) -> dict[str, Any]:
+    """`replay {dead_letters: [ids]}` or `replay {fingerprint}`: plan a job; the engine works through it."""
+    ids = texts(args, "dead_letters")
+    fingerprint = str(args.get("fingerprint") or "")
+    if fingerprint:
+        ids += await _open_of(context, fingerprint)
+    if not ids:
+        raise ConfigError("There is nothing to replay.", hint="Choose dead letters that are open.")
+    wanted = args.get("trigger")
+    default = Trigger.BULK if fingerprint or len(ids) > 1 else Trigger.MANUAL
+    trigger = Trigger(wanted) if wanted in set(Trigger) else default
+    job = await context.store.replays.plan(ids, trigger)
+    context.wake.set()
+    return {"job": job.id, "total": job.total}
+
+
+async def _open_of(context: Context, fingerprint: str) -> list[str]:
+    where = DeadLetterFilter(fingerprint=fingerprint, states=(DeadLetterState.OPEN,))
+    numbers = await context.store.dead_letters.numbers(where, newest_first=False)
+    ids: list[str] = []
+    for start in range(0, len(numbers), 500):
+        ids += [item.id for item in await context.store.dead_letters.rows(numbers[start : start + 500])]
+    return ids
+
+
+async def cancel_replay(context: Context, args: JsonObject) -> dict[str, Any]:
+    """`cancel_replay {job}`: what is not sent yet stays open."""
+    job = text(args, "job")
+    if await context.store.replays.get(job) is None:
+        raise NotFound(f"There is no replay '{job}'.")
+    await context.store.replays.cancel(job)
+    return {"job": job}
+
+
+async def reset(context: Context, args: JsonObject) -> dict[str, Any]:
+    """`reset {integration, stream}`: forget the position; the result holds it for undo."""
+    name, stream = text(args, "integration"), text(args, "stream")
+    integration = await context.store.integrations.get(name)
+    plan = await plan_integration(context, integration, [stream], name=name)
+    before = await context.store.runs.reset_position(plan.integration.name, stream)
+    return {
+        "integration": name,
+        "stream": stream,
+        "before": None if before is None else {"seq": before.seq, "confirmed": before.confirmed},
+    }
+
+
+QUICK: Mapping[str, Handler] = {
+    "cancel": cancel,
+    "replay": replay,
+    "cancel_replay": cancel_replay,
+    "reset": reset,
+}
+"""Done within the store; finished before the next one is looked at."""
+
+LONG: Mapping[str, Handler] = {"run": run, "check": check, "discover": discover, "preview": preview}
+"""They talk to a platform or a keyring, so they run beside everything else."""
+
+
+async def carry_out(context: Context, command: Command) -> None:
+    """Do what `command` asks and store how it ended. Raises StoreError when that cannot be stored."""
+    handler = QUICK.get(command.kind) or LONG.get(command.kind)
+    try:
+        if handler is None:
+            known = ", ".join(sorted({*QUICK, *LONG}))
+            raise UsageError(f"The engine knows no command '{command.kind}'.", hint=f"It knows {known}.")
+        result = await handler(context, command.args)
+    except PlatintError as error:
+        await context.store.commands.finish(command.id, error=error_document(error))
+    except Exception as error:
+        log.error("command %s: %s", command.kind, REDACTOR.redact(repr(error)), exc_info=error)
+        await context.store.commands.finish(command.id, error=error_document(error))
+    else:
+        await context.store.commands.finish(command.id, result=result)
+
+
+def error_document(error: Exception) -> dict[str, Any]:
+    """An error as a stored document; no secret in it."""
+    if isinstance(error, PlatintError):
+        return {
+            "message": REDACTOR.redact(error.message),
+            "hint": REDACTOR.redact(error.hint),
+            "where": REDACTOR.redact(error.where),
+            "code": error.code,
+            "exit_code": int(error.exit_code),
+        }
+    return {
+        "message": REDACTOR.redact(f"An unexpected error: {type(error).__name__}: {error}."),
+        "hint": "The engine's log says where.",
+        "where": "",
+        "code": "internal",
+        "exit_code": int(ExitCode.FAILED),
+    }

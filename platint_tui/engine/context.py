@@ -1,0 +1,43 @@
+"""What the parts of the engine share."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from platint_tui.core.clock import Clock
+from platint_tui.core.model import Profile
+from platint_tui.core.ports import Driver
+from platint_tui.core.secret import Secret
+from platint_tui.engine.limits import LimiterHub
+from platint_tui.engine.telemetry import TelemetryHub
+from platint_tui.manifest.registry import Registry
+from platint_tui.store.ports import Store
+
+Secrets = Callable[[Profile], Awaitable[Mapping[str, Secret]]]
+"""Gives the secrets of a profile by field id. Raises CredentialError when one is missing or locked away."""
+
+DriverFactory = Callable[[Profile, Mapping[str, Secret]], Driver]
+"""Makes the driver of an account. Raises ConfigError when its library is not installed."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """One engine: its store, manifests, secrets, clock and name. `wake` makes the main loop look again."""
+
+    store: Store
+    registry: Registry
+    secrets: Secrets
+    make_driver: DriverFactory
+    clock: Clock
+    rng: random.Random
+    worker: str
+    limits: LimiterHub
+    telemetry: TelemetryHub
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def open_driver(self, profile: Profile) -> Driver:
+        """The driver of `profile` with its secrets. Raises CredentialError or ConfigError."""
+        return self.make_driver(profile, await self.secrets(profile))

@@ -1,0 +1,236 @@
+"""The engine's main loop: commands, runs and replays of one store, as level-triggered as a thermostat.
+
+It asks the store what is to be done whenever something was committed, by whomever, and starts what is not
+already being done. Nothing is remembered between two looks but the tasks that run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Coroutine
+from typing import Any
+
+from platint_tui import __version__
+from platint_tui.core.errors import Fenced, PlatintError
+from platint_tui.core.model import Run, Worker
+from platint_tui.core.redaction import REDACTOR
+from platint_tui.core.states import ACTIVE_RUN_STATES, RunState
+from platint_tui.engine.commands import QUICK, carry_out
+from platint_tui.engine.context import Context
+from platint_tui.engine.lock import EngineLock
+from platint_tui.engine.replay import ReplayTask, recover
+from platint_tui.engine.runner import RunTask
+
+log = logging.getLogger("platint.engine")
+
+MAX_RUNS = 4
+BEAT = 2.0
+CONSOLE_FRESH_MS = 15_000
+_POLL = 0.05
+_LOOK_ANYWAY = 0.5
+_STORE_PAUSE = 1.0
+
+
+class Engine:
+    """Works on one store until told to stop. It watches `lock`: an engine that lost its lock ends itself."""
+
+    def __init__(self, context: Context, lock: EngineLock | None = None, *, max_runs: int = MAX_RUNS) -> None:
+        self.context = context
+        self._lock = lock
+        self._max_runs = max_runs
+        self._started_ms = context.clock.now_ms()
+        self._runs: dict[str, asyncio.Task[None]] = {}
+        self._replays: dict[str, asyncio.Task[None]] = {}
+        self._commands: dict[str, asyncio.Task[None]] = {}
+        self._orphans: dict[str, Run] = {}
+        self._stop = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look at once; for somebody in the same process who has just asked for something."""
+        self.context.wake.set()
+
+    async def run(self, stop: asyncio.Event, *, until_idle: bool = False, linger: float = 2.0) -> None:
+        """Work until `stop` is set, or, with `until_idle`, until nothing is to be done for `linger` seconds
+        and no console looks. Pages in flight are finished; runs are left resumable.
+
+        Raises Fenced when another engine took the lock, StoreError when the store cannot be opened for work.
+        """
+        await self._begin()
+        helper = asyncio.create_task(self._keep_house(stop))
+        try:
+            await self._loop(stop, until_idle, linger)
+            if self._lock is not None and self._lock.lost():
+                raise Fenced("Another engine took over; this one has stopped.")
+        finally:
+            self._stop.set()
+            helper.cancel()
+            await asyncio.gather(helper, return_exceptions=True)
+            await self._end()
+
+    async def _begin(self) -> None:
+        await self._beat()
+        store, me = self.context.store, self.context.worker
+        for worker in await store.workers.list():
+            if worker.kind == "engine" and worker.id != me:
+                await store.workers.gone(worker.id)
+        # There is one engine: whatever another one holds, it holds no more.
+        for run in await store.runs.reap([me]):
+            log.info("run %s goes on: its engine had ended", run.number)
+        for job in await store.replays.unfinished():
+            await recover(self.context, job)
+
+    async def _loop(self, stop: asyncio.Event, until_idle: bool, linger: float) -> None:
+        clock = self.context.clock
+        seen = -1
+        looked = idle_since = clock.monotonic()
+        while not stop.is_set():
+            try:
+                version = await self.context.store.data_version()
+                woken = self.context.wake.is_set()
+                if woken or version != seen or clock.monotonic() - looked >= _LOOK_ANYWAY:
+                    self.context.wake.clear()
+                    seen, looked = version, clock.monotonic()
+                    await self._look()
+                    if not until_idle or self._busy() or await self._wanted():
+                        idle_since = clock.monotonic()
+                    elif clock.monotonic() - idle_since >= linger:
+                        return
+            except Fenced:
+                raise
+            except PlatintError as error:
+                # A full disk, a locked file: what runs keeps its place, and it is tried again.
+                log.error("%s", REDACTOR.redact(error.sentence()))
+                await _sleep(stop, _STORE_PAUSE)
+            await _first(stop, self.context.wake, _POLL)
+
+    async def _look(self) -> None:
+        self._forget_done()
+        for command in await self.context.store.commands.pending():
+            if command.id in self._commands:
+                continue
+            work = carry_out(self.context, command)
+            if command.kind in QUICK:
+                await work
+            else:
+                self._commands[command.id] = self._start(work, f"command {command.kind}")
+        await self._hand_back()
+        while len(self._runs) < self._max_runs:
+            run = await self.context.store.runs.claim(self.context.worker)
+            if run is None:
+                break
+            self._runs[run.id] = self._start(self._execute(run), f"run {run.number}")
+        for job in await self.context.store.replays.unfinished():
+            if job.id not in self._replays:
+                task = ReplayTask(self.context, job, self._stop)
+                self._replays[job.id] = self._start(task.execute(), f"replay {job.id}")
+
+    async def _execute(self, run: Run) -> None:
+        try:
+            await RunTask(self.context, run, self._stop).execute()
+        except PlatintError as error:
+            log.error("run %s: %s", run.number, REDACTOR.redact(error.sentence()))
+            self._orphans[run.id] = run
+        except Exception:
+            self._orphans[run.id] = run
+            raise
+
+    async def _hand_back(self) -> None:
+        """Runs whose end could not be stored are put back as soon as the store takes it, to be resumed."""
+        for run in list(self._orphans.values()):
+            if run.id in self._runs:
+                continue
+            with contextlib.suppress(Fenced):
+                await self.context.store.runs.finish(run.id, run.epoch, RunState.INTERRUPTED)
+            del self._orphans[run.id]
+            await self.context.store.runs.reap([self.context.worker])
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(lambda _: self.context.wake.set())
+        return task
+
+    def _forget_done(self) -> None:
+        for table in (self._runs, self._replays, self._commands):
+            for key, task in list(table.items()):
+                if task.done():
+                    del table[key]
+                    if not task.cancelled() and task.exception() is not None:
+                        text = REDACTOR.redact(repr(task.exception()))
+                        log.error("%s ended: %s", task.get_name(), text, exc_info=task.exception())
+
+    def _busy(self) -> bool:
+        return bool(self._runs or self._replays or self._commands or self._orphans)
+
+    async def _wanted(self) -> bool:
+        """Whether something waits to be done, or a console is open."""
+        store = self.context.store
+        if await store.runs.list(states=tuple(ACTIVE_RUN_STATES), limit=1):
+            return True
+        if await store.commands.pending() or await store.replays.unfinished():
+            return True
+        fresh = self.context.clock.now_ms() - CONSOLE_FRESH_MS
+        return any(
+            item.kind == "console" and item.heartbeat_ms > fresh for item in await store.workers.list()
+        )
+
+    async def _beat(self) -> None:
+        await self.context.store.workers.beat(
+            Worker(
+                self.context.worker,
+                "engine",
+                socket.gethostname(),
+                os.getpid(),
+                __version__,
+                self._started_ms,
+                self.context.clock.now_ms(),
+            )
+        )
+
+    async def _keep_house(self, stop: asyncio.Event) -> None:
+        """Heartbeat, latencies, and a look at the lock."""
+        beaten = 0.0
+        while True:
+            try:
+                if self.context.clock.monotonic() - beaten >= BEAT:
+                    beaten = self.context.clock.monotonic()
+                    await self._beat()
+                    if self._lock is not None:
+                        if self._lock.lost():
+                            stop.set()
+                            return
+                        self._lock.touch()
+                await self.context.telemetry.flush()
+            except (PlatintError, OSError) as error:
+                log.error("%s", REDACTOR.redact(str(error)))
+            await asyncio.sleep(1.0)
+
+    async def _end(self) -> None:
+        """Bring everything to a page border, then leave."""
+        for table in (self._commands,):
+            for task in table.values():
+                task.cancel()
+        tasks = [*self._runs.values(), *self._replays.values(), *self._commands.values()]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._forget_done()
+        with contextlib.suppress(PlatintError):
+            await self.context.telemetry.flush()
+            await self.context.store.workers.gone(self.context.worker)
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def _first(stop: asyncio.Event, wake: asyncio.Event, seconds: float) -> None:
+    tasks = [asyncio.create_task(stop.wait()), asyncio.create_task(wake.wait())]
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,121 @@
+"""Admission to platforms: one GCRA row per credential and limit in the store, shared by every process.
+
+So that SQLite is not asked before each call, about a quarter of a second of calls is reserved at once and
+handed out from memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from platint_tui.core.clock import Clock
+from platint_tui.core.errors import RateLimited
+from platint_tui.store.ports import Limits
+
+LONGEST_WAIT = 30.0
+"""Seconds that a call may wait for its turn before the stream is parked instead."""
+_AHEAD = 0.25
+_KEEP = 1.0
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """What this process holds of one limit: `tokens` reserved calls, usable from `ready_ms` on."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    tokens: int = 0
+    ready_ms: float = 0.0
+    blocked_ms: float = 0.0
+
+
+class LimiterHub:
+    """The limits of all profiles that this process works with."""
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._buckets: dict[str, _Bucket] = {}
+
+    def of(self, profile: str) -> ProfileLimiter:
+        """The limiter of the credential of `profile`."""
+        return ProfileLimiter(self, profile)
+
+    def _bucket(self, key: str) -> _Bucket:
+        return self._buckets.setdefault(key, _Bucket())
+
+    async def acquire(self, key: str, count: int, period: float, burst: int, weight: int) -> None:
+        """Wait for `weight` calls under `key`. Raises RateLimited when that takes more than LONGEST_WAIT."""
+        bucket = self._bucket(key)
+        # Whoever waits holds the lock: the others queue here, and only one reservation is outstanding.
+        async with bucket.lock:
+            now = self._clock.now_ms()
+            if bucket.tokens >= weight and now > bucket.ready_ms + _KEEP * 1000:
+                bucket.tokens = (
+                    0  # reserved too long ago: using them now would be a burst on top of the burst
+                )
+            if bucket.tokens < weight:
+                await self._reserve(bucket, key, count, period, burst, weight)
+            await self._await_turn(bucket, key)
+            bucket.tokens -= weight
+
+    async def _reserve(
+        self, bucket: _Bucket, key: str, count: int, period: float, burst: int, weight: int
+    ) -> None:
+        emission = period / max(count, 1)
+        burst = max(burst, weight, 1)
+        blocked = await self._limits.blocked_until(key)
+        bucket.blocked_ms = max(bucket.blocked_ms, blocked)
+        now = self._clock.now_ms()
+        if bucket.blocked_ms - now > LONGEST_WAIT * 1000:
+            raise self._parked(key, bucket.blocked_ms)
+        ahead = max(weight, min(int(_AHEAD / emission), burst)) if emission > 0 else weight
+        wait = await self._limits.reserve(key, emission * 1000, burst * emission * 1000, ahead)
+        bucket.tokens = ahead
+        bucket.ready_ms = self._clock.now_ms() + wait * 1000
+
+    async def _await_turn(self, bucket: _Bucket, key: str) -> None:
+        while True:
+            now = self._clock.now_ms()
+            wait = max(bucket.ready_ms, bucket.blocked_ms) - now
+            if wait <= 0:
+                return
+            if wait > LONGEST_WAIT * 1000:
+                # The reservation stays in the bucket: whoever comes back at that time finds it.
+                raise self._parked(key, now + wait)
+            # In steps, so that a block that arrives meanwhile is respected.
+            await self._clock.sleep(min(wait / 1000, 1.0))
+
+    def _parked(self, key: str, until_ms: float) -> RateLimited:
+        profile, _, limit = key.partition("/")
+        return RateLimited(
+            f"The limit '{limit}' of profile '{profile}' is used up.",
+            until_ms=int(until_ms) + 1,
+            hint="It goes on by itself at that time.",
+        )
+
+    async def block(self, key: str, seconds: float) -> None:
+        """Let nobody in any process call under `key` for `seconds`."""
+        until = self._clock.now_ms() + int(seconds * 1000) + 1
+        bucket = self._bucket(key)
+        bucket.blocked_ms = max(bucket.blocked_ms, until)
+        await self._limits.block(key, until)
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileLimiter:
+    """core.ports.Limiter of one profile."""
+
+    hub: LimiterHub
+    profile: str
+
+    async def acquire(self, limit: str, count: int, period: float, burst: int, weight: int = 1) -> None:
+        """Wait until one more call under `limit` (`count` per `period` seconds) is allowed.
+
+        Raises RateLimited when the wait is longer than a worker should hold its slot.
+        """
+        await self.hub.acquire(f"{self.profile}/{limit}", count, period, burst, weight)
+
+    async def block(self, limit: str, seconds: float) -> None:
+        """The platform asked everyone under `limit` to wait this long (Retry-After)."""
+        await self.hub.block(f"{self.profile}/{limit}", seconds)

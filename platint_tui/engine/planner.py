@@ -1,0 +1,157 @@
+"""From an integration, manifests and profiles to a plan per stream: mistakes are found before a request."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+from platint_tui.core.errors import ConfigError, NotFound
+from platint_tui.core.model import Field, Integration, Profile, Stream, StreamMapping
+from platint_tui.engine.context import Context
+from platint_tui.engine.plan import IntegrationPlan, Side, StreamPlan
+from platint_tui.manifest.loader import resource
+from platint_tui.manifest.mapping import compile_mapping, parse_expression
+from platint_tui.manifest.schema import Connector, Resource
+
+_DIRECTIONS = ("source_to_target",)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """A hint that names the nearest known word, or all of them when there are few."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, 1)
+    if near:
+        return f"Did you mean '{near[0]}'?"
+    return f"There is: {', '.join(names[:20])}." if names else ""
+
+
+async def find_profile(context: Context, name: str) -> Profile:
+    """The profile called `name`. Raises NotFound with a suggestion."""
+    found = await context.store.profiles.get(name)
+    if found is None:
+        known = [item.name for item in await context.store.profiles.list()]
+        raise NotFound(
+            f"There is no profile '{name}'.",
+            hint=suggest(name, known) or "Add it with `platint-tui profiles add`.",
+        )
+    return found
+
+
+async def plan_integration(
+    context: Context, integration: Integration | None, streams: Sequence[str], *, name: str
+) -> IntegrationPlan:
+    """The plan of these streams of an integration, of all without any.
+
+    Raises NotFound or ConfigError with the first thing that is wrong.
+    """
+    if integration is None:
+        known = [item.name for item in await context.store.integrations.list()]
+        raise NotFound(f"There is no integration '{name}'.", hint=suggest(name, known))
+    if integration.sync_direction not in _DIRECTIONS:
+        raise ConfigError(
+            f"The direction {integration.sync_direction} of '{integration.name}' does not work yet.",
+            hint="Use source_to_target, with the platforms in that order.",
+        )
+    source, reading = await _side(context, integration.source_profile, integration.source_platform)
+    target, writing = await _side(context, integration.target_profile, integration.target_platform)
+    wanted = _wanted(integration, streams)
+    found = {item.name: item for item in await _discovered(context, source.profile.name)}
+    plans = tuple(_plan_stream(integration, item, source, target, reading, writing, found) for item in wanted)
+    return IntegrationPlan(integration, source, target, plans)
+
+
+async def _side(context: Context, profile_name: str, platform: str) -> tuple[Side, Connector]:
+    profile = await find_profile(context, profile_name)
+    if profile.platform != platform:
+        raise ConfigError(
+            f"The profile '{profile.name}' is for {profile.platform}, the integration expects {platform}.",
+            hint="Name another profile in the integration file.",
+        )
+    connector = context.registry.get(platform)
+    return Side(profile, platform, connector.version), connector
+
+
+def _wanted(integration: Integration, streams: Sequence[str]) -> list[StreamMapping]:
+    mappings = {item.stream: item for item in integration.streams}
+    for name in streams:
+        if name not in mappings:
+            raise NotFound(
+                f"The integration '{integration.name}' has no stream '{name}'.", hint=suggest(name, mappings)
+            )
+    if not mappings:
+        raise ConfigError(f"The integration '{integration.name}' has no streams.")
+    return [item for item in integration.streams if not streams or item.stream in streams]
+
+
+async def _discovered(context: Context, profile: str) -> Sequence[Stream]:
+    catalogues = await context.store.catalogues.latest(profile)
+    return catalogues[0].streams if catalogues else ()
+
+
+def _plan_stream(
+    integration: Integration,
+    mapping: StreamMapping,
+    source: Side,
+    target: Side,
+    reading: Connector,
+    writing: Connector,
+    found: dict[str, Stream],
+) -> StreamPlan:
+    what = resource(reading, mapping.stream)
+    seen = found.get(mapping.stream)
+    if reading.driver == "http" and what.read is None:
+        raise ConfigError(
+            f"The stream '{mapping.stream}' of {reading.name} cannot be read.",
+            hint=suggest("", [name for name, item in reading.resources.items() if item.read]),
+        )
+    return StreamPlan(
+        integration=integration.name,
+        stream=mapping.stream,
+        source=source,
+        target=target,
+        mapping=mapping,
+        key=mapping.key or what.key or (seen.key if seen else ()),
+        cursor=what.read.cursor.field if what.read and what.read.cursor else seen.cursor if seen else None,
+        fields=_target_fields(mapping, _source_fields(what, seen)),
+        mapper=compile_mapping(mapping),
+        idempotent=_idempotent(writing, mapping.target),
+        estimate=seen.estimate if seen else None,
+    )
+
+
+def _source_fields(what: Resource, seen: Stream | None) -> tuple[Field, ...]:
+    declared = tuple(
+        Field(item.name, item.type, item.required, item.max_length, item.description) for item in what.fields
+    )
+    return declared or (seen.fields if seen else ())
+
+
+def _target_fields(mapping: StreamMapping, fields: tuple[Field, ...]) -> tuple[Field, ...]:
+    """The declared fields as the target sees them: chosen, renamed, and what a function makes of them."""
+    if not mapping.select and not mapping.map:
+        return fields
+    by_name = {item.name: item for item in fields}
+    everything = "*" in mapping.select or (not mapping.select and not mapping.map)
+    chosen = fields if everything else tuple(item for item in fields if item.name in mapping.select)
+    result = {item.name: item for item in chosen}
+    for name, expression in mapping.map.items():
+        function, path = parse_expression(expression)
+        origin = by_name.get(path[0]) if len(path) == 1 else None
+        kind = "string" if function else origin.type if origin else "any"
+        limit = origin.max_length if origin and not function else None
+        result[name] = Field(name, kind, origin.required if origin else False, limit)
+    return tuple(result.values())
+
+
+def _idempotent(writing: Connector, target: str) -> bool:
+    """Whether writing the same row twice does no more than once. Raises NotFound or ConfigError."""
+    if writing.driver != "http":
+        return True  # SQL targets upsert by key
+    what = resource(writing, target)
+    operation = (what.write.upsert or what.write.create) if what.write else None
+    if what.write is None or operation is None:
+        raise ConfigError(
+            f"Nothing can be written to '{target}' of {writing.name}.",
+            hint=suggest(target, [name for name, item in writing.resources.items() if item.write]),
+        )
+    return what.write.upsert is not None or operation.idempotency is not None or operation.method == "PUT"

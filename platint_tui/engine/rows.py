@@ -1,0 +1,130 @@
+"""From pages to rows: key, mapping, version, and what cannot become a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from platint_tui.core.errors import ErrorClass, PlatintError, RecordError
+from platint_tui.core.ids import digest
+from platint_tui.core.jsontext import canonical_key, content_hash
+from platint_tui.core.model import Fault, NewDeadLetter, Page, Row
+from platint_tui.engine.fingerprint import fingerprint
+from platint_tui.engine.plan import Side, StreamPlan
+
+
+class Rejected(NamedTuple):
+    """A record that does not reach the target: its text, its key ("" when it has none) and why."""
+
+    raw: str
+    key: str
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The rows of a few pages, each key once; `repeated` counts the earlier versions that were left out."""
+
+    rows: Sequence[Row]
+    read: int
+    repeated: int
+    rejected: Sequence[Rejected]
+
+
+def lookup(value: Mapping[str, Any], path: str) -> Any:
+    """The value at a field name or dotted path, None when there is none."""
+    if path in value:
+        return value[path]
+    found: Any = value
+    for part in path.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return None
+        found = found[part]
+    return found
+
+
+def record_key(value: Mapping[str, Any], raw: str, key: Sequence[str]) -> str:
+    """The identity of a record: its key values, or the hash of its text for a stream without a key.
+
+    Raises RecordError (code `key`) when a key field is missing, null, an object or a list.
+    """
+    if not key:
+        return canonical_key([content_hash(raw)])
+    parts = []
+    for name in key:
+        part = lookup(value, name)
+        if part is None:
+            raise RecordError(f"The key field '{name}' is missing or null.", code="key", where=name)
+        if isinstance(part, dict | list):
+            raise RecordError(f"The key field '{name}' is no single value.", code="key", where=name)
+        parts.append(part)
+    return canonical_key(parts)
+
+
+def row_idempotency_key(plan: StreamPlan, key: str, raw: str, seq: int) -> str:
+    """The key that stays the same for every attempt to write this record from position `seq`."""
+    return digest(plan.integration, plan.stream, key, content_hash(raw), str(seq))
+
+
+def make_row(plan: StreamPlan, raw: str, value: dict[str, Any], idempotency_key: str = "") -> Row:
+    """One record as a row. Raises RecordError when it has no key or cannot be mapped."""
+    key = record_key(value, raw, plan.key)
+    version = lookup(value, plan.cursor) if plan.cursor else None
+    return Row(key, raw, plan.mapper(value), version, idempotency_key)
+
+
+def prepare(plan: StreamPlan, pages: Iterable[Page], seq: int, *, keys: bool) -> Prepared:
+    """The rows of `pages`. `keys`: give each row its idempotency key (a transactional target needs none)."""
+    rows: dict[str, Row] = {}
+    rejected: list[Rejected] = []
+    read = repeated = 0
+    for page in pages:
+        read += len(page.records) + len(page.bad)
+        for raw, reason in page.bad:
+            fault = Fault(ErrorClass.RECORD, "not_a_record", f"This element is no record: {reason}.")
+            rejected.append(Rejected(raw, "", fault))
+        for raw, value in page.records:
+            try:
+                row = make_row(plan, raw, value)
+            except PlatintError as error:
+                rejected.append(Rejected(raw, _key_or_none(plan, raw, value), _fault_of(error)))
+                continue
+            if keys:
+                row = row._replace(idempotency_key=row_idempotency_key(plan, row.key, raw, seq))
+            if row.key in rows:
+                repeated += 1
+                del rows[row.key]
+            rows[row.key] = row
+    return Prepared(list(rows.values()), read, repeated, rejected)
+
+
+def _key_or_none(plan: StreamPlan, raw: str, value: dict[str, Any]) -> str:
+    try:
+        return record_key(value, raw, plan.key)
+    except RecordError:
+        return ""
+
+
+def _fault_of(error: PlatintError) -> Fault:
+    return Fault(ErrorClass.RECORD, error.code, error.message, field=error.where, hint=error.hint)
+
+
+def dead_letter(
+    plan: StreamPlan, side: Side, run: str, rejected: Rejected, idempotency_key: str
+) -> NewDeadLetter:
+    """A rejected record as the store keeps it; `side` is the end that refused it."""
+    return NewDeadLetter(
+        profile=side.profile.name,
+        platform=side.platform,
+        integration=plan.integration,
+        stream=plan.stream,
+        run=run,
+        manifest_version=side.manifest_version,
+        record_key=rejected.key,
+        payload=rejected.raw.encode("utf-8", "surrogatepass"),
+        content_hash=content_hash(rejected.raw),
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint(side.platform, plan.integration, plan.stream, rejected.fault),
+        fault=rejected.fault,
+    )

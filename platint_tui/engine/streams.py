@@ -1,0 +1,232 @@
+"""One stream of one run: read ahead, write, commit; from the confirmed position to the end of a scan."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+from platint_tui.core.clock import Clock
+from platint_tui.core.errors import SystemicError
+from platint_tui.core.model import (
+    Batch,
+    Confirmed,
+    Counters,
+    JsonObject,
+    NewDeadLetter,
+    Page,
+    SyncState,
+    WriteResult,
+)
+from platint_tui.core.ports import Driver, Target
+from platint_tui.engine.breaker import FaultBreaker
+from platint_tui.engine.buffer import PageBuffer
+from platint_tui.engine.failpoints import failpoint
+from platint_tui.engine.plan import StreamPlan
+from platint_tui.engine.rows import Prepared, Rejected, dead_letter, prepare, row_idempotency_key
+from platint_tui.store.ports import Runs
+
+BATCH_RECORDS = 1_000
+_READ_POSITION_EVERY = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a stream begins: the position, the store's and the highest known page number, and a remark."""
+
+    position: JsonObject | None
+    seq: int
+    highest: int
+    note: str = ""
+
+
+def resume_rule(stored: SyncState | None, held: Confirmed | None, transactional: bool) -> Start:
+    """The earlier of the store's and the target's confirmed position.
+
+    A page number never repeats: the next one is above both, so that neither side takes it for old.
+    """
+    seq = stored.seq if stored else 0
+    position = stored.confirmed if stored else None
+    if not transactional or position is None:
+        return Start(position, seq, max(seq, held.seq if held else 0))
+    if held is None:
+        return Start(
+            None,
+            seq,
+            seq,
+            "The target holds no position of this sync (it is new or was restored), so the stream was read "
+            "from the beginning.",
+        )
+    if held.seq < seq:
+        return Start(
+            held.position,
+            seq,
+            seq,
+            "The target's position is older than ours (it was restored), so reading went on from there.",
+        )
+    return Start(position, seq, held.seq)
+
+
+class StreamRun:
+    """Moves one stream. `run` ends normally at the end of the scan, or raises what stopped it."""
+
+    def __init__(self, plan: StreamPlan, runs: Runs, clock: Clock, run: str, epoch: int) -> None:
+        self.plan = plan
+        self._runs = runs
+        self._clock = clock
+        self._run = run
+        self._epoch = epoch
+        self._breaker = FaultBreaker()
+        self._seq = 0
+        self._store_seq = 0
+        self.note = ""
+
+    async def run(self, source: Driver, destination: Driver, stop: asyncio.Event) -> bool:
+        """Read and write until the scan ends (True) or `stop` is set (False, at a page border).
+
+        Raises PlatintError: Fenced when another engine has the run, RateLimited when the stream is to be
+        parked, any other when the stream has failed.
+        """
+        target = await destination.open_target(self.plan.target_plan(self._epoch, self._run))
+        try:
+            stored = await self._runs.sync_state(self.plan.integration, self.plan.stream)
+            held = await target.confirmed() if target.transactional else None
+            start = resume_rule(stored, held, target.transactional)
+            self.note = start.note
+            self._seq, self._store_seq = start.highest, start.seq
+            return await self._pump(source, target, start, stop)
+        finally:
+            await target.close()
+
+    async def _pump(self, source: Driver, target: Target, start: Start, stop: asyncio.Event) -> bool:
+        buffer = PageBuffer()
+        reader = asyncio.create_task(self._read(source, start.position, buffer))
+        stopping = asyncio.create_task(stop.wait())
+        # Only a target that keeps the position beside its rows takes several pages at once: elsewhere a crash
+        # repeats the whole batch.
+        size = BATCH_RECORDS if target.transactional else 1
+        tasks: list[asyncio.Task[Any]] = [reader, stopping]
+        try:
+            while True:
+                taking = asyncio.create_task(buffer.take(size))
+                tasks[2:] = [taking]
+                await asyncio.wait({taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if stopping.done():
+                    return False
+                pages = taking.result()
+                if not pages:
+                    return True
+                await self._commit(target, pages)
+                self._breaker.check()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self, source: Driver, position: JsonObject | None, buffer: PageBuffer) -> None:
+        saved = self._clock.monotonic()
+        last = False
+        try:
+            pages = source.read(self.plan.stream, position)
+            async with contextlib.aclosing(pages):  # type: ignore[type-var]
+                async for page in pages:
+                    failpoint("after_fetch")
+                    await buffer.put(page)
+                    last = page.last
+                    if self._clock.monotonic() - saved >= _READ_POSITION_EVERY:
+                        saved = self._clock.monotonic()
+                        await self._runs.save_read_position(
+                            self._run, self._epoch, self.plan.stream, page.position
+                        )
+                    if last:
+                        break
+            if not last:
+                raise SystemicError(
+                    "The platform's pages ended without a last one; what follows may be missing.",
+                    code="no_last_page",
+                )
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            await buffer.close(error)
+        else:
+            await buffer.close()
+
+    async def _commit(self, target: Target, pages: list[Page]) -> None:
+        """Write the rows of `pages`, then store what became of them in one transaction."""
+        position = pages[-1].position
+        seq = self._seq + len(pages)
+        prepared = prepare(self.plan, pages, self._store_seq, keys=not target.transactional)
+        failpoint("before_write")
+        result = await self._write(target, prepared, Confirmed(seq, position))
+        failpoint("after_target_commit")
+        letters = self._letters(prepared, result)
+        counters = Counters(
+            read=prepared.read,
+            written=result.written,
+            dead_lettered=len(letters),
+            superseded=result.superseded + prepared.repeated,
+            pages=len(pages),
+            requests=sum(page.requests for page in pages),
+            bytes=sum(page.bytes for page in pages),
+        )
+        _check_account(counters)
+        failpoint("before_store_commit")
+        await self._runs.commit_page(
+            self._run,
+            self._epoch,
+            self.plan.stream,
+            seq=seq,
+            confirmed=position,
+            counters=counters,
+            dead_letters=letters,
+            written_keys=_settled_keys(prepared, result, letters),
+        )
+        failpoint("after_store_commit")
+        self._seq = self._store_seq = seq
+        self._breaker.count(prepared.read, [(letter.fingerprint, letter.fault) for letter in letters])
+
+    async def _write(self, target: Target, prepared: Prepared, confirmed: Confirmed) -> WriteResult:
+        if not prepared.rows and not target.transactional:
+            return WriteResult(0, 0, ())
+        return await target.write(Batch(prepared.rows, confirmed))
+
+    def _letters(self, prepared: Prepared, result: WriteResult) -> list[NewDeadLetter]:
+        plan = self.plan
+        letters = [
+            dead_letter(plan, plan.source, self._run, item, self._key(item)) for item in prepared.rejected
+        ]
+        for index, fault in result.faults:
+            row = prepared.rows[index]
+            item = Rejected(row.raw, row.key, fault)
+            letters.append(
+                dead_letter(plan, plan.target, self._run, item, row.idempotency_key or self._key(item))
+            )
+        return letters
+
+    def _key(self, item: Rejected) -> str:
+        return row_idempotency_key(self.plan, item.key, item.raw, self._store_seq)
+
+
+def _settled_keys(prepared: Prepared, result: WriteResult, letters: list[NewDeadLetter]) -> list[str]:
+    """Keys whose latest version is in the target now, so that their older dead letters are done with.
+
+    When the target kept newer versions it does not say of which rows: then none is claimed, and dead letters
+    stay open rather than vanish.
+    """
+    if result.superseded:
+        return []
+    failed = {letter.record_key for letter in letters}
+    return [row.key for row in prepared.rows if row.key not in failed]
+
+
+def _check_account(counters: Counters) -> None:
+    """Every record that was read is accounted for, or the page is not confirmed."""
+    if counters.read != counters.written + counters.dead_lettered + counters.superseded:
+        raise SystemicError(
+            f"The target accounts for {counters.written + counters.superseded + counters.dead_lettered} "
+            f"of {counters.read} records.",
+            code="account",
+            hint="The page was not confirmed and will be repeated.",
+        )

@@ -1,0 +1,67 @@
+"""A real installation and real demo platforms for every test of the engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine.support import SECRETS, Demo, Installation
+
+from platint_tui.core.clock import SystemClock
+from platint_tui.core.paths import find_paths
+from platint_tui.manifest.registry import Registry, bundled_dir, default_dirs
+from platint_tui.store import open_store
+
+SQLITE_CONNECTOR = """
+manifest: 1
+platform: sqlite
+name: sqlite
+version: 1.0.0
+category: database
+docs: https://example.org/
+driver: sqlite
+profile: {fields: [{id: path}]}
+auth: {type: driver}
+check: [{id: open, open: true}]
+discover: {type: introspect}
+resources: {'*': {}}
+tests: [{name: x, kind: error, code: '23505', expect: {class: record, action: dead_letter}}]
+"""
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
+    """`demo(records=400)`: well-behaved demo platforms without latency unless told otherwise."""
+    servers: list[Demo] = []
+
+    def start(**settings: Any) -> Demo:
+        servers.append(Demo(tmp_path, **settings))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+async def installation(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Installation]:
+    """An empty installation."""
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    environ = dict(os.environ)
+    paths = find_paths(environ)
+    if not (bundled_dir("connectors") / "sqlite.yaml").exists():
+        paths.connectors.mkdir(parents=True)
+        (paths.connectors / "sqlite.yaml").write_text(SQLITE_CONNECTOR)
+    clock = SystemClock()
+    store = await open_store(paths.database, clock=clock, role="console")
+    registry = Registry(default_dirs(None, paths.connectors, environ))
+    made = Installation(home, store, registry, environ)
+    try:
+        yield made
+    finally:
+        made.close()
+        await store.close()
