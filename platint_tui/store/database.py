@@ -35,10 +35,10 @@ class _Job:
 class Database:
     """The connections of one process to one database file.
 
-    A write task is a function of the raw connection. It runs inside BEGIN IMMEDIATE ... COMMIT on the writer's
-    thread, so it is done whole or not at all, whatever happens to who waits for it. Tasks that wait at the same
-    time share one COMMIT, each under a savepoint of its own. A task may run more than once before it is
-    committed, so it must have no effect but on the database.
+    A write task is a function of the raw connection. It runs inside BEGIN IMMEDIATE ... COMMIT on the
+    writer's thread, so it is done whole or not at all, whatever happens to who waits for it. Tasks that wait
+    at the same time share one COMMIT, each under a savepoint of its own. A task may run more than once before
+    it is committed, so it must have no effect but on the database.
     """
 
     def __init__(

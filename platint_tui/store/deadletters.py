@@ -6,6 +6,7 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from platint_tui.core.errors import ErrorClass, NotFound, StoreError, SystemicError
@@ -66,8 +67,10 @@ class DeadLetters(Noun):
 
         def task(connection: sqlite3.Connection) -> array[int]:
             # Any index may deliver them; sorting a million numbers costs less than reading the wide rows.
-            found = connection.execute(f"SELECT number FROM dead_letters WHERE {condition}", values)
-            return array("q", sorted((number for (number,) in _plain(found)), reverse=newest_first))
+            found = connection.cursor()
+            found.row_factory = None
+            found.execute(f"SELECT number FROM dead_letters WHERE {condition}", values)
+            return array("q", sorted(map(itemgetter(0), found), reverse=newest_first))
 
         return await self._database.read(task, scan=True)
 
@@ -82,9 +85,9 @@ class DeadLetters(Noun):
         return await self._database.read(task, scan=True)
 
     async def rows(self, numbers: Sequence[int]) -> Sequence[DeadLetter]:
-        """The dead letters with these numbers, in that order, with an empty `payload` and no request/response.
+        """The dead letters with these numbers, in that order.
 
-        Numbers that are gone are left out.
+        `payload`, `request` and `response` are empty. Numbers that are gone are left out.
         """
 
         def task(connection: sqlite3.Connection) -> list[DeadLetter]:
@@ -119,7 +122,7 @@ class DeadLetters(Noun):
         return await self._database.read(task)
 
     async def edit(self, dead_letter: str, payload: bytes, record_key: str, content_hash: str) -> DeadLetter:
-        """A child with the new payload and a new idempotency key; the original is kept and becomes `edited`.
+        """A child with the new payload and a new idempotency key; the original stays, as `edited`.
 
         Raises NotFound, or SystemicError when the original is not open.
         """
@@ -180,7 +183,7 @@ class DeadLetters(Noun):
         )
 
     async def reopen(self, ids: Sequence[str]) -> int:
-        """Discarded ones become open; returns how many. An edit whose original is open again stays discarded."""
+        """Discarded ones become open; returns how many. An edit stays discarded while its original is open."""
         return await self._move_all(ids, (DeadLetterState.DISCARDED,), DeadLetterState.OPEN)
 
     async def _move_all(
@@ -191,11 +194,11 @@ class DeadLetters(Noun):
         for some in chunks(list(ids)):
 
             def task(connection: sqlite3.Connection, some: list[str] = some) -> int:
-                rows = connection.execute(
-                    f"SELECT {_MOVING} FROM dead_letters WHERE id IN ({marks(some)})"
-                    f" AND state IN ({marks(old)})",
-                    [*some, *old],
-                ).fetchall()
+                # The state is compared here: in the query it would tempt SQLite to walk the index of states.
+                found = connection.execute(
+                    f"SELECT {_MOVING} FROM dead_letters WHERE id IN ({marks(some)})", some
+                )
+                rows = [row for row in found if row["state"] in old]
                 if new == DeadLetterState.OPEN:
                     rows = [row for row in rows if _may_reopen(connection, row)]
                 counts = IssueCounts()
@@ -260,12 +263,6 @@ def _condition(where: DeadLetterFilter) -> tuple[str, list[Any]]:
         )
         values += [contains(where.text)] * 3
     return " AND ".join(conditions) or "1 = 1", values
-
-
-def _plain(cursor: sqlite3.Cursor) -> list[Any]:
-    """All rows as tuples: half the cost of rows with names."""
-    cursor.row_factory = None
-    return cursor.fetchall()
 
 
 def _issue(row: sqlite3.Row) -> Issue:

@@ -1,4 +1,4 @@
-"""The database as a file: private to its owner, created whole or not at all, never a symlink, never swapped."""
+"""The database as a file: private to its owner, created whole or not at all, never a symlink."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def publish(made: Path, path: Path) -> bool:
 def exists(path: Path) -> bool:
     """Whether something is at `path`, checked to be a database file that only its owner can read.
 
-    Raises ConfigError for a symlink, a folder, an empty file and a file that is no SQLite database, StoreError
-    when it cannot be read.
+    Raises ConfigError for a symlink, a folder, an empty file and a file that is no SQLite database,
+    StoreError when it cannot be read.
     """
     try:
         found = path.lstat()

@@ -13,7 +13,7 @@ class Limits(Noun):
     async def reserve(self, key: str, emission_ms: float, burst_ms: float, count: int) -> float:
         """Reserve `count` calls; returns seconds to wait before using them (0 when free).
 
-        One call is due every `emission_ms`; `burst_ms` is `emission_ms` times the calls that may come at once.
+        One call is due every `emission_ms`; `burst_ms` is that times the calls that may come at once.
         """
         now = self._clock.now_ms()
         # More calls than the burst are reserved as one block.

@@ -136,7 +136,7 @@ def _point(start: int, of: _Sum) -> MetricPoint:
 
 
 def roll_up(connection: sqlite3.Connection, fine: int, coarse: int, before_ms: int) -> int:
-    """Merge rows of span `fine` that ended before `before_ms` into rows of span `coarse`; returns how many went.
+    """Merge rows of span `fine` older than `before_ms` into rows of span `coarse`; returns how many went.
 
     Only whole coarse spans are touched, so that no row is counted in two.
     """

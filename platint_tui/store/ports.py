@@ -91,11 +91,12 @@ class Runs(Protocol):
         """Newest first; `before` pages by run number."""
 
     async def claim(self, worker: str) -> Run | None:
-        """Take the oldest queued run, or a rate_limited one whose streams' `resume_at_ms` has come: state
-        running, epoch + 1. None when there is nothing to do."""
+        """Take the oldest queued run, or a rate_limited one with a stream whose `resume_at_ms` has come: state
+        running, epoch + 1 (epochs of an integration never repeat). None when there is nothing to do."""
 
     async def request_cancel(self, run: str) -> bool:
-        """Ask for cancellation; a run that no worker holds (queued, interrupted, rate_limited) is cancelled at once."""
+        """Ask for cancellation; a run that no worker holds (queued, interrupted, rate_limited) is cancelled
+        at once. False when it has ended already. Raises NotFound."""
 
     async def cancel_requested(self, run: str) -> bool: ...
     async def move_stream(
@@ -130,11 +131,13 @@ class Runs(Protocol):
         dead_letters: Sequence[NewDeadLetter],
         written_keys: Sequence[str],
     ) -> int:
-        """One transaction: fence check, dead letters, mirrored position (`seq` must be the next), counters.
+        """One transaction: fence check, dead letters, mirrored position, counters.
 
-        A dead letter whose (integration, stream, record_key, content_hash) is already there counts as one more
-        occurrence of it. Unresolved dead letters of this stream whose record_key is in `written_keys` become
-        superseded (a later version arrived). Returns the number of new dead letter rows. Raises Fenced.
+        `seq` must be greater than the stored one. A dead letter whose (integration, stream, record_key,
+        content_hash) is there and not settled for good counts as one more occurrence of it. Open dead letters
+        of this stream whose record_key is in `written_keys` become superseded (a later version arrived).
+        Returns the number of new dead letter rows. Raises Fenced; SystemicError (code `seq`) for a page that
+        was committed before, (code `state`) when the stream is not running.
         """
 
     async def reset_position(self, integration: str, stream: str) -> SyncState | None:
@@ -142,7 +145,10 @@ class Runs(Protocol):
 
     async def restore_position(self, state: SyncState) -> None: ...
     async def reap(self, alive: Sequence[str]) -> Sequence[Run]:
-        """Running runs of workers not in `alive` become interrupted, then queued again; returns them."""
+        """Running runs of workers not in `alive` become interrupted, then queued again; returns them.
+
+        So do runs that their engine left interrupted. One whose cancellation was asked for is cancelled.
+        """
 
     async def position_history(
         self, integration: str, stream: str, limit: int = 50
@@ -173,14 +179,14 @@ class DeadLetters(Protocol):
         """The `number`s of all that match, in order: compact enough for a million (array('q'))."""
 
     async def rows(self, numbers: Sequence[int]) -> Sequence[DeadLetter]:
-        """The dead letters with these numbers, in that order, with an empty `payload` and no request/response."""
+        """The dead letters with these numbers, in that order; `payload`, `request` and `response` are empty."""
 
     async def get(self, id_or_number: str) -> DeadLetter | None:
         """Whole, with payload, request and response."""
 
     async def attempts(self, dead_letter: str) -> Sequence[Attempt]: ...
     async def edit(self, dead_letter: str, payload: bytes, record_key: str, content_hash: str) -> DeadLetter:
-        """A child with the new payload and a new idempotency key; the original is kept and becomes `edited`."""
+        """A child with the new payload and a new idempotency key; the original stays, as `edited`."""
 
     async def undo_edit(self, child: str) -> DeadLetter:
         """Discard an edit that was not replayed; the original is open again and returned."""
@@ -203,7 +209,10 @@ class Replays(Protocol):
     async def list(self, limit: int = 50) -> Sequence[ReplayJob]: ...
     async def unfinished(self) -> Sequence[ReplayJob]: ...
     async def claim(self, job: str, worker: str, count: int) -> Sequence[DeadLetter]:
-        """Up to `count` pending items become sending (attempt row written, dead letter replaying); whole rows."""
+        """Up to `count` pending items become sending (attempt row written, dead letter replaying).
+
+        They come whole, each with the idempotency key that was stored when the job was planned.
+        """
 
     async def settle(
         self,
@@ -216,8 +225,11 @@ class Replays(Protocol):
         request: JsonObject | None = None,
         response: JsonObject | None = None,
     ) -> None:
-        """Outcome succeeded, failed, unknown, superseded, or released (not sent; pending again). Moves the dead
-        letter with it and finishes the job with its last item."""
+        """Outcome succeeded, failed, unknown, superseded, or released (not sent; pending again).
+
+        Moves the dead letter with it and finishes the job with its last item. Raises SystemicError when the
+        item is not being sent.
+        """
 
     async def recover(self, job: str, alive: Sequence[str], idempotent: bool) -> int:
         """Items left in sending by a dead worker: pending again with the same key when the target is

@@ -43,7 +43,7 @@ def confirm(
     )
     if stored.rowcount != 1:
         raise SystemicError(
-            f"Page {seq} of '{integration}/{stream}' was committed before (the position is at {before['seq']}).",
+            f"Page {seq} of '{integration}/{stream}' was committed before, it is at {before['seq']}.",
             hint="Nothing was written twice; run the sync again.",
             code="seq",
         )

@@ -48,7 +48,8 @@ class Replays(Noun):
                 total += connection.execute(
                     "INSERT INTO replay_items (job, dead_letter, number, state, trigger, idempotency_key)"
                     " SELECT ?, id, number, 'pending', ?, idempotency_key FROM dead_letters"
-                    f" WHERE id IN ({marks(some)}) AND state IN ('open', 'unknown')"
+                    # An expression, so that SQLite does not walk the index of states instead.
+                    f" WHERE id IN ({marks(some)}) AND state || '' IN ('open', 'unknown')"
                     " AND NOT EXISTS (SELECT 1 FROM replay_items AS i WHERE i.dead_letter = dead_letters.id"
                     " AND i.state IN ('pending', 'sending'))",
                     [job, trigger, *some],
@@ -88,10 +89,10 @@ class Replays(Noun):
         return await self._database.read(task)
 
     async def claim(self, job: str, worker: str, count: int) -> Sequence[DeadLetter]:
-        """Up to `count` pending items become sending (attempt row written, dead letter replaying); whole rows.
+        """Up to `count` pending items become sending (attempt row written, dead letter replaying).
 
-        The idempotency key is the one that was stored with the item when it was planned. An item whose dead
-        letter was changed by the disk fails instead of being sent.
+        They come whole, each with the idempotency key that was stored when the job was planned. An item whose
+        dead letter was changed by the disk fails instead of being sent.
         """
         now = self._clock.now_ms()
 
