@@ -61,7 +61,8 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = START_SE
 
 
 def _die_with_parent() -> None:
-    # A killed test process must not leave its servers behind (Linux only; elsewhere `stop` does it).
+    # A killed test process must not leave its servers behind (Linux only; elsewhere `stop` does it). The
+    # kernel ties this to the thread that starts the server: start peers from the main thread.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 

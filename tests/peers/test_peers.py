@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import socket
-import subprocess
 
 import asyncpg
 import pytest
@@ -99,5 +99,6 @@ def test_the_start_of_a_private_bus_leaves_no_process() -> None:
     service = SecretService()
     processes = [peer.process.pid for peer in service._processes]
     service.stop()
-    listing = subprocess.run(["ps", "-eo", "pid="], capture_output=True, text=True, check=True).stdout.split()
-    assert not {str(pid) for pid in processes} & set(listing)
+    for pid in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
