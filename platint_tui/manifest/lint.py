@@ -349,6 +349,10 @@ def _read(found: _Findings, path: PathKey, resource: Any) -> None:
         found.add((*path, "read", "request", "body"), "a GET request has no body")
     if resource.estimate and read.total is None:
         found.add((*path, "estimate"), "needs `read.total`")
+    if read.single and (read.records or read.page.type != "none" or read.cursor is not None):
+        found.add(
+            (*path, "read", "single"), "goes with `records: ''` and `page: {type: none}`, without a cursor"
+        )
     cursor = read.cursor
     if cursor is not None and cursor.end_param and not cursor.start_param:
         found.add((*path, "read", "cursor", "end_param"), "needs start_param")

@@ -148,6 +148,8 @@ class Read(Model):
 
     request: Request
     records: Literal[""] | DataPath
+    single: Bool = False
+    """The answer is one record itself, not a list."""
     page: Page
     cursor: CursorSpec | None = None
     total: DataPath | None = None
