@@ -1,0 +1,1 @@
+"""Widgets that know nothing of the program: tables, payloads, charts and forms over plain values."""

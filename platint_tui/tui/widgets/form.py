@@ -1,0 +1,247 @@
+"""A form made from field descriptions: labels, help, masked secrets, choices, errors under their field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from platint_tui.core.text import clean
+from platint_tui.tui.widgets.cells import tame
+
+MOST_TEXT = 4 * 1024
+MOST_SECRET = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """A field of a form. `choices` are (value, label); with choices the answer is one of them."""
+
+    id: str
+    label: str
+    help: str = ""
+    value: str = ""
+    secret: bool = False
+    required: bool = False
+    choices: tuple[tuple[str, str], ...] = ()
+
+
+def single_line(text: str, most: int) -> tuple[str, str]:
+    """Pasted text as one bounded line, and what was done to it ("" for nothing)."""
+    stripped = text.strip("\r\n\t ")
+    line = "".join(part for part in stripped.splitlines())
+    said = []
+    if len(stripped.splitlines()) > 1:
+        said.append("line ends were taken out")
+    if len(line) > most:
+        line = line[:most]
+        said.append(f"it was cut at {most:,} characters")
+    return line, f"The text was pasted: {' and '.join(said)}." if said else ""
+
+
+class Line(Input):
+    """An input of one line. What is pasted becomes one bounded line, with a notice."""
+
+    @dataclass
+    class Noticed(Message):
+        """Something was done to a pasted text."""
+
+        line: Line
+        text: str
+
+    def __init__(self, *, most: int, password: bool, value: str, id: str) -> None:
+        super().__init__(value=value, password=password, id=id, max_length=most, compact=True)
+        self._most = most
+
+    def _on_paste(self, event: events.Paste) -> None:
+        text, notice = single_line(event.text, self._most)
+        if text:
+            start, end = sorted(self.selection)
+            self.replace(text[: max(0, self._most - len(self.value) + (end - start))], start, end)
+        event.stop()
+        event.prevent_default()
+        if notice:
+            self.post_message(self.Noticed(self, notice))
+
+
+class Choice(Widget, can_focus=True):
+    """One of a few options, all of them shown; left and right choose."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right,space", "step(1)", "Next", show=False),
+        Binding("left", "step(-1)", "Before", show=False),
+    ]
+    DEFAULT_CSS = """
+    Choice { height: auto; width: 1fr; padding: 0 1; background: $surface; }
+    Choice:focus { background: $panel; }
+    """
+    chosen: reactive[int] = reactive(0, layout=True)
+
+    def __init__(self, options: Sequence[tuple[str, str]], value: str, *, id: str, ascii_only: bool) -> None:
+        super().__init__(id=id)
+        self._options = tuple(options)
+        self._signs = ("(*)", "( )") if ascii_only else ("●", "○")
+        values = [option for option, _ in options]
+        self.set_reactive(Choice.chosen, values.index(value) if value in values else 0)
+
+    @property
+    def value(self) -> str:
+        """The chosen option."""
+        return self._options[self.chosen][0]
+
+    def action_step(self, step: int) -> None:
+        """The next or the previous option."""
+        self.chosen = (self.chosen + step) % len(self._options)
+
+    def render(self) -> Content:
+        """All options, the chosen one filled."""
+        parts: list[Content] = []
+        for index, (_, label) in enumerate(self._options):
+            here = index == self.chosen
+            style = ("bold $text-primary" if self.has_focus else "bold $foreground") if here else ""
+            sign = self._signs[0] if here else self._signs[1]
+            parts.append(
+                Content.styled(f"{sign} {clean(label)}".replace(" ", "\u00a0"), style or "$foreground 60%")
+            )
+        return Content("   ").join(parts)
+
+
+class Form(VerticalScroll, can_focus=False):
+    """Fields below each other. `values()` gives what was entered; `fail` shows an error where it belongs."""
+
+    DEFAULT_CSS = """
+    Form { height: auto; scrollbar-size: 1 1; }
+    Form .field { height: auto; margin-bottom: 1; }
+    Form .label { height: 1; width: 1fr; }
+    Form .help { height: auto; color: $foreground 60%; width: 1fr; }
+    Form .error { height: auto; color: $text-error; width: 1fr; display: none; }
+    Form .failed .error { display: block; }
+    Form .failed .help { display: none; }
+    Form Line { background: $surface; width: 1fr; padding: 0 1; border: none; height: 1; }
+    Form Line:focus { background: $panel; border: none; }
+    """
+
+    @dataclass
+    class Submitted(Message):
+        """Enter was pressed in the last field."""
+
+        form: Form
+
+    def __init__(
+        self,
+        fields: Sequence[FieldSpec],
+        *,
+        ascii_only: bool = False,
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self._fields = tuple(fields)
+        self._ascii = ascii_only
+
+    def compose(self) -> ComposeResult:
+        """Label, input, help and a place for an error, for each field."""
+        for field in self._fields:
+            with Vertical(classes="field", id=f"field-{_slug(field.id)}"):
+                yield Static(_label(field), classes="label", markup=False)
+                if field.choices:
+                    yield Choice(
+                        field.choices, field.value, id=f"input-{_slug(field.id)}", ascii_only=self._ascii
+                    )
+                else:
+                    yield Line(
+                        most=MOST_SECRET if field.secret else MOST_TEXT,
+                        password=field.secret,
+                        value=clean(field.value),
+                        id=f"input-{_slug(field.id)}",
+                    )
+                if field.help:
+                    yield Static(Content(tame(field.help)), classes="help", markup=False)
+                yield Static("", classes="error", markup=False)
+
+    def values(self) -> dict[str, str]:
+        """Every field's answer as it stands, secrets included; nobody keeps it longer than needed."""
+        return {field.id: self._input(field.id).value for field in self._fields}
+
+    def forget_secrets(self) -> None:
+        """Empty the masked fields."""
+        for field in self._fields:
+            if field.secret:
+                line = self._input(field.id)
+                if isinstance(line, Line):
+                    line.value = ""
+
+    def fail(self, where: str, sentence: str) -> bool:
+        """Show an error under the field `where` and go there; False when there is no such field."""
+        self.clear_errors()
+        for field in self._fields:
+            if field.id == where:
+                box = self.query_one(f"#field-{_slug(field.id)}")
+                box.add_class("failed")
+                box.query_one(".error", Static).update(Content(tame(sentence)))
+                self._input(field.id).focus()
+                box.scroll_visible(animate=False)
+                return True
+        return False
+
+    def clear_errors(self) -> None:
+        """Take the errors away."""
+        for box in self.query(".failed"):
+            box.remove_class("failed")
+
+    def focus_first(self) -> None:
+        """Start at the first field."""
+        if self._fields:
+            self._input(self._fields[0].id).focus()
+
+    def _input(self, field_id: str) -> Line | Choice:
+        found = self.query_one(f"#input-{_slug(field_id)}")
+        assert isinstance(found, (Line, Choice))
+        return found
+
+    def on_line_noticed(self, message: Line.Noticed) -> None:
+        """Say under the field what was done to a pasted text."""
+        message.stop()
+        box = message.line.parent
+        assert isinstance(box, Widget)
+        box.add_class("failed")
+        box.query_one(".error", Static).update(Content(message.text))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """An error goes when its field is edited."""
+        event.stop()
+        if isinstance(event.input.parent, Widget) and "pasted" not in str(event.input.parent.classes):
+            event.input.parent.remove_class("failed")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter goes to the next field; in the last one it submits."""
+        event.stop()
+        last = self._fields[-1]
+        if event.input.id == f"input-{_slug(last.id)}":
+            self.post_message(self.Submitted(self))
+        else:
+            self.screen.focus_next()
+
+
+def _slug(field_id: str) -> str:
+    """A field's id as a widget id: whatever a manifest calls it, it is one."""
+    return "".join(char if char.isascii() and char.isalnum() else f"_{ord(char):x}_" for char in field_id)
+
+
+def _label(field: FieldSpec) -> Content:
+    marks = []
+    if field.required:
+        marks.append(("  required", "$foreground 50%"))
+    if field.secret:
+        marks.append(("  secret, not shown", "$foreground 50%"))
+    return Content.assemble((tame(field.label), "bold"), *marks)
