@@ -83,12 +83,11 @@ def record_fault(code: str, message: str, field: str = "", hint: str = "") -> Fa
 class RowEncoder:
     """Checks rows against the declared fields and makes the tuples that are written.
 
-    `cells` gives, per field type, how a value of each Python type is stored.
+    `cells` gives, per column, how a value of each accepted Python type is stored (None: as it is).
     """
 
-    def __init__(self, columns: Sequence[Column], cells: Mapping[str, Mapping[type, Cell | None]]) -> None:
-        self.keys = frozenset(column.key for column in columns)
-        self._columns = [(column.key, cells[column.type], column) for column in columns]
+    def __init__(self, columns: Sequence[Column], cells: Sequence[Mapping[type, Cell | None]]) -> None:
+        self._columns = [(column.key, stored, column) for column, stored in zip(columns, cells, strict=True)]
         self._checked = [column for column in columns if column.required or column.max_length is not None]
 
     def values(self, row: Row) -> list[Any]:
@@ -123,21 +122,25 @@ class RowEncoder:
         return result
 
 
-def cells_of(stored: Mapping[type, Cell | None]) -> dict[str, dict[type, Cell | None]]:
-    """Per field type the cells of the accepted Python types, all stored alike whatever the field type."""
-    return {name: {kind: stored[kind] for kind in accepted} for name, accepted in _ACCEPTED.items()}
+def accepted_cells(column: Column, stored: Mapping[type, Cell | None]) -> dict[type, Cell | None]:
+    """The part of `stored` that the column's declared type accepts."""
+    return {kind: cell for kind, cell in stored.items() if kind in _ACCEPTED[column.type]}
 
 
 def _fitting(item: Any, column: Column, cells: Mapping[type, Cell | None]) -> Any:
     """A whole number written with decimals (5.0) is an integer; anything else of another type is refused."""
-    if column.type == "integer" and isinstance(item, float | Decimal) and item == int(item):
+    kind = type(item)
+    if column.type == "integer" and kind in _NUMBERS and int in cells and item == int(item):
         cell = cells[int]
         return int(item) if cell is None else cell(int(item))
+    if kind in _ACCEPTED[column.type]:
+        message = f"The column of the field '{clean(column.key)}' cannot hold {_KINDS[kind]}."
+        raise Refusal(record_fault("wrong_type", message, column.key, "The table was made for another type."))
     raise Refusal(
         record_fault(
             "wrong_type",
             f"The field '{clean(column.key)}' is declared {column.type}, the record has"
-            f" {_KINDS.get(type(item), 'something else')} there.",
+            f" {_KINDS.get(kind, 'something else')} there.",
             column.key,
             "Edit the value and replay it, or change the field's type in the manifest.",
         )

@@ -24,6 +24,7 @@ docs: https://example.org/
 driver: {name}
 profile: {{fields: [{{id: path}}, {{id: host}}]}}
 auth: {{type: driver}}
+errors: {{policy: {{attempts: 3, base: 20ms}}}}
 check: [{{id: open, open: true}}]
 discover: {{type: introspect}}
 resources: {{'*': {{}}}}

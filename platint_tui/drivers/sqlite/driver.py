@@ -92,7 +92,7 @@ class SqliteDriver:
         Raises ConfigError when it has another shape or the file is not usable, Fenced when another engine has
         taken the run over.
         """
-        target = SqliteTarget(self._file, plan, self._context.clock, self._context.telemetry)
+        target = SqliteTarget(self._file, plan, self._context)
         await target.prepare()
         return target
 

@@ -11,21 +11,22 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from platint_tui.core.clock import Clock
-from platint_tui.core.errors import ConfigError, Fenced, PlatintError, RecordError, SystemicError
+from platint_tui.core.errors import ConfigError, Fenced, RecordError, SystemicError
 from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import Batch, Confirmed, Fault, Field, Row, TargetPlan, WriteResult
-from platint_tui.core.ports import Telemetry
 from platint_tui.core.text import clean
+from platint_tui.drivers.base import DriverContext
+from platint_tui.drivers.retries import Retries
 from platint_tui.drivers.sqlite.file import SqliteFile
 from platint_tui.drivers.tables import (
     COLUMNS,
     OWN_COLUMNS,
     POSITIONS,
+    Cell,
     Column,
     Refusal,
     RowEncoder,
-    cells_of,
+    accepted_cells,
     check_table_name,
     fits_int64,
     new_keys,
@@ -67,9 +68,15 @@ def _document(value: Any) -> str:
         raise Refusal(record_fault("wrong_type", f"cannot be stored: {error.message}")) from None
 
 
-_CELLS = cells_of(
-    {str: None, int: _integer, float: None, Decimal: str, bool: int, dict: _document, list: _document}
-)
+_CELLS: dict[type, Cell | None] = {
+    str: None,
+    int: _integer,
+    float: None,
+    Decimal: str,
+    bool: int,
+    dict: _document,
+    list: _document,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +95,11 @@ class SqliteTarget:
 
     transactional = True
 
-    def __init__(self, file: SqliteFile, plan: TargetPlan, clock: Clock, telemetry: Telemetry) -> None:
+    def __init__(self, file: SqliteFile, plan: TargetPlan, context: DriverContext) -> None:
         self._file = file
         self._plan = plan
-        self._clock = clock
-        self._telemetry = telemetry
+        self._clock = context.clock
+        self._retries = Retries(context, f"write {plan.target}")
         self._layout: _Layout | None = None
         self._held: tuple[str, int, int] | None = None
 
@@ -108,17 +115,13 @@ class SqliteTarget:
     async def write(self, batch: Batch) -> WriteResult:
         """Rows and position in one transaction; refused rows come back as faults, the others are written.
 
-        Raises Fenced when another engine has moved the position, TransientError while the file is locked,
-        ConfigError for a full disk or a file that cannot be written, SystemicError for anything else.
+        Raises Fenced when another engine has moved the position, TransientError when the file stays locked
+        through all tries, ConfigError for a full disk or a file that cannot be written, SystemicError for
+        anything else.
         """
-        started = self._clock.monotonic()
-        try:
-            result = await self._file.run(lambda connection: self._write(connection, batch))
-        except PlatintError:
-            self._telemetry.observe(f"write {self._plan.target}", self._clock.monotonic() - started, False)
-            raise
-        self._telemetry.observe(f"write {self._plan.target}", self._clock.monotonic() - started, True)
-        return result
+        return await self._retries.run(
+            lambda: self._file.run(lambda connection: self._write(connection, batch))
+        )
 
     async def close(self) -> None:
         """Nothing to release: the driver owns the file."""
@@ -212,7 +215,7 @@ class SqliteTarget:
             tuple(columns),
             frozenset(names).union(column.name for column in columns),
             frozenset(known).union(keys, (column.key for column in columns)),
-            RowEncoder(columns, _CELLS),
+            RowEncoder(columns, [accepted_cells(column, _CELLS) for column in columns]),
             _upsert(target, columns),
         )
 
