@@ -154,6 +154,13 @@ def _say(kind: str, item: Any, path: PathKey, models: list[type[BaseModel]]) -> 
         return str(context.get("error", item["msg"]))
     if kind == "string_pattern_mismatch":
         return f"{shown(given)} is not allowed here (it must match {context.get('pattern')})"
+    if kind in ("too_short", "string_too_short"):
+        return "is empty" if not given else f"must hold at least {context.get('min_length')}"
+    if kind in ("too_long", "string_too_long"):
+        return f"is longer than {context.get('max_length')}"
+    if kind in ("greater_than_equal", "less_than_equal"):
+        least = kind == "greater_than_equal"
+        return f"must be at {'least' if least else 'most'} {context.get('ge' if least else 'le')}"
     if kind in _EXPECTED:
         return f"must be {_EXPECTED[kind]}, not {_kind(given)}"
     text = str(item["msg"])

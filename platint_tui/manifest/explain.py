@@ -78,4 +78,4 @@ def _lookup(data: Json, path: PathKey) -> tuple[bool, Json]:
 
 def _as_written(written: Json, value: Json) -> Json:
     """What the file says: durations and statuses are easier to read as they were written."""
-    return written if not isinstance(written, (Mapping, list)) else value
+    return value if isinstance(written, Mapping) else written

@@ -135,6 +135,8 @@ class _Check:
         if source is None or target is None:
             self._stop()
         assert source is not None and target is not None
+        for name, entry in self._file.streams.items():
+            self._fields(name, entry)
         mappings = tuple(self._streams(source_at, source, target))
         if self._problems:
             self._stop()
@@ -245,7 +247,6 @@ class _Check:
         self._target(name, path, goal, source, target)
         key = entry.key if entry and entry.key is not None else resource.key
         select, mapped = (entry.select, dict(entry.map)) if entry else ((), {})
-        self._fields(name, select, mapped)
         return StreamMapping(name, goal, tuple(key or ()), tuple(select), mapped)
 
     def _target(self, name: str, path: PathKey, goal: str, source: Connector, target: Connector) -> None:
@@ -267,14 +268,14 @@ class _Check:
         elif resource.write is None or not (resource.write.upsert or resource.write.create):
             self._add(place, f"{shown(goal)} of {target.name} can be read, not written")
 
-    def _fields(self, name: str, select: tuple[str, ...], mapped: Mapping[str, str]) -> None:
-        for number, field in enumerate(select):
+    def _fields(self, name: str, entry: StreamEntry) -> None:
+        for number, field in enumerate(entry.select):
             if "." in field:
                 self._add(
                     ("streams", name, "select", number),
                     f"select takes whole fields; write map: {{{field.rpartition('.')[2]}: {field}}}",
                 )
-        for field, expression in mapped.items():
+        for field, expression in entry.map.items():
             path: PathKey = ("streams", name, "map", field)
             if field in _RESERVED_FIELDS:
                 self._add(path, f"{shown(field)} is a reserved field name")

@@ -19,7 +19,11 @@ from platint_tui.manifest.yamltext import Document, PathKey
 if TYPE_CHECKING:
     from platint_tui.manifest.schema import Connector
 
-RUN_NAMES = ("item_key", "id", "sync", "stream")
+_KNOWN = {
+    "run": ("run.item_key", "run.id", "run.sync", "run.stream"),
+    "cursor": ("cursor.start", "cursor.end"),
+    "resource": ("resource.name",),
+}
 _SECRET_KEYS = ("secret", "client_secret", "password", "client_id", "username")
 
 
@@ -82,9 +86,9 @@ def _templates(found: _Findings, merged: Mapping[str, Json], connector: Connecto
                     found.add(path, f"'{root}' is not known here, only {listing(allowed)}")
                 elif root == "profile":
                     _profile_reference(found, path, expression.path, connector)
-                elif root == "run" and (len(expression.path) != 2 or expression.path[1] not in RUN_NAMES):
-                    names = [f"run.{name}" for name in RUN_NAMES]
-                    found.add(path, f"'{expression.name}' is not known{did_you_mean(expression.name, names)}")
+                elif root in _KNOWN and expression.name not in _KNOWN[root]:
+                    suggestion = did_you_mean(expression.name, _KNOWN[root])
+                    found.add(path, f"'{expression.name}' is not known{suggestion}")
 
 
 def _texts(value: Json, path: PathKey) -> Iterator[tuple[PathKey, str]]:

@@ -25,7 +25,7 @@ from platint_tui.manifest.problems import FileError, looks_secret
 from platint_tui.manifest.yamltext import Document, PathKey, parse, read_document
 
 if TYPE_CHECKING:
-    from platint_tui.manifest.schema import Connector, TestCase
+    from platint_tui.manifest.schema import Connector, ErrorRule, TestCase
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,32 @@ def from_document(document: Document) -> Vector:
 def vector_of(test: TestCase, folder: Path) -> Vector | None:
     """The exchange that a test names in `folder` (`_vectors/<platform>`), None for a test without one."""
     return load_vector(folder / test.exchange, f"{folder.name}/{test.exchange}") if test.exchange else None
+
+
+def rule_for_code(connector: Connector, code: str) -> ErrorRule | None:
+    """The rule that decides about a native error code of a database, None when there is none.
+
+    `class:22` in a rule stands for every code that begins with 22.
+    """
+    for rule in connector.errors.rules:
+        for item in rule.when.code:
+            prefix = item.removeprefix("class:")
+            if item == code or (prefix != item and code.startswith(prefix)):
+                return rule
+    return None
+
+
+def check_code(connector: Connector, test: TestCase) -> tuple[str, ...]:
+    """What differs between an error test with a native code and the rules; empty when it passes."""
+    rule = rule_for_code(connector, test.code or "")
+    if rule is None:
+        return (f"no rule knows the code {test.code}",)
+    expected = (("class", test.expect.class_, rule.class_), ("action", test.expect.action, rule.action))
+    return tuple(
+        f"{name} {wanted} is expected, the rules say {got}"
+        for name, wanted, got in expected
+        if wanted is not None and wanted != got
+    )
 
 
 def check_vectors(connector: Connector, folder: Path) -> list[str]:
