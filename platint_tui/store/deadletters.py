@@ -183,7 +183,7 @@ class DeadLetters(Noun):
         )
 
     async def reopen(self, ids: Sequence[str]) -> int:
-        """Discarded ones become open; returns how many. An edit stays discarded while its original is open."""
+        """Discarded ones become open; returns how many. An edit stays while its original is open."""
         return await self._move_all(ids, (DeadLetterState.DISCARDED,), DeadLetterState.OPEN)
 
     async def _move_all(

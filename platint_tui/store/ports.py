@@ -91,8 +91,8 @@ class Runs(Protocol):
         """Newest first; `before` pages by run number."""
 
     async def claim(self, worker: str) -> Run | None:
-        """Take the oldest queued run, or a rate_limited one with a stream whose `resume_at_ms` has come: state
-        running, epoch + 1 (epochs of an integration never repeat). None when there is nothing to do."""
+        """Take the oldest queued run, or a rate_limited one with a stream whose `resume_at_ms` has come:
+        state running, epoch + 1 (epochs of an integration never repeat). None when there is nothing to do."""
 
     async def request_cancel(self, run: str) -> bool:
         """Ask for cancellation; a run that no worker holds (queued, interrupted, rate_limited) is cancelled
@@ -179,7 +179,7 @@ class DeadLetters(Protocol):
         """The `number`s of all that match, in order: compact enough for a million (array('q'))."""
 
     async def rows(self, numbers: Sequence[int]) -> Sequence[DeadLetter]:
-        """The dead letters with these numbers, in that order; `payload`, `request` and `response` are empty."""
+        """The dead letters with these numbers, in that order, without payload, request and response."""
 
     async def get(self, id_or_number: str) -> DeadLetter | None:
         """Whole, with payload, request and response."""
@@ -235,8 +235,8 @@ class Replays(Protocol):
         """Items left in sending by a dead worker: pending again with the same key when the target is
         idempotent, else unknown. Returns how many."""
 
-    async def cancel(self, job: str) -> None:
-        """Pending items are released; items in flight settle."""
+    async def cancel(self, job: str, error: str = "") -> None:
+        """Pending items are released; items in flight settle. `error` says why when no operator asked."""
 
 
 class Commands(Protocol):

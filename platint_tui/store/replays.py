@@ -182,14 +182,18 @@ class Replays(Noun):
 
         return await self._database.write(task)
 
-    async def cancel(self, job: str) -> None:
-        """Pending items are released; items in flight settle. Raises NotFound."""
+    async def cancel(self, job: str, error: str = "") -> None:
+        """Pending items are released; items in flight settle. `error` says why when no operator asked.
+
+        Raises NotFound.
+        """
         now = self._clock.now_ms()
 
         def task(connection: sqlite3.Connection) -> None:
             _get(connection, job)
             connection.execute(
-                "UPDATE replay_jobs SET state = 'cancelling' WHERE id = ? AND ended_ms IS NULL", (job,)
+                "UPDATE replay_jobs SET state = 'cancelling', error = ? WHERE id = ? AND ended_ms IS NULL",
+                (text(error), job),
             )
             _release_pending_of_cancelled(connection, job, now)
 

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from platint_tui.core.errors import ConfigError, Fenced, NotFound, SystemicError
+from platint_tui.core.errors import Fenced, NotFound, SystemicError
 from platint_tui.core.ids import new_id
 from platint_tui.core.model import (
     Counters,
@@ -18,9 +18,7 @@ from platint_tui.core.model import (
     SyncState,
 )
 from platint_tui.core.states import (
-    ACTIVE_RUN_STATES,
     FINAL_RUN_STATES,
-    RUN_MOVES,
     RunState,
     check_run_move,
 )
@@ -29,7 +27,7 @@ from platint_tui.store.codec import dump, marks, text
 from platint_tui.store.letters import insert_new
 from platint_tui.store.lifecycle import supersede
 from platint_tui.store.noun import Noun
-from platint_tui.store.runrows import find_run, runs_of
+from platint_tui.store.runrows import end_run, find_run, refuse_second, requeue, runs_of
 
 _DUE = (
     "SELECT id, state, epoch FROM runs AS r WHERE state = 'queued' OR (state = 'rate_limited' AND ("
@@ -60,7 +58,7 @@ class Runs(Noun):
         now, run = self._clock.now_ms(), new_id("run")
 
         def task(connection: sqlite3.Connection) -> Run:
-            _refuse_second(connection, integration.name)
+            refuse_second(connection, integration.name)
             # An epoch never repeats for an integration, so that a target can tell an old run from a new one.
             connection.execute(
                 "INSERT INTO runs (id, integration, version, trigger, wanted, state, epoch, created_ms)"
@@ -150,7 +148,7 @@ class Runs(Noun):
                 return False
             connection.execute("UPDATE runs SET cancel_requested = 1 WHERE id = ?", (run,))
             if found.state != RunState.RUNNING:
-                _end(connection, found, RunState.CANCELLED, "", now, fence_off=True)
+                end_run(connection, found, RunState.CANCELLED, "", now, fence_off=True)
             return True
 
         return await self._database.write(task)
@@ -221,7 +219,7 @@ class Runs(Noun):
 
         def task(connection: sqlite3.Connection) -> None:
             _fence(connection, run, epoch)
-            _end(connection, find_run(connection, run), state, text(error), now)
+            end_run(connection, find_run(connection, run), state, text(error), now)
 
         await self._database.write(task)
 
@@ -318,28 +316,15 @@ class Runs(Noun):
             reaped = []
             for run in orphans(connection):
                 if run.cancel_requested:
-                    _end(connection, run, RunState.CANCELLED, "", now, fence_off=True)
+                    end_run(connection, run, RunState.CANCELLED, "", now, fence_off=True)
                 else:
-                    _requeue(connection, run, now)
+                    requeue(connection, run)
                 reaped.append(find_run(connection, run.id))
             return reaped
 
         if not await self._database.read(orphans):
             return []
         return await self._database.write(task)
-
-
-def _refuse_second(connection: sqlite3.Connection, integration: str) -> None:
-    for active in runs_of(
-        connection,
-        f"integration = ? AND state IN ({marks(ACTIVE_RUN_STATES)})",
-        [integration, *ACTIVE_RUN_STATES],
-    ):
-        raise ConfigError(
-            f"Run {active.number} of '{integration}' is {active.state.replace('_', ' ')}.",
-            hint=f"Watch it (runs watch {active.number}) or cancel it (syncs cancel {active.number}).",
-            code="already_running",
-        )
 
 
 def _fence(connection: sqlite3.Connection, run: str, epoch: int) -> str:
@@ -380,46 +365,3 @@ def _count_page(connection: sqlite3.Connection, run: str, epoch: int, stream: st
         _fence(connection, run, epoch)
         raise SystemicError(f"Stream '{stream}' of run '{run}' is not running.", code="state")
     return str(row[0])
-
-
-def _end(
-    connection: sqlite3.Connection,
-    run: Run,
-    state: RunState,
-    error: str,
-    now: int,
-    *,
-    fence_off: bool = False,
-) -> None:
-    """Move a run that gives its worker back; `fence_off` when somebody else than its engine ends it."""
-    check_run_move(run.state, state)
-    final = state in FINAL_RUN_STATES
-    connection.execute(
-        "UPDATE runs SET state = ?, worker = NULL, error = ?, ended_ms = ?, epoch = epoch + ? WHERE id = ?",
-        (state, error, now if final else None, int(fence_off), run.id),
-    )
-    if state not in {RunState.CANCELLED, RunState.FAILED, RunState.INTERRUPTED}:
-        return
-    for item in run.streams:
-        if state in RUN_MOVES[item.state]:
-            connection.execute(
-                "UPDATE run_streams SET state = ?, ended_ms = ?, resume_at_ms = NULL,"
-                " error = CASE WHEN error = '' THEN ? ELSE error END WHERE run = ? AND stream = ?",
-                (state, now if final else None, error, run.id, item.stream),
-            )
-
-
-def _requeue(connection: sqlite3.Connection, run: Run, now: int) -> None:
-    if run.state == RunState.RUNNING:
-        check_run_move(run.state, RunState.INTERRUPTED)
-    check_run_move(RunState.INTERRUPTED, RunState.QUEUED)
-    # The new epoch fences the old engine off at once, not only when another one has claimed the run.
-    connection.execute(
-        "UPDATE runs SET state = 'queued', epoch = epoch + 1, worker = NULL, ended_ms = NULL WHERE id = ?",
-        (run.id,),
-    )
-    connection.execute(
-        "UPDATE run_streams SET state = 'queued', ended_ms = NULL WHERE run = ?"
-        " AND state IN ('running', 'interrupted')",
-        (run.id,),
-    )
