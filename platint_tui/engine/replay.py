@@ -88,7 +88,7 @@ class ReplayTask:
                 await self._send_all(claimed)
         except _Stop as stop:
             log.warning("replay %s stopped: %s", self._job.id, stop.sentence)
-            await self._replays.cancel(self._job.id)
+            await self._replays.cancel(self._job.id, stop.sentence)
         finally:
             await self._close()
 

@@ -7,15 +7,51 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from platint_tui.core.errors import PlatintError
+from platint_tui.core.ids import new_id
+from platint_tui.core.model import Confirmed, Page, Row, WriteResult
 from platint_tui.core.paths import find_paths
+from platint_tui.core.ports import Target
+from platint_tui.engine import replay
+from platint_tui.engine.failpoints import failpoint
+from platint_tui.engine.plan import StreamPlan
+from platint_tui.engine.rows import Prepared, prepare
 from platint_tui.engine.serve import serve
+from platint_tui.engine.streams import StreamRun
 from platint_tui.manifest.registry import Registry, default_dirs
 from platint_tui.vault import Vault
 
 
+def plant(design: str) -> None:
+    """Wrong designs, to prove that the crash tests would see them."""
+    if design == "position_first":
+        write, commit = StreamRun._write, StreamRun._commit
+
+        async def written_later(
+            self: StreamRun, target: Target, prepared: Prepared, at: Confirmed
+        ) -> WriteResult:
+            return WriteResult(len(prepared.rows), 0, ())
+
+        async def position_first(self: StreamRun, target: Target, pages: list[Page]) -> None:
+            await commit(self, target, pages)
+            failpoint("before_write")
+            await write(self, target, prepare(self.plan, pages, 0, keys=True), Confirmed(0, {}))
+
+        StreamRun._write = written_later  # type: ignore[method-assign]
+        StreamRun._commit = position_first  # type: ignore[method-assign]
+    if design == "fresh_key":
+        make = replay.make_row
+
+        def fresh(plan: StreamPlan, raw: str, value: dict[str, Any], key: str = "") -> Row:
+            return make(plan, raw, value, new_id("key"))
+
+        replay.make_row = fresh  # type: ignore[attr-defined]
+
+
 def main() -> int:
+    plant(os.environ.get("TEST_PLANTED", ""))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     paths = find_paths(os.environ)
     extra = os.environ.get("TEST_CONNECTORS")

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import platint_tui
 from platint_tui.core.clock import SystemClock
 from platint_tui.core.model import Command, DeadLetter, Environment, Profile, Run
 from platint_tui.core.paths import Paths, find_paths
@@ -36,6 +37,7 @@ SECRETS = {
     "DEMO_CHAT_TOKEN": "xoxb-demo-0123456789",
 }
 DEADLINE = 60.0
+ROOT = str(Path(platint_tui.__file__).parents[1])
 
 TO_SQLITE = """
 integration: to-sqlite
@@ -94,7 +96,10 @@ class Demo:
         }
         self.crm_file = folder / "demo" / "crm.sqlite3"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "platint_tui.demo"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "platint_tui.demo"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
         )
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(json.dumps(document).encode() + b"\n")
@@ -216,7 +221,7 @@ class Installation:
         """An engine process."""
         process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("engine_process.py")), *arguments],
-            env={**self.environ, **environ},
+            env={**self.environ, "PYTHONPATH": ROOT, **environ},
             stderr=subprocess.PIPE,
         )
         self._children.append(process)
