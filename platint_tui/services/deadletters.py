@@ -55,6 +55,11 @@ async def numbers(workspace: Workspace, where: DeadLetterFilter) -> Sequence[int
     return await workspace.store.dead_letters.numbers(where)
 
 
+async def count(workspace: Workspace, where: DeadLetterFilter) -> int:
+    """How many dead letters match."""
+    return await workspace.store.dead_letters.count(where)
+
+
 async def rows(workspace: Workspace, wanted: Sequence[int]) -> list[DeadLetter]:
     """The dead letters with these numbers, without payload."""
     return list(await workspace.store.dead_letters.rows(wanted))
