@@ -21,6 +21,8 @@ LONGEST_WAIT = 30.0
 """Seconds that a worker holds its slot for; a longer wait parks the run."""
 LONGEST_PARK = 900.0
 """Seconds after which a parked run tries again, whatever the platform asked for."""
+BRIEF_TRIES = 3
+BRIEF_WAIT = 2.0
 UNKNOWN = "unknown_outcome"
 
 
@@ -74,18 +76,19 @@ class Caller:
             "write": tuple(gate for gate in gates if gate.limit.match.op in ("write", "any")),
         }
 
-    async def call(self, operation: str, op: Op, request: Outgoing, *, retry: bool = True) -> Result:
+    async def call(self, operation: str, op: Op, request: Outgoing, *, brief: bool = False) -> Result:
         """Send `request` until it succeeds, is refused, or the retry policy is spent.
 
         Raises RateLimited when the platform asks for a longer wait than a worker should hold its slot,
         ConfigError, CredentialError and SystemicError from the exchange itself. Failures that a rule or HTTP
         gives a meaning to come back as the verdict; its code is `unknown_outcome` when an unsafe request was
-        sent and nobody can say whether it was carried out.
+        sent and nobody can say whether it was carried out. `brief`, for a person who waits: three tries, none
+        after a failure of the network, short waits, and no RateLimited.
         """
         answer: Answer | None
         verdict: Verdict | None
         spent = 0.0
-        failures = requests = 0
+        failures = holds = requests = 0
         refreshed = False
         while True:
             signed = await self._auth.headers()
@@ -104,11 +107,14 @@ class Caller:
                 await self._auth.refresh(signed)
                 refreshed = True
                 continue
-            if not retry:
-                return Result(answer, verdict, requests)
+            if brief:
+                if answer is None or requests >= BRIEF_TRIES or verdict.action not in ("retry", "wait"):
+                    return Result(answer, verdict, requests)
+                await self._context.clock.sleep(min(verdict.wait or 0.2 * requests, BRIEF_WAIT))
+                continue
             if verdict.action == "wait" or verdict.error_class is ErrorClass.RATE_LIMITED:
-                spent += await self._hold(op, verdict, failures, spent)
-                failures += 1
+                spent += await self._hold(op, verdict, holds, spent)
+                holds += 1
                 continue
             if verdict.action != "retry":
                 return Result(answer, verdict, requests)
@@ -157,12 +163,12 @@ class Caller:
         finally:
             self._context.telemetry.observe(operation, clock.monotonic() - started, ok)
 
-    async def _hold(self, op: Op, verdict: Verdict, failures: int, spent: float) -> float:
+    async def _hold(self, op: Op, verdict: Verdict, holds: int, spent: float) -> float:
         """Wait as the platform asked, for everyone under the same limits; seconds waited."""
         asked = verdict.wait
-        pause = asked if asked is not None else backoff(self._policy, failures + 1, self._context.rng)
+        pause = asked if asked is not None else backoff(self._policy, holds + 1, self._context.rng)
         # A platform that says "0 seconds" again and again would be hammered.
-        pause = max(pause, 0.05 * (failures + 1) if asked is not None else 0.2)
+        pause = max(pause, 0.05 * (holds + 1) if asked is not None else 0.2)
         for gate in self._gates[op]:
             await self._context.limiter.block(gate.limit.id, min(pause, LONGEST_PARK))
         if pause > LONGEST_WAIT:

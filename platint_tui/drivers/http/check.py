@@ -36,7 +36,7 @@ async def _probe(session: Session, probe: schema.Probe) -> Capability:
     started = clock.monotonic()
     try:
         result = await session.caller.call(
-            f"check {probe.id}", "read", _request(session, probe.request), retry=False
+            f"check {probe.id}", "read", _request(session, probe.request), brief=True
         )
     except PlatintError as error:
         return Capability(probe.id, False, probe.optional, error.sentence())

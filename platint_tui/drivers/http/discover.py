@@ -66,7 +66,7 @@ async def _estimate(session: Session, name: str, resource: schema.Resource) -> i
         query.update(_smallest_page(read.page))
         url = with_query(address(session.base_url, read.request.path, session.scope), query)
         request = Outgoing(read.request.method, url, session.headers)
-        result = await session.caller.call(f"read {name}", "read", request, retry=False)
+        result = await session.caller.call(f"read {name}", "read", request, brief=True)
         if result.answer is None or result.verdict is not None:
             return None
         total = lookup(loads(result.answer.body, name), read.total)

@@ -49,6 +49,9 @@ class Origins:
                 raise ValueError("it is longer than 8 KiB")
             if not reference.isascii() or any(char <= " " or char in '\\\x7f"<>' for char in reference):
                 raise ValueError("it holds a character that no address has")
+            written = urlsplit(reference)
+            if written.scheme and not written.netloc:
+                raise ValueError("it has no host")
             target = urljoin(base, reference).partition("#")[0]
             parts = urlsplit(target)
             found = origin(f"{parts.scheme}://{parts.netloc}")
