@@ -81,10 +81,8 @@ _CELLS: dict[type, Cell | None] = {
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """The columns as they are after the last committed batch."""
+    """The columns after the last committed batch; `seen` are all keys known so far."""
 
-    columns: tuple[Column, ...]
-    names: frozenset[str]
     seen: frozenset[str]
     encoder: RowEncoder
     upsert: str
@@ -212,8 +210,6 @@ class SqliteTarget:
                 (target, _storable(column.key), column.name),
             )
         return _Layout(
-            tuple(columns),
-            frozenset(names).union(column.name for column in columns),
             frozenset(known).union(keys, (column.key for column in columns)),
             RowEncoder(columns, [accepted_cells(column, _CELLS) for column in columns]),
             _upsert(target, columns),
@@ -261,9 +257,11 @@ class SqliteTarget:
                 raise self._fenced()
             fresh = new_keys(batch.rows, layout.seen)
             if fresh:
-                known = {column.key: column.name for column in layout.columns}
+                # Columns are read again: another stream may write to the same table.
+                names = self._table_columns(connection) or set()
+                known = self._known_columns(connection, names)
                 layout = self._add_columns(
-                    connection, self._plan.fields, known, [*layout.seen, *fresh], set(layout.names)
+                    connection, self._plan.fields, known, [*layout.seen, *fresh], names
                 )
             rows, faults = self._encode(layout, batch.rows)
             written, superseded = self._insert(connection, layout, rows, faults)
