@@ -16,6 +16,7 @@ from platint_tui.core.jsontext import content_hash
 from platint_tui.core.model import Field
 from platint_tui.drivers.postgresql import PostgresqlDriver
 
+MAY = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
 ID = Field("id", "string", required=True)
 
 
@@ -317,6 +318,10 @@ async def test_missing_rights_are_a_sentence(
         with pytest.raises(ConfigError, match="permission denied") as caught:
             await PostgresqlDriver(context).open_target(tools.plan(ID))
         assert "Grant the user" in caught.value.hint
+        answers = [
+            await PostgresqlDriver(context)._probe(query) for query in (MAY, "SELECT 1", "SELECT NULL")
+        ]
+        assert [ok for ok, _ in answers] == [False, True, False]
     finally:
         await admin.execute("DROP OWNED BY reader; DROP ROLE reader")
 

@@ -23,6 +23,7 @@ from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.secret import Secret
 from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
+from platint_tui.drivers.tables import quoted
 
 TLS_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -98,7 +99,8 @@ async def connect(address: Address) -> asyncpg.Connection[Any]:
         try:
             await connection.execute(
                 f"SET synchronous_commit = on; SET lock_timeout = {_LOCK_MS}; SET timezone = 'UTC';"
-                " SET idle_in_transaction_session_timeout = 300000"
+                " SET idle_in_transaction_session_timeout = 300000;"
+                f" SET search_path = {quoted(address.schema)}"
             )
         except BaseException:
             connection.terminate()

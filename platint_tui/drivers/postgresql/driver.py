@@ -75,16 +75,22 @@ class PostgresqlDriver:
         for probe in self._context.connector.check:
             started = clock.monotonic()
             try:
-                async with self._connection() as connection:
-                    await connection.fetch(probe.query or "SELECT 1")
-                    version = connection.get_server_version()
-                ok, detail = True, f"PostgreSQL {version.major}.{version.minor}"
+                ok, detail = await self._probe(probe.query or "SELECT 1")
             except PlatintError as error:
                 ok, detail = False, error.sentence()
             seconds = clock.monotonic() - started
             self._context.telemetry.observe(f"check {probe.id}", seconds, ok)
             results.append(Capability(probe.id, ok, probe.optional, detail, seconds * 1000))
         return results
+
+    async def _probe(self, query: str) -> tuple[bool, str]:
+        """Whether the query answers, with something else than false or null."""
+        async with self._connection() as connection:
+            answer = await connection.fetchval(query)
+            version = connection.get_server_version()
+        if answer is None or answer is False:
+            return False, f"The server answers no to: {clean(query)}."
+        return True, f"PostgreSQL {version.major}.{version.minor}"
 
     async def discover(self) -> Sequence[Stream]:
         """The tables of the schema, as targets. Raises CredentialError, ConfigError, TransientError."""
