@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine.peer import Peer, write_manifest
 from engine.support import SECRETS, Demo, Installation
 
 from platint_tui.core.clock import SystemClock
@@ -65,3 +66,16 @@ async def installation(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     finally:
         made.close()
         await store.close()
+
+
+@pytest.fixture
+async def peer(installation: Installation) -> AsyncIterator[Peer]:
+    """A platform that does what the test says, with profiles `source`, `sink` and `warehouse`."""
+    write_manifest(installation.paths.connectors)
+    server = Peer()
+    await server.start()
+    for name in ("source", "sink"):
+        await installation.profile(name, "peer", {"base_url": server.url})
+    await installation.profile("warehouse", "sqlite", {"path": str(installation.warehouse)})
+    yield server
+    await server.stop()

@@ -120,6 +120,16 @@ class Demo:
         self.process.stdout.close()
 
 
+class ShiftClock(SystemClock):
+    """The machine's clock; a test may move its wall time forward by `shift_ms`."""
+
+    def __init__(self) -> None:
+        self.shift_ms = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.shift_ms
+
+
 class Installation:
     """One PLATINT_HOME with its store open as a console has it."""
 
@@ -129,7 +139,7 @@ class Installation:
         self.store = store
         self.registry = registry
         self.environ = dict(environ)
-        self.clock = SystemClock()
+        self.clock = ShiftClock()
         self.warehouse = home / "warehouse.sqlite"
         self._children: list[subprocess.Popen[bytes]] = []
 
