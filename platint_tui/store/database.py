@@ -114,9 +114,9 @@ class Database:
 
     def _settle(self, job: _Job, outcome: Any) -> None:
         if isinstance(outcome, Exception):
-            if isinstance(outcome, sqlite3.Error | PlatintError):
+            if isinstance(outcome, sqlite3.Error | PlatintError | UnicodeError | OverflowError):
                 error: Exception = translate(outcome, self.path)
-                if isinstance(outcome, sqlite3.Error):
+                if error is not outcome:
                     error.__cause__ = outcome
                     if is_fatal(outcome):
                         self._broken = translate(outcome, self.path)

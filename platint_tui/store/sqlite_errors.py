@@ -85,6 +85,13 @@ def translate(error: BaseException, path: Path) -> PlatintError:
     """The error as a StoreError with what to do; errors of the program pass as they are."""
     if isinstance(error, PlatintError):
         return error
+    if isinstance(error, UnicodeError | OverflowError):
+        return StoreError(
+            f"A value cannot be stored: {error}.",
+            hint="Texts must be Unicode, numbers at most 64 bits.",
+            where=str(path),
+            code="value",
+        )
     code, message, hint = _SENTENCES.get(
         primary_code(error), ("store", f"The database refused a step: {error}.", "")
     )

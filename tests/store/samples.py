@@ -7,6 +7,7 @@ from pathlib import Path
 
 from platint_tui.core.clock import SystemClock
 from platint_tui.core.errors import ErrorClass
+from platint_tui.core.ids import digest
 from platint_tui.core.model import (
     Counters,
     Environment,
@@ -74,7 +75,7 @@ def dead_letter(
     message: str = "The field 'email' is missing.",
     payload: bytes = b'{"id": "a"}',
 ) -> NewDeadLetter:
-    content = content or f"hash of {key}"
+    content = digest(content or key)
     return NewDeadLetter(
         profile="shop",
         platform=platform,
@@ -85,7 +86,7 @@ def dead_letter(
         record_key=key,
         payload=payload,
         content_hash=content,
-        idempotency_key=f"key of {key} {content}",
+        idempotency_key=digest(key, content),
         fingerprint=fingerprint,
         fault=Fault(
             ErrorClass.RECORD,
