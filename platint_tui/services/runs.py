@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from platint_tui.core.model import Run
+from platint_tui.core.model import Integration, Run, SyncState
 from platint_tui.core.states import FINAL_RUN_STATES, RunState
 from platint_tui.services.engine import ensure_engine
 from platint_tui.services.syncs import get_run
@@ -45,3 +46,42 @@ async def watch(workspace: Workspace, run_id: str, *, start_engine: bool = True)
             looked = workspace.clock.monotonic()
             ensure_engine(workspace)
         await asyncio.sleep(0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetail:
+    """A run, the configuration that it ran with (None when gone) and where its streams stand now."""
+
+    run: Run
+    integration: Integration | None
+    positions: Mapping[str, SyncState]
+
+
+async def detail(workspace: Workspace, run_id: str) -> RunDetail:
+    """One run whole, by id or number. Raises NotFound."""
+    run = await get_run(workspace, run_id)
+    states = await workspace.store.runs.sync_states()
+    return RunDetail(
+        run,
+        await workspace.store.integrations.get(run.integration, run.version),
+        {state.stream: state for state in states if state.integration == run.integration},
+    )
+
+
+async def search(
+    workspace: Workspace, text: str, *, limit: int = 100, before: int | None = None
+) -> list[Run]:
+    """Runs whose integration has `text` in its name, or whose state begins with it; newest first."""
+    text = text.strip().lower()
+    if not text:
+        return await list_runs(workspace, limit=limit, before=before)
+    states = [state for state in RunState if state.value.replace("_", " ").startswith(text)]
+    names = [item.name for item in await workspace.store.integrations.list() if text in item.name.lower()]
+    found: dict[str, Run] = {}
+    if states:
+        for run in await list_runs(workspace, states=states, limit=limit, before=before):
+            found[run.id] = run
+    for name in names:
+        for run in await list_runs(workspace, integration=name, limit=limit, before=before):
+            found[run.id] = run
+    return sorted(found.values(), key=lambda run: run.number, reverse=True)[:limit]

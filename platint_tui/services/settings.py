@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from platint_tui import __version__
 from platint_tui.services.engine import refuse_read_only
 from platint_tui.services.workspace import Workspace
+from platint_tui.vault import VaultStatus
 
 _THEME = "theme"
 
@@ -32,6 +33,7 @@ class SettingsView:
     places: tuple[Place, ...]
     connectors: tuple[Path, ...]
     retention: tuple[tuple[str, str], ...]
+    vault: VaultStatus
     theme: str | None
     read_only: bool
 
@@ -50,10 +52,30 @@ async def load(workspace: Workspace) -> SettingsView:
             _place("crash reports", paths.crash_reports),
         ),
         connectors=(workspace.connectors,) if workspace.connectors else (),
-        retention=(),
+        retention=await _retention(workspace),
+        vault=await workspace.vault.status(),
         theme=await theme(workspace),
         read_only=workspace.read_only,
     )
+
+
+async def _retention(workspace: Workspace) -> tuple[tuple[str, str], ...]:
+    from platint_tui.store.retention import Ages
+
+    chosen = await workspace.store.settings.get("retention")
+    days = asdict(Ages())
+    if isinstance(chosen, dict):
+        days |= {
+            name: value
+            for name, value in chosen.items()
+            if name in days and isinstance(value, int) and value > 0
+        }
+    names = {
+        "runs_days": "ended runs",
+        "commands_days": "commands",
+        "dead_letters_days": "settled dead letters",
+    }
+    return tuple((names.get(name, name), f"{number} days") for name, number in days.items())
 
 
 def _place(label: str, path: Path) -> Place:

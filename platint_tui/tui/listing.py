@@ -104,6 +104,11 @@ class Listing(LineView, Generic[R], can_focus=True):
         self._reveal()
         self.refresh(layout=len(self._rows) != before)
 
+    def set_columns(self, columns: Sequence[Column[R]]) -> None:
+        """Show the rows through other columns."""
+        self._columns = tuple(columns)
+        self._slots_width = -1
+
     def go_to(self, key: str) -> bool:
         """Put the cursor on the row with this key; False when there is none."""
         for index, row in enumerate(self._rows):

@@ -27,7 +27,9 @@ class Movement:
 
         async def arrive() -> None:
             view = await app.show_section(section)
-            if kind:
+            if kind == "new":
+                app.perform(f"{section}.add")
+            elif kind:
                 view.open_object(kind, id)
                 app.refresh_keys()
                 app.reload()

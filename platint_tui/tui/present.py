@@ -6,7 +6,8 @@ or as (text, tone) cells, never as a markup string.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -215,3 +216,18 @@ def engine_words(status: Status, now_ms: int) -> list[tuple[str, str]]:
     if status.engine_running:
         return [(f"{sign.dot} engine ready", "muted")]
     return [(f"{sign.ring} engine idle", "muted")]
+
+
+def position(document: object) -> str:
+    """Where a sync stands, short: the cursor's value when there is one, else the document as JSON."""
+    if document is None:
+        return "from the beginning"
+    if isinstance(document, Mapping):
+        for name in ("high", "since"):
+            if isinstance(document.get(name), str | int | float) and document[name] != "":
+                return str(document[name])
+        partitions = document.get("partitions")
+        if isinstance(partitions, Mapping):
+            return plural(len(partitions), "partition")
+    text = json.dumps(document, ensure_ascii=False, default=str)
+    return text if len(text) <= 200 else text[:199] + glyphs.current().ellipsis

@@ -31,9 +31,9 @@ async def run_console(
     """Show the console until the person leaves; returns the exit code of the program.
 
     `open` opens the installation and is called after the first frame is on the screen; what it opened is
-    closed here. An error of `open` ends the console with its sentence on stderr and its exit code; a crash ends
-    it with one sentence, a redacted report in a private file, and 1; SIGTERM, SIGHUP and SIGINT end it with
-    143, 129 and 130.
+    closed here. An error of `open` ends the console with its sentence on stderr and its exit code; a crash
+    ends it with one sentence, a redacted report in a private file, and 1; SIGTERM, SIGHUP and SIGINT end it
+    with 143, 129 and 130.
     """
     for name in _DEVELOPER_VARIABLES:
         # The developer tools of the screen library would send what is shown to another program.

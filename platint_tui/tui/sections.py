@@ -55,7 +55,7 @@ class Console(Protocol):
         """Make `z` take the last action back; `label` says what, the result of `undo` is reported."""
 
     def go(self, section: str, kind: str = "", id: str = "") -> None:
-        """Show a section, and in it an object. Kinds: run, profile, sync, issue, dead, search, stream."""
+        """Show a section, and in it an object: run, profile, sync, issue, dead, search, stream, new."""
 
     def reload(self) -> None:
         """Load and show the current view again, now."""

@@ -55,6 +55,7 @@ async def wait_for(pilot: Pilot[int], condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true"
+        assert not getattr(pilot.app, "crashed", False), "the console crashed"
         await pilot.pause(0.02)
     await pilot.pause()
 

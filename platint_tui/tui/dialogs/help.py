@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -24,6 +25,9 @@ TOUR = (
     ("History", "every run, and what became of each stream"),
     ("Metrics", "latency and errors per platform and operation"),
 )
+
+
+_KEYS = 16
 
 
 class HelpScreen(Dialog[None]):
@@ -49,9 +53,12 @@ class HelpScreen(Dialog[None]):
         own = self._registry.of(self._section, everywhere=False)
         if own:
             lines += [joined([(title, "strong")]), *self._table(own), Content("")]
-        lines += [joined([("Everywhere", "strong")]), *self._table(self._registry.of("", everywhere=False))]
+        lines.append(joined([("Everywhere", "strong")]))
+        lines += self._entry("1 to 9", "Show a section.", "key", "")
+        lines += self._table(self._registry.of("", everywhere=False))
         lines += [Content(""), joined([("What is where", "strong")])]
-        lines += [joined([(f"  {name:<14}", "key"), (text, "muted")]) for name, text in TOUR]
+        for name, text in TOUR:
+            lines += self._entry(name, text, "key", "muted")
         with Vertical():
             yield words("Help", "strong", classes="title")
             with VerticalScroll(id="help"):
@@ -59,17 +66,25 @@ class HelpScreen(Dialog[None]):
             yield words("esc closes", "muted")
 
     def _table(self, actions: Iterable[Action]) -> list[Content]:
-        lines = []
+        lines: list[Content] = []
         for action in actions:
+            if action.id.startswith("go."):
+                continue
             keys = " ".join(key_name(key) for key in action.keys)
             reason = action.unavailable(self._now)
-            pieces = [
-                (f"  {keys:<14}", "faint" if reason else "key"),
-                (action.help, "muted" if reason else ""),
-            ]
+            lines += self._entry(keys, action.help, "faint" if reason else "key", "muted" if reason else "")
             if reason:
-                pieces.append((f"  {reason}", "warn"))
-            lines.append(joined(pieces))
+                lines += self._entry("", reason, "", "warn")
+        return lines
+
+    def _entry(self, keys: str, text: str, key_tone: str, tone: str) -> list[Content]:
+        """Keys, and beside them the text, wrapped in its own column."""
+        room = max(20, min(88, self.app.size.width - 12) - _KEYS)
+        head = f"  {keys:<{_KEYS - 2}}"
+        lines = []
+        for part in textwrap.wrap(text, room) or [""]:
+            lines.append(joined([(head, key_tone), (part, tone)]))
+            head = " " * _KEYS
         return lines
 
     def action_scroll(self, step: int) -> None:

@@ -9,6 +9,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from platint_tui.tui.dialogs.base import Dialog, words
+from platint_tui.tui.panel import Panel
 from platint_tui.tui.present import joined
 from platint_tui.tui.sections import SectionView
 
@@ -28,8 +29,7 @@ class JumpScreen(Dialog[None]):
         with Vertical():
             yield words("Jump to", "strong", classes="title")
             for letter, pane in self._panes.items():
-                name = (pane.tooltip if isinstance(pane.tooltip, str) else None) or pane.name or pane.id
-                yield Static(joined([(f"{letter}  ", "key"), (name or "pane", "")]), markup=False)
+                yield Static(joined([(f"{letter}  ", "key"), (_name(pane), "")]), markup=False)
 
     def on_key(self, event: events.Key) -> None:
         """Focus the pane of the letter."""
@@ -38,3 +38,11 @@ class JumpScreen(Dialog[None]):
             event.stop()
             self.dismiss(None)
             pane.focus()
+
+
+def _name(pane: Widget) -> str:
+    """The heading of the panel around it, else what the widget calls itself."""
+    for around in pane.ancestors_with_self:
+        if isinstance(around, Panel):
+            return around.title
+    return (pane.name or pane.id or "pane").replace("-", " ")

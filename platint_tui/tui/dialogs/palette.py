@@ -33,9 +33,9 @@ class Hit:
     act: Callable[[], None]
 
 
-_COLUMNS = (
-    Column[Hit]("", lambda hit: Cell(hit.title), 24, grow=2),
-    Column[Hit]("", lambda hit: Cell(hit.detail, "muted"), 16, grow=3, priority=1),
+_COLUMNS: tuple[Column[Hit], ...] = (
+    Column("", lambda hit: Cell(hit.title), 24, grow=2),
+    Column("", lambda hit: Cell(hit.detail, "muted"), 16, grow=3, priority=1),
 )
 _WORDS = {"dead": "deadletters", "run": "history", "profile": "profiles", "sync": "syncs"}
 
@@ -50,7 +50,7 @@ class PaletteScreen(Dialog[None]):
 
     def __init__(self, console: PlatintApp) -> None:
         super().__init__()
-        self.add_class("tall")
+        self.add_class("middling")
         self._host = console
 
     def compose(self) -> ComposeResult:
@@ -78,13 +78,14 @@ class PaletteScreen(Dialog[None]):
             from platint_tui.services import console
 
             try:
-                found = await console.objects(self._host.workspace, text)
+                found = list(reversed(await console.objects(self._host.workspace, text)))
             except PlatintError as error:
                 self._host.report(error.sentence(), ok=False)
                 found = []
             for item in found:
                 act = self._going(item.section, item.kind, item.id)
-                hits.append(Hit(f"{item.kind}:{item.id}", item.title, item.detail, act))
+                hits = [hit for hit in hits if hit.title != item.title]
+                hits.insert(0, Hit(f"{item.kind}:{item.id}", item.title, item.detail, act))
         listing = self.query_one("#hits", Listing)
         listing.show(hits)
         listing.action_edge(-1)

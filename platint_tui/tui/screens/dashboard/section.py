@@ -1,0 +1,268 @@
+"""The dashboard: health of platforms, work that goes on, open issues, the last runs. Everything is a door."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widgets import Static
+
+from platint_tui.core.model import Issue, Run
+from platint_tui.tui import glyphs, present, progress
+from platint_tui.tui.actions import Action, Context
+from platint_tui.tui.listing import Listing
+from platint_tui.tui.pace import Pace
+from platint_tui.tui.panel import Panel
+from platint_tui.tui.progress import Progress
+from platint_tui.tui.screens.dashboard.welcome import Welcome
+from platint_tui.tui.sections import SectionView
+from platint_tui.tui.widgets.cells import Cell, Column
+
+if TYPE_CHECKING:
+    from platint_tui.services.dashboard import Dashboard, PlatformHealth
+    from platint_tui.services.workspace import Workspace
+    from platint_tui.tui.app import PlatintApp
+
+
+def _demo_reason(context: Context) -> str | None:
+    view = context.view
+    if isinstance(view, DashboardSection) and view.start_demo is None:
+        return "Leave with ^q and start `platint-tui demo`."
+    if isinstance(view, DashboardSection) and not view.welcoming:
+        return "There are profiles already; `platint-tui demo` has data of its own."
+    return None
+
+
+def _health_cell(row: PlatformHealth) -> Cell:
+    profile = row.view.profile
+    tone = "accent" if profile.environment == "production" else "muted"
+    return Cell(profile.environment.value, tone)
+
+
+def _health_columns() -> tuple[Column[PlatformHealth], ...]:
+    return (
+        Column("health", lambda row: Cell(*present.state_cell(row.word)), 10),
+        Column("profile", lambda row: Cell(row.view.profile.name), 12, grow=2, most=28),
+        Column(
+            "platform", lambda row: Cell(row.view.platform_name, "muted"), 14, grow=2, most=24, priority=2
+        ),
+        Column("account", _health_cell, 11, priority=3),
+        Column("p95", lambda row: Cell(_p95(row), "muted"), 8, align="right"),
+        Column("errors", lambda row: _errors(row), 7, align="right"),
+        Column("", lambda row: Cell(row.reason, "warn"), 24, grow=4, priority=1),
+    )
+
+
+def _p95(row: PlatformHealth) -> str:
+    return present.milliseconds(row.latency.p95_ms) if row.latency else "-"
+
+
+def _errors(row: PlatformHealth) -> Cell:
+    if row.latency is None or not row.latency.count:
+        return Cell("-", "muted")
+    rate = row.latency.error_rate
+    return Cell(present.percent(rate), "warn" if rate > 0.02 else "muted")
+
+
+class DashboardSection(SectionView):
+    """What an operator looks at first."""
+
+    SECTION = "dashboard"
+    EMPTY = "Nothing is configured yet."
+    ACTIONS = (
+        Action(
+            "dashboard.open",
+            ("enter",),
+            "open",
+            "Go to what the row stands for.",
+            "open_row",
+            section="dashboard",
+            footer=10,
+        ),
+        Action(
+            "dashboard.add",
+            ("a",),
+            "add a profile",
+            "Add an account on a platform.",
+            "add_profile",
+            section="dashboard",
+            footer=20,
+            writes=True,
+        ),
+        Action(
+            "dashboard.demo",
+            ("d",),
+            "demo",
+            "Set up the demo platforms, when nothing is configured yet.",
+            "run_demo",
+            section="dashboard",
+            footer=0,
+            writes=True,
+            enabled=_demo_reason,
+        ),
+    )
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._pace = Pace()
+        self.welcoming = False
+
+    def compose(self) -> ComposeResult:
+        """The welcome, and the panels."""
+        yield Welcome(id="welcome")
+        with VerticalScroll(id="panels", can_focus=False):
+            yield Static(id="headline", markup=False)
+            with Horizontal(id="columns"):
+                with Vertical(id="now"):
+                    health = Listing(_health_columns(), lambda row: row.view.profile.name, header=False)
+                    yield Panel("Platforms", health, id="health")
+                    work = Listing(
+                        progress.columns(0),
+                        lambda row: row.key,
+                        header=False,
+                        empty="Nothing runs.  4 starts a sync.",
+                    )
+                    yield Panel("At work", work, id="work")
+                with Vertical(id="past"):
+                    issues = Listing(
+                        self._issue_columns(),
+                        lambda row: row.fingerprint,
+                        header=False,
+                        empty="No open issue: every record arrived.",
+                    )
+                    yield Panel("Open issues", issues, id="issues")
+                    runs = Listing(self._run_columns(), lambda row: row.id, header=False, empty="No run yet.")
+                    yield Panel("Last runs", runs, id="runs")
+
+    def _issue_columns(self) -> tuple[Column[Issue], ...]:
+        return (
+            Column("open", lambda row: Cell(present.count(row.open), "bad"), 6, align="right"),
+            Column("stream", lambda row: Cell(f"{row.integration}/{row.stream}"), 16, grow=2, most=32),
+            Column("why", lambda row: Cell(row.message, "muted"), 18, grow=5),
+            Column("last", lambda row: Cell(self._age(row.last_seen_ms), "muted"), 10, align="right"),
+        )
+
+    def _run_columns(self) -> tuple[Column[Run], ...]:
+        def written(run: Run) -> Cell:
+            return Cell(present.count(sum(stream.written for stream in run.streams)))
+
+        def dead(run: Run) -> Cell:
+            return progress.dead_cell(sum(stream.dead_lettered for stream in run.streams))
+
+        return (
+            Column("run", lambda row: Cell(str(row.number), "muted"), 6, align="right"),
+            Column("integration", lambda row: Cell(row.integration), 14, grow=3, most=36),
+            Column("state", lambda row: Cell(*present.state_cell(row.state)), 13),
+            Column("written", written, 9, align="right"),
+            Column("dead", dead, 6, align="right", priority=1),
+            Column(
+                "when",
+                lambda row: Cell(self._age(row.started_ms or row.created_ms), "muted"),
+                16,
+                align="right",
+            ),
+        )
+
+    def _age(self, at_ms: int | None) -> str:
+        return present.age(at_ms, self.console.clock.now_ms())
+
+    @property
+    def start_demo(self) -> object | None:
+        """What sets the demo up here, None when the command line offers nothing."""
+        return cast("PlatintApp", self.app).options.start_demo
+
+    async def load(self, workspace: Workspace) -> Dashboard:
+        """The service's snapshot."""
+        from platint_tui.services import dashboard
+
+        return await dashboard.load(workspace)
+
+    def show(self, snapshot: Dashboard) -> None:
+        """Fill the panels, or welcome when nothing is configured."""
+        welcoming = not snapshot.health and not snapshot.recent
+        if welcoming != self.welcoming or not self.query_one("#welcome").display:
+            self.welcoming = welcoming
+            self.query_one("#welcome").display = welcoming
+            self.query_one("#panels").display = not welcoming
+            self.focus_first()
+        now = self.console.clock.now_ms()
+        self._headline(snapshot)
+        health = self.query_one("#health", Panel)
+        health.query_one(Listing).show(snapshot.health)
+        bad = sum(1 for row in snapshot.health if row.word in ("failed", "failing"))
+        health.remark(f"{bad} in trouble" if bad else "", "warn")
+        rows = progress.progress_of((*snapshot.active, *snapshot.parked), self._pace, now)
+        work = self.query_one("#work Listing", Listing)
+        work.set_columns(progress.columns(now))
+        work.show(rows)
+        self.query_one("#issues Listing", Listing).show(snapshot.issues[:8])
+        issues = self.query_one("#issues", Panel)
+        issues.remark(present.plural(snapshot.open_dead_letters, "dead letter") if snapshot.issues else "")
+        self.query_one("#runs Listing", Listing).show(snapshot.recent)
+
+    def _headline(self, snapshot: Dashboard) -> None:
+        """Numbers of the last hour, as many as fit, over two sparklines."""
+        line = snapshot.headline
+        room = (self.size.width or self.app.size.width) - 6
+        facts = (
+            ("", present.plural(line.requests, "request")),
+            ("p50 ", present.milliseconds(line.api_latency_p50_ms)),
+            ("p95 ", present.milliseconds(line.api_latency_p95_ms)),
+            ("p99 ", present.milliseconds(line.api_latency_p99_ms)),
+            ("errors ", present.percent(line.error_rate if line.requests else None)),
+            ("committed ", present.rate(line.sync_throughput)),
+        )
+        pieces: list[tuple[str, str]] = [("Last hour", "strong")]
+        used = len("Last hour")
+        for label, value in facts:
+            used += 3 + len(label) + len(value)
+            if used <= room:
+                pieces += [("   ", ""), (label, "muted"), (value, "")]
+        width = max(8, min(60, (room - 22) // 2))
+        latency = present.sparkline([point.p95_ms for point in snapshot.series], width)
+        errors = present.sparkline(
+            [point.errors / point.count if point.count else None for point in snapshot.series], width
+        )
+        sparks = [("\np95  ", "muted"), (latency, "info"), ("   errors  ", "muted"), (errors, "warn")]
+        self.query_one("#headline", Static).update(present.joined([*pieces, *sparks], lines=True))
+
+    def focus_first(self) -> None:
+        """The first list that has rows, or the welcome."""
+        if self.welcoming:
+            self.query_one("#welcome").focus()
+            return
+        for listing in self.query(Listing):
+            if listing.rows:
+                listing.focus()
+                return
+
+    @on(Listing.Opened)
+    def _row_opened(self) -> None:
+        self.open_row()
+
+    def open_row(self) -> None:
+        """Go to what the row under the cursor stands for."""
+        listing = self.app.focused
+        row = listing.current if isinstance(listing, Listing) else None
+        if isinstance(row, Issue):
+            self.console.go("deadletters", "issue", row.fingerprint)
+        elif isinstance(row, Run):
+            self.console.go("history", "run", row.id)
+        elif isinstance(row, Progress):
+            self.console.go("syncs", "sync", row.run.integration)
+        elif row is not None:
+            self.console.go("profiles", "profile", row.view.profile.name)
+
+    def add_profile(self) -> None:
+        """The form for a profile."""
+        self.console.go("profiles", "new")
+
+    async def run_demo(self) -> str:
+        """Set up the demo platforms here."""
+        start = cast("PlatintApp", self.app).options.start_demo
+        if start is None:
+            return "Start `platint-tui demo` instead."
+        self.console.report(f"Starting the demo platforms{glyphs.current().ellipsis}")
+        return await start(self.console.workspace)

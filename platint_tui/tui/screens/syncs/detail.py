@@ -1,0 +1,96 @@
+"""What the chosen integration does now, or how its last run ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from platint_tui.core.states import RunState
+from platint_tui.tui import present
+from platint_tui.tui.pace import Pace
+from platint_tui.tui.progress import Progress, committed_words, progress_of
+
+if TYPE_CHECKING:
+    from platint_tui.core.model import Run, StreamMapping
+    from platint_tui.services.syncs import SyncView
+
+Pieces = list[tuple[str, str]]
+
+
+def describe(view: SyncView, chosen: StreamMapping | None, pace: Pace, now_ms: int, width: int) -> Content:
+    """The text of the detail pane."""
+    run = view.last_run
+    lines: list[Pieces] = []
+    if run is None:
+        lines.append([("It has not run yet.  ", "muted"), ("r", "key"), (" runs it.", "muted")])
+    else:
+        lines += _run_lines(run, pace, now_ms, width)
+    if view.unresolved:
+        noun = present.plural(view.unresolved, "dead letter")
+        waits = "waits" if view.unresolved == 1 else "wait"
+        lines += [[], [(f"{noun} {waits} for you.  ", "bad"), ("5", "key"), (" shows them.", "muted")]]
+    if chosen is not None:
+        lines += [[], *_mapping_lines(view, chosen)]
+    return Content("\n").join(present.joined([("  ", ""), *pieces]) for pieces in lines)
+
+
+def _run_lines(run: Run, pace: Pace, now_ms: int, width: int) -> list[Pieces]:
+    begun = run.started_ms or run.created_ms
+    took = ((run.ended_ms or now_ms) - begun) / 1000
+    when = f"for {present.duration(took)}" if run.ended_ms is None else f"took {present.duration(took)}"
+    head: Pieces = [
+        (f"run {run.number}  ", "muted"),
+        present.state_cell(run.state),
+        (f"  {when}, started {present.age(begun, now_ms)}", "muted"),
+    ]
+    if run.cancel_requested and run.ended_ms is None:
+        head.append(("  stopping at the next page border", "warn"))
+    lines = [head]
+    if run.error:
+        lines.append([(run.error, "bad")])
+    rows = progress_of((run,), pace, now_ms)
+    wide = max((len(row.stream.stream) for row in rows), default=0)
+    for row in rows:
+        lines.append(_stream_line(row, min(wide, 24), now_ms, width))
+        if row.stream.error:
+            lines.append([("  " + row.stream.error, "bad")])
+    return lines
+
+
+def _stream_line(row: Progress, wide: int, now_ms: int, width: int) -> Pieces:
+    stream = row.stream
+    glyph, tone = present.state_cell(stream.state)
+    pieces: Pieces = [
+        (f"{glyph:<14}", tone),
+        (f"{stream.stream[:wide]:<{wide}}  ", ""),
+    ]
+    if row.share is not None and stream.ended_ms is None:
+        pieces.append((present.bar(row.share, 20 if width >= 100 else 10) + "  ", "info"))
+    pieces.append((f"{committed_words(row)} committed", ""))
+    if row.rate is not None:
+        pieces.append((f"   {present.rate(row.rate)}", "muted"))
+    if row.requests is not None:
+        pieces.append((f"   {present.rate(row.requests, 'requests')}", "muted"))
+    if stream.dead_lettered:
+        pieces.append((f"   {present.plural(stream.dead_lettered, 'dead letter')}", "bad"))
+    if stream.state == RunState.RATE_LIMITED:
+        pieces.append((f"   goes on {present.countdown(stream.resume_at_ms, now_ms)}", "warn"))
+    if row.left_s is not None:
+        pieces.append((f"   {present.duration(row.left_s)} left", "muted"))
+    return pieces
+
+
+def _mapping_lines(view: SyncView, chosen: StreamMapping) -> list[Pieces]:
+    state = next((item for item in view.states if item.stream == chosen.stream), None)
+    lines: list[Pieces] = [
+        [("key       ", "muted"), (", ".join(chosen.key) or "as the source says", "")],
+        [("into      ", "muted"), (chosen.target, "")],
+        [("position  ", "muted"), (present.position(state.confirmed if state else None), "")],
+    ]
+    if chosen.select:
+        lines.append([("fields    ", "muted"), (", ".join(chosen.select), "")])
+    if chosen.map:
+        renamed = ", ".join(f"{old} as {new}" for new, old in chosen.map.items())
+        lines.append([("renamed   ", "muted"), (renamed, "")])
+    return lines
