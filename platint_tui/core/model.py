@@ -262,6 +262,7 @@ class StreamProgress:
     total: int | None
     started_ms: int | None
     ended_ms: int | None
+    error_class: str = ""
     error_code: str = ""
     error: str = ""
     resume_at_ms: int | None = None

@@ -34,6 +34,7 @@ class Outcome:
     code: str = ""
     text: str = ""
     resume_at_ms: int | None = None
+    error_class: str = ""
 
 
 class RunTask:
@@ -100,7 +101,7 @@ class RunTask:
             waits = item.resume_at_ms if item.state == RunState.RATE_LIMITED else None
             if waits is not None and waits > self._context.clock.now_ms():
                 self._outcomes[item.stream] = Outcome(
-                    RunState.RATE_LIMITED, item.error_code, item.error, waits
+                    RunState.RATE_LIMITED, item.error_code, item.error, waits, item.error_class
                 )
                 continue
             work = self._stream(plans[item.stream], item.state, slots, source, destination)
@@ -169,9 +170,12 @@ class RunTask:
             except Fenced:
                 raise
             except RateLimited as error:
-                outcome = Outcome(RunState.RATE_LIMITED, error.code, error.sentence(), max(error.until_ms, 1))
+                until = max(error.until_ms, 1)
+                outcome = Outcome(
+                    RunState.RATE_LIMITED, error.code, error.sentence(), until, error.error_class
+                )
             except PlatintError as error:
-                outcome = Outcome(RunState.FAILED, error.code, REDACTOR.redact(error.sentence()))
+                outcome = _failure(error)
             except Exception as error:
                 outcome = _internal(error, f"stream {plan.stream} of run {self._run.number}")
             await self._move(plan.stream, outcome)
@@ -191,6 +195,7 @@ class RunTask:
             self._run.epoch,
             stream,
             outcome.state,
+            error_class=outcome.error_class,
             error_code=outcome.code,
             error=outcome.text,
             resume_at_ms=outcome.resume_at_ms,
@@ -203,9 +208,7 @@ class RunTask:
         for item in pending:
             if item.state == RunState.INTERRUPTED:
                 await self._move(item.stream, Outcome(RunState.RUNNING))
-            await self._move(
-                item.stream, Outcome(RunState.FAILED, error.code, REDACTOR.redact(error.sentence()))
-            )
+            await self._move(item.stream, _failure(error))
 
     async def _watch(self) -> None:
         """Notice a cancellation or the engine's end, whatever the streams are doing."""
@@ -248,6 +251,11 @@ def run_state(states: list[RunState]) -> RunState:
     if kinds <= {RunState.SUCCEEDED}:
         return RunState.SUCCEEDED
     return RunState.FAILED if kinds == {RunState.FAILED} else RunState.PARTIAL
+
+
+def _failure(error: PlatintError) -> Outcome:
+    text = REDACTOR.redact(error.sentence())
+    return Outcome(RunState.FAILED, error.code, text, None, error.error_class)
 
 
 def _internal(error: Exception, what: str) -> Outcome:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from platint_tui.core.errors import ConfigError, NotFound, PlatintError
-from platint_tui.core.jsontext import canonical_key, content_hash, loads
+from platint_tui.core.jsontext import canonical_key, content_hash, dumps, loads
 from platint_tui.core.model import Attempt, DeadLetter, Issue, Json, ReplayJob, Trigger
 from platint_tui.core.states import DeadLetterState, IssueState
 from platint_tui.services.engine import call, ensure_engine, refuse_read_only
@@ -119,7 +119,7 @@ async def _record_key(workspace: Workspace, letter: DeadLetter, value: Mapping[s
 
 
 def apply_changes(payload: bytes, changes: Mapping[str, Json], removed: Sequence[str] = ()) -> str:
-    """The payload with fields set (dotted paths) and removed, as indented JSON text. Raises ConfigError."""
+    """The payload with fields set (dotted paths) and removed, as compact JSON text. Raises ConfigError."""
     value = loads(payload)
     if not isinstance(value, dict):
         raise ConfigError("This payload is not a JSON object; give the whole new text instead.")
@@ -137,13 +137,7 @@ def apply_changes(payload: bytes, changes: Mapping[str, Json], removed: Sequence
         for parent in parents:
             place = place.get(parent, {})
         place.pop(last, None)
-    return _pretty(value)
-
-
-def _pretty(value: Json) -> str:
-    from platint_tui.core.jsontext import dumps
-
-    return dumps(value, indent=2)
+    return dumps(value)
 
 
 async def plan_replay(workspace: Workspace, ids: Sequence[str]) -> ReplayPlan:

@@ -83,17 +83,24 @@ def ensure_engine(workspace: Workspace) -> None:
     arguments = [sys.executable, "-m", "platint_tui", "serve", "--until-idle"]
     if workspace.connectors is not None:
         arguments += ["--connectors", str(workspace.connectors)]
+    passphrase = workspace.passphrase() if workspace.passphrase is not None else ""
+    if passphrase:
+        arguments.append("--passphrase-stdin")
     with workspace.paths.engine_log.open("ab") as log:
         os.fchmod(log.fileno(), 0o600)
         process = subprocess.Popen(
             arguments,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if passphrase else subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env=dict(workspace.environ),
             start_new_session=True,
             cwd="/",
         )
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(passphrase.encode() + b"\n")
+            process.stdin.close()
     _CHILDREN[str(workspace.paths.engine_lock)] = process
 
 
@@ -103,6 +110,19 @@ _CHILDREN: dict[str, subprocess.Popen[bytes]] = {}
 def _starting(workspace: Workspace) -> bool:
     child = _CHILDREN.get(str(workspace.paths.engine_lock))
     return child is not None and child.poll() is None
+
+
+async def stop_child_engine(workspace: Workspace, seconds: float = 10.0) -> None:
+    """End the engine process that this process started, at a page border; kill it after `seconds`."""
+    child = _CHILDREN.pop(str(workspace.paths.engine_lock), None)
+    if child is None or child.poll() is not None:
+        return
+    child.terminate()
+    try:
+        await asyncio.to_thread(child.wait, seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        await asyncio.to_thread(child.wait)
 
 
 @contextlib.asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from platint_tui.core.errors import ConfigError, NotFound
 from platint_tui.core.model import Environment, Profile, ProfileCheck
@@ -86,7 +87,7 @@ async def add(
     environment: str,
     values: Mapping[str, str],
     secrets: Mapping[str, Secret | str],
-    place: str | None = None,
+    place: Literal["keyring", "vault"] | None = None,
     replace_existing: bool = False,
 ) -> Profile:
     """Check the form, put the secrets into the vault, then store the profile with references to them.

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from platint_tui.core.errors import ConfigError, NotFound
+from platint_tui.core.errors import ConfigError, ErrorClass, ExitCode, NotFound
 from platint_tui.core.model import Integration, Run, SyncState
-from platint_tui.core.states import ACTIVE_RUN_STATES
+from platint_tui.core.states import ACTIVE_RUN_STATES, RunState
 from platint_tui.manifest.integration import load_integration
 from platint_tui.services.engine import call, refuse_read_only
 from platint_tui.services.workspace import Workspace
@@ -92,5 +92,37 @@ async def reset(workspace: Workspace, integration: str, stream: str) -> SyncStat
         raise ConfigError(
             f"Run {active.number} of '{integration}' is {active.state}.", hint="Cancel it, then reset."
         )
+    before = await workspace.store.runs.sync_state(integration, stream)
     await call(workspace, "reset", {"integration": integration, "stream": stream})
-    return None
+    return before
+
+
+async def undo_reset(workspace: Workspace, state: SyncState) -> None:
+    """Put a position back that `reset` returned. Raises ConfigError when a run has moved it since."""
+    refuse_read_only(workspace, "restore a position")
+    now = await workspace.store.runs.sync_state(state.integration, state.stream)
+    active = await workspace.store.runs.list(
+        integration=state.integration, states=tuple(ACTIVE_RUN_STATES), limit=1
+    )
+    if active or (now is not None and now.confirmed is not None):
+        raise ConfigError(
+            f"'{state.integration}/{state.stream}' was run since the reset; its new position is kept."
+        )
+    await workspace.store.runs.restore_position(state)
+
+
+def exit_code(run: Run) -> int:
+    """How a command that waited for this run ends (the exit codes are in the README)."""
+    if run.state == RunState.RATE_LIMITED:
+        return ExitCode.RATE_LIMITED
+    if run.state in (RunState.INTERRUPTED, RunState.QUEUED, RunState.RUNNING):
+        return ExitCode.INTERRUPTED
+    failed = [item for item in run.streams if item.state == RunState.FAILED]
+    if failed:
+        classes = {item.error_class for item in failed}
+        if classes == {ErrorClass.AUTH}:
+            return ExitCode.CREDENTIALS
+        return ExitCode.CONFIG if classes == {ErrorClass.CONFIG} else ExitCode.FAILED
+    if run.state == RunState.CANCELLED:
+        return ExitCode.FAILED
+    return ExitCode.DEAD_LETTERS if any(item.dead_lettered for item in run.streams) else ExitCode.DONE

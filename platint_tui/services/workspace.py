@@ -16,7 +16,7 @@ from platint_tui.core.paths import Paths, find_paths, make_private
 from platint_tui.manifest.registry import Registry, default_dirs
 from platint_tui.store import open_store
 from platint_tui.store.ports import Store
-from platint_tui.vault import Vault
+from platint_tui.vault import Vault, vault_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Workspace:
     environ: Mapping[str, str]
     connectors: Path | None = None
     read_only: bool = False
+    passphrase: Callable[[], str] | None = None
     started_ms: int = field(default=0)
 
     async def changed(self) -> int:
@@ -83,6 +84,7 @@ async def open_workspace(
         environ=environ,
         connectors=connectors,
         read_only=read_only,
+        passphrase=passphrase if vault_file(paths.config).exists() else None,
         started_ms=clock.now_ms(),
     )
 

@@ -106,6 +106,7 @@ class Runs(Protocol):
         stream: str,
         state: RunState,
         *,
+        error_class: str = "",
         error_code: str = "",
         error: str = "",
         resume_at_ms: int | None = None,

@@ -169,6 +169,7 @@ class Runs(Noun):
         stream: str,
         state: RunState,
         *,
+        error_class: str = "",
         error_code: str = "",
         error: str = "",
         resume_at_ms: int | None = None,
@@ -190,11 +191,12 @@ class Runs(Noun):
             if row["state"] != state or state in FINAL_RUN_STATES:
                 check_run_move(RunState(row["state"]), state)
             connection.execute(
-                "UPDATE run_streams SET state = ?, error_code = ?, error = ?, resume_at_ms = ?,"
+                "UPDATE run_streams SET state = ?, error_class = ?, error_code = ?, error = ?, resume_at_ms = ?,"
                 " total = COALESCE(?, total), started_ms = CASE WHEN ? THEN COALESCE(started_ms, ?)"
                 " ELSE started_ms END, ended_ms = ? WHERE run = ? AND stream = ?",
                 (
                     state,
+                    text(error_class),
                     text(error_code),
                     text(error),
                     resume_at_ms,

@@ -4,7 +4,15 @@ A profile stores references only: `keyring:NAME`, `vault:NAME` (the encrypted fi
 `file:/path`, and `memory:NAME` for one session. There is no plaintext store to fall back to.
 """
 
-from platint_tui.vault.references import override_variable
-from platint_tui.vault.service import Vault, VaultStatus
+from pathlib import Path
 
-__all__ = ["Vault", "VaultStatus", "override_variable"]
+from platint_tui.vault.references import override_variable
+from platint_tui.vault.service import PASSPHRASE_FILE, Vault, VaultStatus
+
+
+def vault_file(config: Path) -> Path:
+    """Where the encrypted file of an installation is, there or not."""
+    return config / "vault" / "secrets.vault"
+
+
+__all__ = ["PASSPHRASE_FILE", "Vault", "VaultStatus", "override_variable", "vault_file"]

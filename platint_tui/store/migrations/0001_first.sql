@@ -79,6 +79,7 @@ CREATE TABLE run_streams (
     started_ms INTEGER,
     ended_ms INTEGER,
     resume_at_ms INTEGER,
+    error_class TEXT NOT NULL DEFAULT '',
     error_code TEXT NOT NULL DEFAULT '',
     error TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (run, stream)

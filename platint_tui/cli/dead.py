@@ -1,0 +1,258 @@
+"""`platint-tui dead`: look at dead letters, edit, replay, discard."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from dataclasses import asdict
+from typing import Any
+
+from platint_tui.cli.output import document, line, moment, note, table
+from platint_tui.cli.session import confirm, opened, pairs
+from platint_tui.core.errors import ConfigError, ExitCode, PlatintError, UsageError
+from platint_tui.core.jsontext import loads
+from platint_tui.core.model import ReplayJob
+from platint_tui.core.states import DeadLetterState
+from platint_tui.services import deadletters
+from platint_tui.services.deadletters import DeadLetterFilter
+from platint_tui.services.engine import local_engine
+
+
+async def groups(options: Namespace) -> int:
+    """Issues: dead letters by fingerprint."""
+    async with opened(options) as workspace:
+        found = await deadletters.issues(workspace)
+    if options.json:
+        document([asdict(issue) for issue in found])
+        return ExitCode.DONE
+    table(
+        ("FINGERPRINT", "OPEN", "TOTAL", "STATE", "WHERE", "CODE", "FIELD", "CAUSE"),
+        [
+            (
+                issue.fingerprint[:12],
+                issue.open,
+                issue.total,
+                issue.state.value,
+                f"{issue.integration}/{issue.stream}",
+                issue.code,
+                issue.field,
+                issue.message,
+            )
+            for issue in found
+        ],
+    )
+    return ExitCode.DONE
+
+
+async def _where(options: Namespace, known: list[str]) -> DeadLetterFilter:
+    states: tuple[DeadLetterState, ...] = (DeadLetterState.OPEN,)
+    if options.state:
+        try:
+            states = () if "any" in options.state else tuple(DeadLetterState(item) for item in options.state)
+        except ValueError:
+            words = ", ".join([*DeadLetterState, "any"])
+            raise UsageError(
+                f"'{options.state[-1]}' is no state of a dead letter.", hint=f"One of {words}."
+            ) from None
+    return DeadLetterFilter(
+        fingerprint=_whole(options.fingerprint, known),
+        platform=options.platform,
+        integration=options.integration,
+        stream=options.stream,
+        states=states,
+        text=options.text,
+    )
+
+
+def _whole(beginning: str, known: list[str]) -> str:
+    """The one fingerprint that starts like this. Raises ConfigError."""
+    if not beginning:
+        return ""
+    matches = [item for item in known if item.startswith(beginning)]
+    if len(matches) != 1:
+        raise ConfigError(
+            f"{len(matches) or 'No'} fingerprints start with '{beginning}'.", hint="`dead groups` shows them."
+        )
+    return matches[0]
+
+
+async def list_letters(options: Namespace) -> int:
+    """Dead letters, newest first."""
+    async with opened(options) as workspace:
+        known = [issue.fingerprint for issue in await deadletters.issues(workspace)]
+        numbers = await deadletters.numbers(workspace, await _where(options, known))
+        found = await deadletters.rows(workspace, numbers[: options.limit])
+    if options.json:
+        document([deadletters.summary(letter) for letter in found])
+        return ExitCode.DONE
+    table(
+        ("NUMBER", "STATE", "WHERE", "KEY", "CODE", "FIELD", "MESSAGE", "SEEN"),
+        [
+            (
+                letter.number,
+                letter.state.value,
+                f"{letter.integration}/{letter.stream}",
+                letter.record_key,
+                letter.code,
+                letter.field,
+                letter.message[:60],
+                moment(letter.last_seen_ms),
+            )
+            for letter in found
+        ],
+    )
+    note(f"{len(found):,} of {len(numbers):,}.")
+    return ExitCode.DONE
+
+
+async def export_letters(options: Namespace) -> int:
+    """Dead letters as JSON lines; a file must be new and is readable by its owner only."""
+    async with opened(options) as workspace:
+        known = [issue.fingerprint for issue in await deadletters.issues(workspace)]
+        where = await _where(options, known)
+        if options.output is None:
+            async for text in deadletters.export(workspace, where):
+                sys.stdout.write(text + "\n")
+            return ExitCode.DONE
+        try:
+            handle = os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"Cannot write {options.output}: {error.strerror}.", hint="Name a file that is not there yet."
+            ) from None
+        count = 0
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            async for text in deadletters.export(workspace, where):
+                file.write(text + "\n")
+                count += 1
+    note(f"{count:,} dead letters written to {options.output}.")
+    return ExitCode.DONE
+
+
+async def show(options: Namespace) -> int:
+    """One dead letter: cause, attempts, payload."""
+    async with opened(options) as workspace:
+        view = await deadletters.show(workspace, options.id)
+    letter = view.letter
+    text = letter.payload.decode("utf-8", "backslashreplace")
+    if options.json:
+        attempts = [asdict(attempt) for attempt in view.attempts]
+        document(
+            {
+                **deadletters.summary(letter),
+                "payload": text,
+                "request": letter.request,
+                "response": letter.response,
+                "attempts": attempts,
+            }
+        )
+        return ExitCode.DONE
+    line(f"dead letter {letter.number} ({letter.id})  {letter.state.value}")
+    line(
+        f"  where   {letter.integration}/{letter.stream} -> {letter.platform} ({letter.profile}), run {letter.run}"
+    )
+    line(
+        f"  record  {letter.record_key}, {letter.size:,} bytes, seen {letter.occurrences}x, last {moment(letter.last_seen_ms)}"
+    )
+    line(f"  cause   {letter.error_class.value}/{letter.code} {letter.field}: {letter.message}")
+    if letter.hint:
+        line(f"  next    {letter.hint}")
+    if letter.parent:
+        line(f"  edit of {letter.parent}")
+    for attempt in view.attempts:
+        line(
+            f"  attempt {attempt.number} {attempt.trigger.value}: {attempt.outcome} {attempt.message}".rstrip()
+        )
+    line(text)
+    return ExitCode.DONE
+
+
+async def edit(options: Namespace) -> int:
+    """Change the payload; prints the child that holds the edit."""
+    async with opened(options) as workspace:
+        letter = (await deadletters.show(workspace, options.id)).letter
+        if options.stdin:
+            text = sys.stdin.read()
+        elif options.set or options.remove:
+            changes = {name: _value(name, value) for name, value in pairs(options.set, "FIELD=JSON").items()}
+            text = deadletters.apply_changes(letter.payload, changes, options.remove)
+        else:
+            raise UsageError("Nothing to change.", hint="Say --set FIELD=JSON, --remove FIELD or --stdin.")
+        child = await deadletters.edit(workspace, letter.id, text)
+    if options.json:
+        document(deadletters.summary(child))
+    note(
+        f"Dead letter {child.number} holds the edit; {letter.number} is kept. Replay: platint-tui dead replay {child.number}"
+    )
+    return ExitCode.DONE
+
+
+def _value(name: str, text: str) -> Any:
+    try:
+        return loads(text)
+    except PlatintError:
+        # A bare word is what people type for a text; anything that looks like JSON must be JSON.
+        if text[:1] in '{["' or text[:1].isdigit() or text in ("true", "false", "null"):
+            raise UsageError(
+                f"The value of '{name}' is not valid JSON.", hint="A text with quotes: '\"…\"'."
+            ) from None
+        return text
+
+
+async def replay(options: Namespace) -> int:
+    """Send dead letters again; exit code 3 when some failed again or are unknown."""
+    async with opened(options) as workspace:
+        ids = list(options.ids)
+        if options.fingerprint:
+            known = [issue.fingerprint for issue in await deadletters.issues(workspace)]
+            ids += await deadletters.open_ids(workspace, _whole(options.fingerprint, known))
+        else:
+            ids = [(await deadletters.show(workspace, item)).letter.id for item in ids]
+        plan = await deadletters.plan_replay(workspace, ids)
+        note(
+            f"Plan: send {len(ids):,} dead letters to {plan.target_profile} "
+            f"({plan.target_platform}, {plan.environment}) at {plan.address}."
+        )
+        if options.plan:
+            if options.json:
+                document(asdict(plan))
+            return ExitCode.DONE
+        confirm("Send?", yes=options.yes, word=plan.target_profile)
+        async with local_engine(workspace):
+            started = await deadletters.replay(workspace, ids)
+            async for job in deadletters.watch_replay(workspace, started.id):
+                note(replay_progress(job))
+    if options.json:
+        document(asdict(job))
+    return ExitCode.DONE if job.succeeded + job.superseded == job.total else ExitCode.DEAD_LETTERS
+
+
+def replay_progress(job: ReplayJob) -> str:
+    return (
+        f"replay: {job.succeeded} of {job.total} succeeded, {job.failed} failed, {job.unknown} unknown, "
+        f"{job.superseded} superseded, {job.pending} pending {job.error}"
+    ).rstrip()
+
+
+async def discard(options: Namespace) -> int:
+    """Mark dead letters as discarded."""
+    async with opened(options) as workspace:
+        ids = [(await deadletters.show(workspace, item)).letter.id for item in options.ids]
+        confirm(f"Discard {len(ids)} dead letters?", yes=options.yes)
+        count = await deadletters.discard(workspace, ids)
+    if options.json:
+        document({"discarded": count})
+    note(f"{count} discarded; `dead reopen` brings them back until retention.")
+    return ExitCode.DONE
+
+
+async def reopen(options: Namespace) -> int:
+    """Undo a discard."""
+    async with opened(options) as workspace:
+        ids = [(await deadletters.show(workspace, item)).letter.id for item in options.ids]
+        count = await deadletters.reopen(workspace, ids)
+    if options.json:
+        document({"reopened": count})
+    note(f"{count} open again.")
+    return ExitCode.DONE

@@ -1,0 +1,208 @@
+"""The arguments of every command. A handler is named as `module:function` and imported when it is called."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+EPILOG = """\
+Without a command the console opens. stdout is data, stderr is narration.
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with dead letters, 4 configuration, 5 credentials refused,
+6 parked by a rate limit, 130 interrupted with the position saved.
+PLATINT_HOME puts every file of the program under one folder.
+PLATINT_SECRET__<PROFILE>__<FIELD> gives a secret where there is no keyring."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="platint-tui",
+        description="A console for the person who keeps platform integrations running.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", "-V", action="store_true", help="print the version")
+    parser.add_argument("--read-only", action="store_true", help="look, change nothing")
+    parser.add_argument(
+        "--connectors", type=Path, metavar="DIR", help="a folder of manifests looked at first"
+    )
+    parser.set_defaults(handler="console:open_console")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _demo(commands)
+    _connectors(commands)
+    _profiles(commands)
+    _discover(commands)
+    _syncs(commands)
+    _runs(commands)
+    _dead(commands)
+    _system(commands)
+    return parser
+
+
+def _command(group: Any, name: str, handler: str, help: str, *, json: bool = True) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = group.add_parser(name, help=help, description=help)
+    command.set_defaults(handler=handler)
+    if json:
+        command.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    # SUPPRESS keeps a value given before the command.
+    command.add_argument(
+        "--connectors",
+        type=Path,
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="a folder of manifests looked at first",
+    )
+    return command
+
+
+def _group(commands: Any, name: str, help: str) -> Any:
+    group = commands.add_parser(name, help=help, description=help)
+    return group.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+
+def _demo(commands: Any) -> None:
+    demo = _command(commands, "demo", "demo:demo", "the whole job on embedded demo platforms")
+    demo.add_argument("--headless", action="store_true", help="without a screen: print what happened")
+    demo.add_argument("--records", type=int, default=2000, metavar="N", help="payments to serve (2000)")
+    demo.add_argument("--seed", type=int, default=1, metavar="N", help="which payments (1)")
+    demo.add_argument("--keep", action="store_true", help="keep the data; the next --keep run is incremental")
+    demo.add_argument("--calm", action="store_true", help="no latency, no errors of the demo platforms")
+
+
+def _connectors(commands: Any) -> None:
+    group = _group(commands, "connectors", "the manifests that describe platforms")
+    _command(group, "list", "connectors:list_connectors", "every platform that has a manifest")
+    _command(group, "show", "connectors:show", "one manifest in short").add_argument("platform")
+    check = _command(
+        group, "check", "connectors:check", "check manifests: every problem with file, line and column"
+    )
+    check.add_argument("what", nargs="*", metavar="FILE-OR-PLATFORM", help="all that are known, without one")
+    explain = _command(
+        group, "explain", "connectors:explain", "the final values of a stream and where each came from"
+    )
+    explain.add_argument("what", metavar="PLATFORM.STREAM")
+    _command(
+        group, "test", "connectors:test", "run the recorded exchanges of manifests offline"
+    ).add_argument("what", nargs="*", metavar="PLATFORM", help="all that are known, without one")
+
+
+def _profiles(commands: Any) -> None:
+    group = _group(commands, "profiles", "configured accounts; secrets stay in the vault")
+    _command(group, "list", "profiles:list_profiles", "all profiles with their last check")
+    _command(group, "show", "profiles:show", "one profile, without its secrets").add_argument("name")
+    add = _command(
+        group, "add", "profiles:add", "add a profile; secrets are asked for, or read from stdin, a line each"
+    )
+    add.add_argument("platform")
+    add.add_argument("--name", help="the profile's name (the platform's, without one)")
+    add.add_argument("--environment", help="production, sandbox or development")
+    add.add_argument(
+        "--field", action="append", default=[], metavar="ID=VALUE", help="a field that is no secret"
+    )
+    add.add_argument(
+        "--secret-from",
+        action="append",
+        default=[],
+        metavar="ID=env:NAME|file:/PATH",
+        help="where a secret is read from at use, instead of storing it",
+    )
+    add.add_argument("--place", choices=("keyring", "vault"), help="where to store secrets")
+    add.add_argument("--replace", action="store_true", help="replace the profile of this name")
+    _command(group, "test", "profiles:test", "run every probe of the platform's manifest").add_argument(
+        "name"
+    )
+    remove = _command(group, "remove", "profiles:remove", "remove a profile and its secrets")
+    remove.add_argument("name")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _discover(commands: Any) -> None:
+    discover = _command(commands, "discover", "discover:discover", "what an account offers, and what changed")
+    discover.add_argument("profile")
+    discover.add_argument("--diff", action="store_true", help="only what changed against the last discovery")
+
+
+def _syncs(commands: Any) -> None:
+    group = _group(commands, "syncs", "integrations: source to target, stream by stream")
+    _command(group, "list", "syncs:list_syncs", "integrations with where each stream stands")
+    _command(group, "show", "syncs:show", "one integration").add_argument(
+        "integration", metavar="FILE-OR-NAME"
+    )
+    run = _command(group, "run", "syncs:run", "run an integration, or some of its streams, and watch it")
+    run.add_argument("integration", metavar="FILE-OR-NAME")
+    run.add_argument("streams", nargs="*", metavar="STREAM")
+    run.add_argument("--detach", action="store_true", help="do not wait for the end")
+    _command(group, "cancel", "syncs:cancel", "stop a run at the next page border").add_argument("run")
+    reset = _command(
+        group, "reset", "syncs:reset", "forget a stream's position: the next run reads from the beginning"
+    )
+    reset.add_argument("integration")
+    reset.add_argument("stream")
+    reset.add_argument("--yes", action="store_true", help="do not ask")
+    account = _command(group, "account", "syncs:account", "compare source and target: where is every record?")
+    account.add_argument("integration", metavar="FILE-OR-NAME")
+
+
+def _runs(commands: Any) -> None:
+    group = _group(commands, "runs", "the history")
+    runs = _command(group, "list", "runs:list_runs", "runs, newest first")
+    runs.add_argument("--integration")
+    runs.add_argument("--limit", type=int, default=20)
+    _command(group, "show", "runs:show", "one run with its streams").add_argument("run")
+    _command(group, "watch", "runs:watch", "follow a run to its end").add_argument("run")
+
+
+def _dead(commands: Any) -> None:
+    group = _group(commands, "dead", "dead letters: records that failed for good, kept whole")
+    _command(group, "groups", "dead:groups", "dead letters by cause (fingerprint)")
+    for name, help in (
+        ("list", "dead letters, newest first"),
+        ("export", "dead letters as JSON lines, with payload"),
+    ):
+        verb = _command(group, name, f"dead:{name}_letters", help)
+        verb.add_argument("--fingerprint", default="")
+        verb.add_argument("--integration", default="")
+        verb.add_argument("--stream", default="")
+        verb.add_argument("--platform", default="")
+        verb.add_argument(
+            "--state", action="append", default=[], help="open (default), unknown, succeeded, …, any"
+        )
+        verb.add_argument("--text", default="", help="in key, message or code")
+        if name == "list":
+            verb.add_argument("--limit", type=int, default=50)
+        else:
+            verb.add_argument("--output", type=Path, help="a new file instead of stdout")
+    _command(group, "show", "dead:show", "one dead letter whole").add_argument("id")
+    edit = _command(group, "edit", "dead:edit", "change the payload; the original is kept")
+    edit.add_argument("id")
+    edit.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=JSON", help="set a field (dotted path)"
+    )
+    edit.add_argument("--remove", action="append", default=[], metavar="FIELD", help="remove a field")
+    edit.add_argument("--stdin", action="store_true", help="the whole new payload from stdin")
+    replay = _command(group, "replay", "dead:replay", "send again: shows the plan, asks, watches")
+    replay.add_argument("ids", nargs="*", metavar="ID")
+    replay.add_argument("--fingerprint", default="", help="all open ones of this cause")
+    replay.add_argument("--yes", action="store_true", help="do not ask")
+    replay.add_argument("--plan", action="store_true", help="only show what would be sent")
+    discard = _command(
+        group, "discard", "dead:discard", "mark as not needed; can be reopened until retention"
+    )
+    discard.add_argument("ids", nargs="+", metavar="ID")
+    discard.add_argument("--yes", action="store_true", help="do not ask")
+    _command(group, "reopen", "dead:reopen", "undo a discard").add_argument("ids", nargs="+", metavar="ID")
+
+
+def _system(commands: Any) -> None:
+    metrics = _command(commands, "metrics", "metrics:metrics", "latency, error rate, throughput")
+    metrics.add_argument("--since", default="1h", metavar="DURATION", help="the window: 15m, 1h, 7d (1h)")
+    serve = _command(commands, "serve", "serve:serve", "the engine without a screen", json=False)
+    serve.add_argument("--until-idle", action="store_true", help="end when there is nothing to do")
+    serve.add_argument(
+        "--passphrase-stdin", action="store_true", help="read the vault file's passphrase from stdin"
+    )
+    vault = _group(commands, "vault", "the encrypted file for secrets, where there is no keyring")
+    _command(vault, "init", "vault:init", "create the encrypted file; asks for a passphrase", json=False)
+    _command(vault, "status", "vault:status", "where secrets can be kept here")
+    _command(commands, "doctor", "doctor:doctor", "where everything is, what works, what to install")

@@ -1,0 +1,201 @@
+"""`platint-tui profiles`: configured accounts."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from argparse import Namespace
+from typing import Any
+
+from platint_tui.cli.output import document, line, moment, note, table
+from platint_tui.cli.session import confirm, opened, pairs
+from platint_tui.core.errors import ExitCode, UsageError
+from platint_tui.core.model import ProfileCheck
+from platint_tui.core.secret import Secret
+from platint_tui.services import profiles
+from platint_tui.services.engine import local_engine
+from platint_tui.services.profiles import ProfileView
+from platint_tui.services.workspace import Workspace
+
+
+async def list_profiles(options: Namespace) -> int:
+    """All profiles with their last check."""
+    async with opened(options) as workspace:
+        views = await profiles.list_profiles(workspace)
+    if options.json:
+        document([_view(view) for view in views])
+        return ExitCode.DONE
+    table(
+        ("PROFILE", "PLATFORM", "ENVIRONMENT", "SECRETS", "LAST TEST"),
+        [
+            (
+                view.profile.name,
+                view.platform_name,
+                view.profile.environment.value,
+                ", ".join(sorted(set(view.secret_places.values()))) or "-",
+                _word(view.check),
+            )
+            for view in views
+        ],
+    )
+    if not views:
+        note(
+            "No profile yet: `platint-tui profiles add PLATFORM`, or `platint-tui demo` to look around first."
+        )
+    return ExitCode.DONE
+
+
+def _word(check: ProfileCheck | None) -> str:
+    if check is None:
+        return "not tested"
+    return f"{'ok' if check.ok else 'failed'} {moment(check.checked_ms)}"
+
+
+def _view(view: ProfileView) -> dict[str, Any]:
+    profile = view.profile
+    return {
+        "name": profile.name,
+        "platform": profile.platform,
+        "environment": profile.environment.value,
+        "fields": dict(profile.fields),
+        "secrets": dict(view.secret_places),
+        "origins": list(profile.origins),
+        "check": _check(view.check) if view.check else None,
+    }
+
+
+def _check(check: ProfileCheck) -> dict[str, Any]:
+    return {
+        "ok": check.ok,
+        "checked_ms": check.checked_ms,
+        "capabilities": [
+            {
+                "id": item.id,
+                "ok": item.ok,
+                "optional": item.optional,
+                "detail": item.detail,
+                "latency_ms": item.latency_ms,
+            }
+            for item in check.capabilities
+        ],
+    }
+
+
+async def show(options: Namespace) -> int:
+    """One profile: plain fields, where each secret lives, the last test."""
+    async with opened(options) as workspace:
+        await profiles.get(workspace, options.name)
+        view = next(
+            item for item in await profiles.list_profiles(workspace) if item.profile.name == options.name
+        )
+    if options.json:
+        document(_view(view))
+        return ExitCode.DONE
+    profile = view.profile
+    line(f"{profile.name}  {view.platform_name}, {profile.environment.value}")
+    for name, value in profile.fields.items():
+        line(f"  {name:<18} {value}")
+    for name, place in view.secret_places.items():
+        line(f"  {name:<18} ••• in {place}")
+    for origin in profile.origins:
+        line(f"  {'credentials go to':<18} {origin}")
+    if view.check:
+        _print_check(view.check)
+    return ExitCode.DONE
+
+
+def _print_check(check: ProfileCheck) -> None:
+    for item in check.capabilities:
+        word = "ok" if item.ok else ("! missing" if item.optional else "x failed")
+        took = f"{item.latency_ms:,.0f} ms" if item.latency_ms is not None else ""
+        line(f"  {word:<10} {item.id:<20} {took:>9}  {item.detail}")
+
+
+async def add(options: Namespace) -> int:
+    """Add a profile from arguments, asking for what is missing when somebody is there."""
+    async with opened(options) as workspace:
+        form = profiles.form(workspace, options.platform)
+        name = options.name or options.platform
+        values = pairs(options.field, "ID=VALUE")
+        references = pairs(options.secret_from, "ID=env:NAME")
+        secret_fields = {field.id for field in form.fields if field.secret}
+        for given in values:
+            if given in secret_fields:
+                raise UsageError(
+                    f"'{given}' is a secret: it is never given as an argument, where other users can see it.",
+                    hint="Leave it out; it is asked for, or read from stdin.",
+                )
+        for field in form.fields:
+            if (
+                not field.secret
+                and field.id not in values
+                and field.required
+                and not field.default
+                and sys.stdin.isatty()
+            ):
+                values[field.id] = _ask(f"{field.label}: ", field.help)
+        secrets: dict[str, Secret | str] = dict(references)
+        for field in form.fields:
+            if field.secret and field.id not in secrets:
+                found = _secret(workspace, name, field.id, field.label, field.required)
+                if found is not None:
+                    secrets[field.id] = found
+        profile = await profiles.add(
+            workspace,
+            name=name,
+            platform=options.platform,
+            environment=options.environment or form.environments[0],
+            values=values,
+            secrets=secrets,
+            place=options.place,
+            replace_existing=options.replace,
+        )
+        places = {field: reference.partition(":")[0] for field, reference in profile.secrets.items()}
+    if options.json:
+        document({"name": profile.name, "platform": profile.platform, "secrets": places})
+    note(f"Profile '{profile.name}' is saved. Test it: platint-tui profiles test {profile.name}")
+    return ExitCode.DONE
+
+
+def _ask(prompt: str, help: str) -> str:
+    if help:
+        note(f"  {help}")
+    sys.stderr.write(prompt)
+    sys.stderr.flush()
+    return sys.stdin.readline().rstrip("\n")
+
+
+def _secret(workspace: Workspace, name: str, field: str, label: str, required: bool) -> Secret | str | None:
+    from platint_tui.vault import override_variable
+
+    variable = override_variable(name, field)
+    if workspace.environ.get(variable):
+        return f"env:{variable}"
+    if sys.stdin.isatty():
+        text = getpass.getpass(f"{label} (not shown{'' if required else ', empty for none'}): ")
+    else:
+        text = sys.stdin.readline().rstrip("\r\n")
+    return Secret(text) if text else None
+
+
+async def test(options: Namespace) -> int:
+    """Test a profile; exit code 5 when a needed capability is missing."""
+    async with opened(options) as workspace, local_engine(workspace):
+        check = await profiles.test(workspace, options.name)
+    if options.json:
+        document(_check(check))
+    else:
+        _print_check(check)
+    return ExitCode.DONE if check.ok else ExitCode.CREDENTIALS
+
+
+async def remove(options: Namespace) -> int:
+    """Remove a profile and its secrets."""
+    async with opened(options) as workspace:
+        await profiles.get(workspace, options.name)
+        confirm(f"Remove profile '{options.name}' and its secrets?", yes=options.yes, word=options.name)
+        await profiles.remove(workspace, options.name)
+    if options.json:
+        document({"removed": options.name})
+    note(f"Profile '{options.name}' is removed. Its runs and dead letters stay.")
+    return ExitCode.DONE

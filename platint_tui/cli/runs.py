@@ -1,0 +1,130 @@
+"""`platint-tui runs`: the history."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from dataclasses import asdict
+from typing import Any
+
+from platint_tui.cli.output import document, line, moment, note, table
+from platint_tui.cli.session import opened, tty
+from platint_tui.core.errors import ExitCode
+from platint_tui.core.model import Run
+from platint_tui.core.states import RunState
+from platint_tui.services import runs, syncs
+from platint_tui.services.workspace import Workspace
+
+GLYPHS = {
+    RunState.QUEUED: ". queued",
+    RunState.RUNNING: "* running",
+    RunState.RATE_LIMITED: "|| rate limited",
+    RunState.SUCCEEDED: "ok",
+    RunState.PARTIAL: "! partial",
+    RunState.FAILED: "x failed",
+    RunState.CANCELLED: "- cancelled",
+    RunState.INTERRUPTED: "! interrupted",
+}
+
+
+def run_document(run: Run) -> dict[str, Any]:
+    """A run as JSON."""
+    return asdict(run)
+
+
+async def list_runs(options: Namespace) -> int:
+    """Runs, newest first."""
+    async with opened(options) as workspace:
+        found = await runs.list_runs(workspace, integration=options.integration, limit=options.limit)
+    if options.json:
+        document([run_document(run) for run in found])
+        return ExitCode.DONE
+    table(
+        ("RUN", "INTEGRATION", "STATE", "READ", "WRITTEN", "DEAD", "STARTED", "SECONDS"),
+        [
+            (
+                run.number,
+                run.integration,
+                GLYPHS[run.state],
+                f"{sum(item.read for item in run.streams):,}",
+                f"{sum(item.written for item in run.streams):,}",
+                f"{sum(item.dead_lettered for item in run.streams):,}",
+                moment(run.started_ms),
+                ""
+                if not (run.started_ms and run.ended_ms)
+                else f"{(run.ended_ms - run.started_ms) / 1000:.1f}",
+            )
+            for run in found
+        ],
+    )
+    return ExitCode.DONE
+
+
+async def show(options: Namespace) -> int:
+    """One run with its streams."""
+    async with opened(options) as workspace:
+        run = await syncs.get_run(workspace, options.run)
+    if options.json:
+        document(run_document(run))
+    else:
+        print_run(run)
+    return ExitCode.DONE
+
+
+def print_run(run: Run) -> None:
+    """A run for a person."""
+    line(
+        f"run {run.number}  {run.integration} version {run.version}  {GLYPHS[run.state]}  {run.error}".rstrip()
+    )
+    table(
+        ("STREAM", "STATE", "READ", "WRITTEN", "DEAD", "SUPERSEDED", "REQUESTS", "ERROR"),
+        [
+            (
+                item.stream,
+                GLYPHS[item.state],
+                f"{item.read:,}",
+                f"{item.written:,}",
+                f"{item.dead_lettered:,}",
+                f"{item.superseded:,}",
+                f"{item.requests:,}",
+                item.error,
+            )
+            for item in run.streams
+        ],
+    )
+
+
+async def watch(options: Namespace) -> int:
+    """Follow a run to its end; the exit code is the run's."""
+    async with opened(options) as workspace:
+        run = await follow(workspace, options.run)
+    if options.json:
+        document(run_document(run))
+    else:
+        print_run(run)
+    return syncs.exit_code(run)
+
+
+async def follow(workspace: Workspace, run_id: str, *, start_engine: bool = True) -> Run:
+    """Narrate a run until it ends or is parked; returns its last state."""
+    latest: Run | None = None
+    async for run in runs.watch(workspace, run_id, start_engine=start_engine):
+        latest = run
+        if tty():
+            sys.stderr.write(f"\r\x1b[K{_progress(run)}")
+            sys.stderr.flush()
+    if latest is None:
+        return await syncs.get_run(workspace, run_id)
+    if tty():
+        sys.stderr.write("\r\x1b[K")
+    note(_progress(latest))
+    return latest
+
+
+def _progress(run: Run) -> str:
+    parts = [
+        f"{item.stream} {item.written:,}{'' if item.total is None else f' of {item.total:,}'}"
+        + (f" ({item.dead_lettered:,} dead)" if item.dead_lettered else "")
+        for item in run.streams
+    ]
+    return f"run {run.number} {run.integration}: {GLYPHS[run.state]} | {' | '.join(parts)}"

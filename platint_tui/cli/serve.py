@@ -1,0 +1,31 @@
+"""`platint-tui serve`: the engine as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+
+from platint_tui.cli.output import note
+from platint_tui.cli.session import ask_passphrase
+from platint_tui.core.paths import find_paths
+from platint_tui.engine.serve import serve as run_engine
+from platint_tui.manifest.registry import Registry, default_dirs
+from platint_tui.vault import Vault
+
+
+def _passphrase(options: Namespace) -> Callable[[], str] | None:
+    if options.passphrase_stdin:
+        text = sys.stdin.readline().rstrip("\r\n")
+        return lambda: text
+    return ask_passphrase if sys.stdin.isatty() else None
+
+
+async def serve(options: Namespace) -> int:
+    """Work on runs, replays and commands until a signal (or idleness, when asked)."""
+    paths = find_paths(os.environ)
+    registry = Registry(default_dirs(getattr(options, "connectors", None), paths.connectors, os.environ))
+    vault = Vault(paths.config, os.environ, _passphrase(options))
+    note(f"The engine of {paths.database} is at work; ctrl+c stops it at a page border.")
+    return await run_engine(paths, registry, vault, until_idle=options.until_idle)

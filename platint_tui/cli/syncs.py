@@ -1,0 +1,148 @@
+"""`platint-tui syncs`: integrations and their streams."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict
+from typing import Any
+
+from platint_tui.cli.output import document, line, note, table
+from platint_tui.cli.runs import GLYPHS, follow, print_run, run_document
+from platint_tui.cli.session import confirm, opened
+from platint_tui.core.errors import ExitCode
+from platint_tui.services import account as accounts
+from platint_tui.services import syncs
+from platint_tui.services.engine import local_engine
+from platint_tui.services.syncs import SyncView
+
+
+async def list_syncs(options: Namespace) -> int:
+    """Integrations with where each stream stands."""
+    async with opened(options) as workspace:
+        views = await syncs.list_syncs(workspace)
+    if options.json:
+        document([_view(view) for view in views])
+        return ExitCode.DONE
+    table(
+        ("INTEGRATION", "FROM", "TO", "STREAMS", "LAST RUN", "DEAD"),
+        [
+            (
+                view.integration.name,
+                view.integration.source_profile,
+                view.integration.target_profile,
+                ", ".join(item.stream for item in view.integration.streams),
+                f"{view.last_run.number} {GLYPHS[view.last_run.state]}" if view.last_run else "never ran",
+                view.unresolved,
+            )
+            for view in views
+        ],
+    )
+    return ExitCode.DONE
+
+
+def _view(view: SyncView) -> dict[str, Any]:
+    return {
+        **asdict(view.integration),
+        "positions": [asdict(state) for state in view.states],
+        "last_run": run_document(view.last_run) if view.last_run else None,
+        "unresolved": view.unresolved,
+    }
+
+
+async def show(options: Namespace) -> int:
+    """One integration."""
+    async with opened(options) as workspace:
+        found = await syncs.find(workspace, options.integration)
+        view = next(item for item in await syncs.list_syncs(workspace) if item.integration.name == found.name)
+    if options.json:
+        document(_view(view))
+        return ExitCode.DONE
+    line(f"{found.name} version {found.version}: {found.source_profile} -> {found.target_profile}")
+    where = {state.stream: state for state in view.states}
+    table(
+        ("STREAM", "TARGET", "KEY", "PAGES", "POSITION"),
+        [
+            (
+                item.stream,
+                item.target,
+                ", ".join(item.key) or "-",
+                where[item.stream].seq if item.stream in where else 0,
+                where[item.stream].confirmed if item.stream in where else "from the beginning",
+            )
+            for item in found.streams
+        ],
+    )
+    if view.last_run:
+        print_run(view.last_run)
+    return ExitCode.DONE
+
+
+async def run(options: Namespace) -> int:
+    """Run an integration and watch it; the exit code tells how it ended."""
+    async with opened(options) as workspace:
+        found = await syncs.find(workspace, options.integration)
+        if options.detach:
+            started = await syncs.run(workspace, found.name, options.streams)
+            note(f"Run {started.number} is queued: platint-tui runs watch {started.number}")
+        else:
+            async with local_engine(workspace) as mine:
+                started = await syncs.run(workspace, found.name, options.streams)
+                started = await follow(workspace, started.id, start_engine=not mine)
+    if options.json:
+        document(run_document(started))
+    elif not options.detach:
+        print_run(started)
+    return ExitCode.DONE if options.detach else syncs.exit_code(started)
+
+
+async def cancel(options: Namespace) -> int:
+    """Ask a run to stop."""
+    async with opened(options) as workspace:
+        found = await syncs.cancel(workspace, options.run)
+    if options.json:
+        document(run_document(found))
+    note(f"Run {found.number} is asked to stop at the next page border; its position is kept.")
+    return ExitCode.DONE
+
+
+async def reset(options: Namespace) -> int:
+    """Forget a stream's position."""
+    async with opened(options) as workspace:
+        confirm(
+            f"Read '{options.stream}' of '{options.integration}' from the beginning at the next run?",
+            yes=options.yes,
+            word=options.stream,
+        )
+        async with local_engine(workspace):
+            before = await syncs.reset(workspace, options.integration, options.stream)
+    if options.json:
+        document({"before": asdict(before) if before else None})
+    note(f"The next run reads '{options.stream}' from the beginning; rows in the target are replaced by key.")
+    return ExitCode.DONE
+
+
+async def account(options: Namespace) -> int:
+    """Compare source and target by key; exit code 1 when a record is nowhere."""
+    async with opened(options) as workspace:
+        found = await syncs.find(workspace, options.integration)
+        result = await accounts.account(workspace, found)
+    if options.json:
+        document([asdict(item) for item in result])
+    else:
+        table(
+            ("STREAM", "SOURCE", "IN TARGET", "DEAD LETTER", "LOST"),
+            [
+                (
+                    item.stream,
+                    f"{item.source:,}",
+                    f"{item.in_target:,}",
+                    f"{item.in_dead_letters:,}",
+                    item.lost,
+                )
+                for item in result
+            ],
+        )
+    lost = [key for item in result for key in item.lost_keys]
+    for key in lost[:20]:
+        note(f"lost: {key}")
+    return ExitCode.FAILED if lost else ExitCode.DONE

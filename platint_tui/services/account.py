@@ -1,0 +1,146 @@
+"""An account of every record: what the source has, compared with what the target and the inbox hold."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from platint_tui.core.errors import ConfigError, RecordError
+from platint_tui.core.jsontext import canonical_key, content_hash
+from platint_tui.core.model import Integration, StreamMapping
+from platint_tui.core.ports import Driver
+from platint_tui.core.states import DeadLetterState
+from platint_tui.services.profiles import get
+from platint_tui.services.workspace import Workspace
+from platint_tui.store.ports import DeadLetterFilter
+
+_GONE = frozenset({DeadLetterState.SUCCEEDED, DeadLetterState.SUPERSEDED})
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAccount:
+    """Where the records of one stream are. `lost` ones are in the source, and neither in the target nor kept."""
+
+    integration: str
+    stream: str
+    source: int
+    in_target: int
+    in_dead_letters: int
+    lost: int
+    lost_keys: tuple[str, ...]
+
+
+@runtime_checkable
+class _ScansKeys(Protocol):
+    """A driver that can list the keys of a target table itself."""
+
+    def scan_keys(self, table: str) -> AsyncIterator[tuple[str, str]]: ...
+
+
+async def account(workspace: Workspace, integration: Integration) -> list[StreamAccount]:
+    """Read every key of source and target and compare; nothing is taken from counters.
+
+    The keys of one stream are held in memory. Raises the errors of reading either side.
+    """
+    from platint_tui.engine.serve import make_context
+
+    context = make_context(
+        workspace.store,
+        workspace.registry,
+        workspace.vault,
+        clock=workspace.clock,
+        rng=random.Random(),  # noqa: S311
+    )
+    source = await context.open_driver(await get(workspace, integration.source_profile))
+    target = await context.open_driver(await get(workspace, integration.target_profile))
+    try:
+        return [
+            await _stream(workspace, integration, mapping, source, target) for mapping in integration.streams
+        ]
+    finally:
+        await source.close()
+        await target.close()
+        await context.telemetry.flush()
+
+
+async def _stream(
+    workspace: Workspace, integration: Integration, mapping: StreamMapping, source: Driver, target: Driver
+) -> StreamAccount:
+    there = await _target_keys(workspace, integration, mapping, target)
+    letter_keys, letter_texts = await _kept(workspace, integration.name, mapping.stream)
+    count = in_target = kept = 0
+    lost: list[str] = []
+    async for key, text in _source_keys(source, mapping):
+        count += 1
+        if key and key in there:
+            in_target += 1
+        elif (key and key in letter_keys) or text in letter_texts:
+            kept += 1
+        else:
+            lost.append(key or text)
+    return StreamAccount(integration.name, mapping.stream, count, in_target, kept, len(lost), tuple(lost))
+
+
+async def _source_keys(source: Driver, mapping: StreamMapping) -> AsyncIterator[tuple[str, str]]:
+    """(key, content hash) of every record of the source; the key is empty for a record that has none."""
+    from platint_tui.engine.rows import record_key
+
+    async for page in source.read(mapping.stream, None):
+        for element in page.bad:
+            yield "", content_hash(element.raw)
+        for raw, value in page.records:
+            try:
+                key = record_key(value, raw, mapping.key)
+            except RecordError:
+                key = ""
+            yield key, content_hash(raw)
+
+
+async def _kept(workspace: Workspace, integration: str, stream: str) -> tuple[set[str], set[str]]:
+    """Keys and content hashes of the dead letters that still hold a record."""
+    letters = workspace.store.dead_letters
+    numbers = await letters.numbers(DeadLetterFilter(integration=integration, stream=stream))
+    keys: set[str] = set()
+    texts: set[str] = set()
+    for start in range(0, len(numbers), _CHUNK):
+        for letter in await letters.rows(numbers[start : start + _CHUNK]):
+            if letter.state not in _GONE:
+                keys.add(letter.record_key)
+                texts.add(letter.content_hash)
+    return keys, texts
+
+
+async def _target_keys(
+    workspace: Workspace, integration: Integration, mapping: StreamMapping, target: Driver
+) -> set[str]:
+    if isinstance(target, _ScansKeys):
+        return {key async for key, _ in target.scan_keys(mapping.target)}
+    from platint_tui.engine.rows import record_key
+
+    fields = _key_fields_in_target(workspace, integration, mapping)
+    found: set[str] = set()
+    async for page in target.read(mapping.target, None):
+        for raw, value in page.records:
+            found.add(record_key(value, raw, fields) if fields else canonical_key([content_hash(raw)]))
+    return found
+
+
+def _key_fields_in_target(
+    workspace: Workspace, integration: Integration, mapping: StreamMapping
+) -> tuple[str, ...]:
+    """The target's names of the source's key fields. Raises ConfigError when a mapping drops or changes one."""
+    if not mapping.map and not mapping.select:
+        return mapping.key
+    names = []
+    for key in mapping.key:
+        renamed = [name for name, expression in mapping.map.items() if expression == key]
+        if not renamed and key not in mapping.select:
+            raise ConfigError(
+                f"The records of '{mapping.stream}' in {integration.target_profile} cannot be told apart by key.",
+                hint=f"The mapping of '{integration.name}' does not carry the key field '{key}' over unchanged.",
+            )
+        names.append(renamed[0] if renamed else key)
+    return tuple(names)
