@@ -23,7 +23,7 @@ from platint_tui.engine.commands import QUICK, carry_out
 from platint_tui.engine.context import Context
 from platint_tui.engine.lock import EngineLock
 from platint_tui.engine.replay import ReplayTask, recover
-from platint_tui.engine.runner import RunTask
+from platint_tui.engine.runner import GRACE, RunTask
 
 log = logging.getLogger("platint.engine")
 
@@ -210,11 +210,15 @@ class Engine:
 
     async def _end(self) -> None:
         """Bring everything to a page border, then leave."""
-        for table in (self._commands,):
-            for task in table.values():
-                task.cancel()
+        for task in self._commands.values():
+            task.cancel()
         tasks = [*self._runs.values(), *self._replays.values(), *self._commands.values()]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            # Whatever hangs is cut off: runs go on at the next start, sends without an answer are settled then.
+            _, hanging = await asyncio.wait(tasks, timeout=GRACE + 1.0)
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         self._forget_done()
         with contextlib.suppress(PlatintError):
             await self.context.telemetry.flush()

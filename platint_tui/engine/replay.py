@@ -36,7 +36,9 @@ from platint_tui.store.ports import DeadLetterFilter
 log = logging.getLogger("platint.engine")
 
 IN_FLIGHT = 8
-AT_ONCE = 100
+CLAIMED = 32
+"""Dead letters taken at a time where a repeat does no harm; elsewhere no more than are in flight, because what
+is claimed when the engine dies counts as sent."""
 STOP_AFTER = 5
 """Transient failures in a row after which a job stops: the target is down, not the records bad."""
 _POLL = 0.5
@@ -68,6 +70,8 @@ class ReplayTask:
         self._shutdown = shutdown
         self._drivers: dict[str, Driver] = {}
         self._routes: dict[tuple[str, str], _Route | PlatintError] = {}
+        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._ended: _Stop | None = None
         self._failures = 0
         self._not_before_ms = 0
 
@@ -93,10 +97,8 @@ class ReplayTask:
             await self._close()
 
     def _batch_size(self) -> int:
-        transactional = any(
-            isinstance(route, _Route) and route.target.transactional for route in self._routes.values()
-        )
-        return AT_ONCE if transactional else IN_FLIGHT
+        known = [route for route in self._routes.values() if isinstance(route, _Route)]
+        return CLAIMED if known and all(route.plan.idempotent for route in known) else IN_FLIGHT
 
     async def _still_open(self) -> bool:
         """Nothing was claimed: whether something may still come (released items of a rate limit)."""
@@ -127,31 +129,35 @@ class ReplayTask:
         groups: dict[tuple[str, str], list[DeadLetter]] = {}
         for letter in letters:
             groups.setdefault((letter.integration, letter.stream), []).append(letter)
-        stops: list[_Stop] = []
         for key, group in groups.items():
             route = await self._route(*key)
             if isinstance(route, PlatintError):
                 await self._give_back(group)
-                stops.append(_Stop(REDACTOR.redact(route.sentence())))
+                self._end(route.sentence())
                 continue
             ready = await self._rows(route, group)
             if route.target.transactional:
                 works = [self._send(route, ready)] if ready else []
             else:
                 works = [self._send(route, [item]) for item in ready]
-            for result in await asyncio.gather(*works, return_exceptions=True):
-                if isinstance(result, _Stop):
-                    stops.append(result)
-                elif isinstance(result, BaseException):
+            results = await asyncio.gather(*works, return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
                     raise result
-        if stops:
-            raise stops[0]
+        if self._ended is not None:
+            raise self._ended
+
+    def _end(self, sentence: str) -> None:
+        """Let nothing more be sent; the first reason is the one that is told."""
+        self._ended = self._ended or _Stop(REDACTOR.redact(sentence))
 
     async def _route(self, integration: str, stream: str) -> _Route | PlatintError:
         key = (integration, stream)
         if key not in self._routes:
             try:
                 self._routes[key] = await self._open(integration, stream)
+            except StoreError:
+                raise
             except PlatintError as error:
                 self._routes[key] = error
         return self._routes[key]
@@ -183,43 +189,49 @@ class ReplayTask:
 
     async def _send(self, route: _Route, items: Sequence[tuple[DeadLetter, Row]]) -> None:
         letters = [letter for letter, _ in items]
-        try:
-            result = await route.target.write(Batch([row for _, row in items], None))
-            failpoint("replay.after_send")
-        except RateLimited as error:
-            self._not_before_ms = max(self._not_before_ms, error.until_ms)
-            await self._give_back(letters)
-        except UnknownOutcome as error:
-            await self._lost(letters, error)
-        except StoreError:
-            raise
-        except PlatintError as error:
-            await self._refused(letters, error)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            log.exception("replay %s", self._job.id)
-            await self._lost(letters, error)
-        else:
-            await self._settle_written(items, result)
+        async with self._slots:
+            if self._ended is not None or self._shutdown.is_set() or self._held_back():
+                await self._give_back(letters)
+                return
+            try:
+                result = await route.target.write(Batch([row for _, row in items], None))
+                failpoint("replay.after_send")
+            except RateLimited as error:
+                self._not_before_ms = max(self._not_before_ms, error.until_ms)
+                await self._give_back(letters)
+            except UnknownOutcome as error:
+                await self._lost(letters, error)
+            except StoreError:
+                raise
+            except PlatintError as error:
+                await self._refused(route, letters, error)
+            except Exception as error:
+                log.exception("replay %s", self._job.id)
+                await self._lost(letters, error)
+            else:
+                await self._settle_written(route, items, result)
 
-    async def _settle_written(self, items: Sequence[tuple[DeadLetter, Row]], result: WriteResult) -> None:
+    def _held_back(self) -> bool:
+        return self._not_before_ms > self._context.clock.now_ms()
+
+    async def _settle_written(
+        self, route: _Route, items: Sequence[tuple[DeadLetter, Row]], result: WriteResult
+    ) -> None:
         faults = dict(result.faults)
-        older = result.superseded
+        if 0 < result.superseded < len(items) - len(faults):
+            # The target holds newer versions of some of the rows and does not say of which: asked one by one.
+            for item in items:
+                again = await route.target.write(Batch([item[1]], None))
+                await self._settle_written(route, [item], again)
+            return
+        outcome = "superseded" if result.superseded else "succeeded"
         for index, (letter, _) in enumerate(items):
             fault = faults.get(index)
-            if fault is None:
-                # A batch says how many of its rows the target already holds in a newer version, not which.
-                outcome = "superseded" if older == len(items) - len(faults) else "succeeded"
-                await self._settle(letter, outcome, response=result.responses.get(index))
-                self._failures = 0
-            else:
+            if fault is not None:
                 await self._settle_fault(letter, fault)
-        if self._failures >= STOP_AFTER:
-            raise _Stop(
-                f"{self._failures} sends in a row failed ({fault_text(faults)}), so the replay stopped; "
-                "what was delivered stays delivered, the rest is open. Replay it when the target works."
-            )
+                continue
+            self._failures = 0
+            await self._settle(letter, outcome, response=result.responses.get(index))
 
     async def _settle_fault(self, letter: DeadLetter, fault: Fault) -> None:
         unknown = fault.code == UnknownOutcome.code
@@ -231,27 +243,35 @@ class ReplayTask:
             request=fault.request,
             response=fault.response,
         )
-        down = fault.error_class in (ErrorClass.TRANSIENT, ErrorClass.AUTH, ErrorClass.SYSTEMIC)
-        self._failures = self._failures + 1 if down else 0
+        if fault.error_class in (ErrorClass.TRANSIENT, ErrorClass.AUTH, ErrorClass.SYSTEMIC):
+            self._count_failure(fault.message)
+        else:
+            self._failures = 0
 
     async def _lost(self, letters: Sequence[DeadLetter], error: Exception) -> None:
         for letter in letters:
             await self._settle(letter, "unknown", _code(error), _text(error))
         self._count_failure(_text(error))
 
-    async def _refused(self, letters: Sequence[DeadLetter], error: PlatintError) -> None:
+    async def _refused(self, route: _Route, letters: Sequence[DeadLetter], error: PlatintError) -> None:
         """The target refused everything: nothing was written."""
         if isinstance(error, Fenced) or error.error_class in (ErrorClass.AUTH, ErrorClass.CONFIG):
             await self._give_back(letters)
-            raise _Stop(REDACTOR.redact(error.sentence()))
-        for letter in letters:
-            await self._settle(letter, "failed", _code(error), _text(error))
+            self._end(error.sentence())
+            return
+        if route.target.transactional:
+            # No record's fault: all of them wait a moment, then are tried again.
+            self._not_before_ms = self._context.clock.now_ms() + 500 * (self._failures + 1)
+            await self._give_back(letters)
+        else:
+            for letter in letters:
+                await self._settle(letter, "failed", _code(error), _text(error))
         self._count_failure(_text(error))
 
     def _count_failure(self, text: str) -> None:
         self._failures += 1
         if self._failures >= STOP_AFTER:
-            raise _Stop(
+            self._end(
                 f"{self._failures} sends in a row failed ({text}), so the replay stopped; what was delivered "
                 "stays delivered, the rest is open. Replay it when the target works."
             )
@@ -293,11 +313,6 @@ async def _quietly(thing: Target | Driver) -> None:
         await thing.close()
     except Exception as error:
         log.warning("a target did not close: %s", REDACTOR.redact(repr(error)))
-
-
-def fault_text(faults: dict[int, Fault]) -> str:
-    """What the last of `faults` says."""
-    return REDACTOR.redact(list(faults.values())[-1].message) if faults else ""
 
 
 def _code(error: Exception) -> str:

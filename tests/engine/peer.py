@@ -124,8 +124,11 @@ class Peer:
         return special if special is not None else web.json_response({"id": body.get("id")})
 
 
-async def _maybe(value: Any) -> Any:
-    return await value if asyncio.iscoroutine(value) else value
+async def _maybe(value: Any) -> web.StreamResponse | None:
+    """The answer that a test gave, now or after a while; anything else means the ordinary one."""
+    if asyncio.iscoroutine(value):
+        value = await value
+    return value if isinstance(value, web.StreamResponse) else None
 
 
 def integration(name: str, streams: dict[str, str], *, target: str = "peer") -> str:
