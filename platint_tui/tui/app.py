@@ -187,6 +187,8 @@ class PlatintApp(Frame, Movement, Operations, CrashSafe, inherit_bindings=False)
         message.view.state = "ready"
         self.held = 0
         message.view.show(message.snapshot)
+        if self.screen.focused is None:
+            message.view.focus_first()
         self.refresh_keys()
 
     @on(Held)

@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
-from platint_tui.tui.widgets.cells import Column, Slot, fit, layout
+from platint_tui.tui.widgets.cells import Column, Slot, fit, layout, tame
 from platint_tui.tui.widgets.lineview import LineView
 
 R = TypeVar("R")
@@ -23,7 +24,11 @@ _GUTTER = 2
 
 
 class Listing(LineView, Generic[R], can_focus=True):
-    """Rows as a table. `key_of` names a row; the cursor stays on its key when the rows change."""
+    """Rows as a table. `key_of` names a row; the cursor stays on its key when the rows change.
+
+    `heading` is written over the first columns, in the line of their titles, which has room for `remark` too.
+    `lit` shows the cursor without the focus too, for a list that is steered from an input.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down", "move(1)", "Down", show=False),
@@ -68,6 +73,8 @@ class Listing(LineView, Generic[R], can_focus=True):
         *,
         empty: str = "Nothing yet.",
         header: bool = True,
+        heading: str = "",
+        lit: bool = False,
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
@@ -78,6 +85,9 @@ class Listing(LineView, Generic[R], can_focus=True):
         self._cursor = 0
         self._empty = empty
         self._head = 1 if header else 0
+        self._lit = lit
+        self.heading = heading
+        self._remark: tuple[str, str] = ("", "")
         self._slots: list[Slot] = []
         self._slots_width = -1
 
@@ -104,6 +114,11 @@ class Listing(LineView, Generic[R], can_focus=True):
         self._reveal()
         self.refresh(layout=len(self._rows) != before)
 
+    def remark(self, text: str, tone: str = "muted") -> None:
+        """Say something beside the heading."""
+        self._remark = (text, tone)
+        self.refresh()
+
     def set_columns(self, columns: Sequence[Column[R]]) -> None:
         """Show the rows through other columns."""
         self._columns = tuple(columns)
@@ -119,7 +134,9 @@ class Listing(LineView, Generic[R], can_focus=True):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """As high as its rows, or as the sentence that stands for them."""
-        return self._head + len(self._rows) if self._rows else self._empty.count("\n") + 1
+        if self._rows:
+            return self._head + len(self._rows)
+        return self._empty.count("\n") + 1 + (1 if self.heading else 0)
 
     def on_resize(self, event: events.Resize) -> None:
         """The columns have another width now."""
@@ -188,21 +205,42 @@ class Listing(LineView, Generic[R], can_focus=True):
         """The header, a row, or the sentence that stands for no rows."""
         width = self.size.width
         if self._slots_width != width:
-            self._slots = layout(self._columns, width - _GUTTER)
+            self._slots = layout(self._columns, width - 2 * _GUTTER)
             self._slots_width = width
+        if y < self._head and (self._rows or self.heading):
+            return self._header(width)
         if not self._rows:
             lines = self._empty.split("\n")
-            text = fit(lines[y], max(0, width - _GUTTER)) if y < len(lines) else ""
+            y -= 1 if self.heading else 0
+            text = fit(lines[y], max(0, width - 2 * _GUTTER)) if y < len(lines) else ""
             return self.strip_of([("  " + text, "muted")], width)
-        if y < self._head:
-            return self._line([(column.title, "") for column in self._columns], width, "head")
         index = y - self._head + self.scroll_offset.y
         if index >= len(self._rows):
             return self.strip_of([], width)
         cells = [column.render(self._rows[index]) for column in self._columns]
         if index != self._cursor:
             return self._line(cells, width, "plain")
-        return self._line(cells, width, "cursor" if self.has_focus else "plain")
+        return self._line(cells, width, "cursor" if self.has_focus or self._lit else "plain")
+
+    def _header(self, width: int) -> Strip:
+        """The heading, and the titles of the columns that it does not cover."""
+        if not self.heading:
+            return self._line([(column.title, "") for column in self._columns], width, "head")
+        text, tone = self._remark
+        pieces = [(" " * _GUTTER, ""), (self.heading, "strong")]
+        used = cell_len(self.heading)
+        if text:
+            text = tame(text)
+            pieces += [("   ", ""), (text, tone)]
+            used += 3 + cell_len(text)
+        for slot in self._slots:
+            column = self._columns[slot.index]
+            title = fit(column.title, slot.width, column.align)
+            start = slot.x + len(title) - len(title.lstrip())
+            if title.strip() and start >= used + 2 and self._rows:
+                pieces += [(" " * (start - used), ""), (title.strip(), "muted")]
+                used = start + cell_len(title.strip())
+        return self.strip_of(pieces, width)
 
     def _line(self, cells: Sequence[tuple[str, str]], width: int, line: str) -> Strip:
         pieces: list[tuple[str, str]] = [(" " * _GUTTER, "")]

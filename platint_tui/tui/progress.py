@@ -71,8 +71,8 @@ def committed_words(row: Progress) -> str:
 def columns(now_ms: int) -> tuple[Column[Progress], ...]:
     """Columns of a live list of streams."""
     return (
-        Column("state", lambda row: Cell(*present.state_cell(row.stream.state)), 13),
-        Column("stream", lambda row: Cell(f"{row.run.integration}/{row.stream.stream}"), 14, grow=3, most=40),
+        Column("", lambda row: Cell(*present.state_cell(row.stream.state)), 13),
+        Column("", lambda row: Cell(f"{row.run.integration}/{row.stream.stream}"), 14, grow=3, most=40),
         Column("", lambda row: Cell(_bar(row), "info"), 10, priority=2),
         Column("committed", lambda row: Cell(committed_words(row)), 14, align="right"),
         Column("records", lambda row: Cell(present.rate(row.rate), "muted"), 8, align="right"),

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
+from textual import events
 from textual.containers import Vertical
 from textual.reactive import var
 
@@ -122,6 +123,12 @@ class SectionView(Vertical):
     def go_back(self) -> bool:
         """Undo one step of going in (close a detail, clear a filter); False when there is none."""
         return False
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Set classes for the rules: `-narrow` under 100 columns, `-wide` from 140, `-short` under 30 lines."""
+        self.set_class(event.size.width < 96, "-narrow")
+        self.set_class(event.size.width >= 136, "-wide")
+        self.set_class(self.app.size.height < 30, "-short")
 
     def focus_first(self) -> None:
         """Put the focus where the person will want it."""

@@ -79,7 +79,7 @@ class HelpScreen(Dialog[None]):
 
     def _entry(self, keys: str, text: str, key_tone: str, tone: str) -> list[Content]:
         """Keys, and beside them the text, wrapped in its own column."""
-        room = max(20, min(88, self.app.size.width - 12) - _KEYS)
+        room = max(20, min(88, self.app.size.width - 14) - _KEYS)
         head = f"  {keys:<{_KEYS - 2}}"
         lines = []
         for part in textwrap.wrap(text, room) or [""]:

@@ -9,6 +9,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from platint_tui.tui.dialogs.base import Dialog, words
+from platint_tui.tui.listing import Listing
 from platint_tui.tui.panel import Panel
 from platint_tui.tui.present import joined
 from platint_tui.tui.sections import SectionView
@@ -45,4 +46,6 @@ def _name(pane: Widget) -> str:
     for around in pane.ancestors_with_self:
         if isinstance(around, Panel):
             return around.title
+        if isinstance(around, Listing) and around.heading:
+            return around.heading
     return (pane.name or pane.id or "pane").replace("-", " ")

@@ -57,7 +57,9 @@ class PaletteScreen(Dialog[None]):
         """The line and the hits."""
         with Vertical():
             yield Input(placeholder="an action, or an object: run 12, dead stripe, profile x", id="query")
-            hits = Listing(_COLUMNS, lambda hit: hit.id, header=False, empty="Nothing matches.", id="hits")
+            hits = Listing(
+                _COLUMNS, lambda hit: hit.id, header=False, lit=True, empty="Nothing matches.", id="hits"
+            )
             hits.can_focus = False
             yield hits
 

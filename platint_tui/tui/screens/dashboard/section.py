@@ -14,7 +14,6 @@ from platint_tui.tui import glyphs, present, progress
 from platint_tui.tui.actions import Action, Context
 from platint_tui.tui.listing import Listing
 from platint_tui.tui.pace import Pace
-from platint_tui.tui.panel import Panel
 from platint_tui.tui.progress import Progress
 from platint_tui.tui.screens.dashboard.welcome import Welcome
 from platint_tui.tui.sections import SectionView
@@ -43,12 +42,12 @@ def _health_cell(row: PlatformHealth) -> Cell:
 
 def _health_columns() -> tuple[Column[PlatformHealth], ...]:
     return (
-        Column("health", lambda row: Cell(*present.state_cell(row.word)), 10),
-        Column("profile", lambda row: Cell(row.view.profile.name), 12, grow=2, most=28),
+        Column("", lambda row: Cell(*present.state_cell(row.word)), 10),
+        Column("", lambda row: Cell(row.view.profile.name), 12, grow=2, most=28),
         Column(
             "platform", lambda row: Cell(row.view.platform_name, "muted"), 14, grow=2, most=24, priority=2
         ),
-        Column("account", _health_cell, 11, priority=3),
+        Column("", _health_cell, 11, priority=3),
         Column("p95", lambda row: Cell(_p95(row), "muted"), 8, align="right"),
         Column("errors", lambda row: _errors(row), 7, align="right"),
         Column("", lambda row: Cell(row.reason, "warn"), 24, grow=4, priority=1),
@@ -116,25 +115,31 @@ class DashboardSection(SectionView):
             yield Static(id="headline", markup=False)
             with Horizontal(id="columns"):
                 with Vertical(id="now"):
-                    health = Listing(_health_columns(), lambda row: row.view.profile.name, header=False)
-                    yield Panel("Platforms", health, id="health")
-                    work = Listing(
+                    yield Listing(
+                        _health_columns(), lambda row: row.view.profile.name, heading="Platforms", id="health"
+                    )
+                    yield Listing(
                         progress.columns(0),
                         lambda row: row.key,
-                        header=False,
+                        heading="At work",
                         empty="Nothing runs.  4 starts a sync.",
+                        id="work",
                     )
-                    yield Panel("At work", work, id="work")
                 with Vertical(id="past"):
-                    issues = Listing(
+                    yield Listing(
                         self._issue_columns(),
                         lambda row: row.fingerprint,
-                        header=False,
+                        heading="Open issues",
                         empty="No open issue: every record arrived.",
+                        id="issues",
                     )
-                    yield Panel("Open issues", issues, id="issues")
-                    runs = Listing(self._run_columns(), lambda row: row.id, header=False, empty="No run yet.")
-                    yield Panel("Last runs", runs, id="runs")
+                    yield Listing(
+                        self._run_columns(),
+                        lambda row: row.id,
+                        heading="Last runs",
+                        empty="No run yet.",
+                        id="runs",
+                    )
 
     def _issue_columns(self) -> tuple[Column[Issue], ...]:
         return (
@@ -189,18 +194,17 @@ class DashboardSection(SectionView):
             self.focus_first()
         now = self.console.clock.now_ms()
         self._headline(snapshot)
-        health = self.query_one("#health", Panel)
-        health.query_one(Listing).show(snapshot.health)
+        health = self.query_one("#health", Listing)
+        health.show(snapshot.health)
         bad = sum(1 for row in snapshot.health if row.word in ("failed", "failing"))
         health.remark(f"{bad} in trouble" if bad else "", "warn")
-        rows = progress.progress_of((*snapshot.active, *snapshot.parked), self._pace, now)
-        work = self.query_one("#work Listing", Listing)
+        work = self.query_one("#work", Listing)
         work.set_columns(progress.columns(now))
-        work.show(rows)
-        self.query_one("#issues Listing", Listing).show(snapshot.issues[:8])
-        issues = self.query_one("#issues", Panel)
+        work.show(progress.progress_of((*snapshot.active, *snapshot.parked), self._pace, now))
+        issues = self.query_one("#issues", Listing)
+        issues.show(snapshot.issues[:8])
         issues.remark(present.plural(snapshot.open_dead_letters, "dead letter") if snapshot.issues else "")
-        self.query_one("#runs Listing", Listing).show(snapshot.recent)
+        self.query_one("#runs", Listing).show(snapshot.recent)
 
     def _headline(self, snapshot: Dashboard) -> None:
         """Numbers of the last hour, as many as fit, over two sparklines."""

@@ -13,7 +13,6 @@ from textual.widgets import Static
 from platint_tui.tui import glyphs, present
 from platint_tui.tui.actions import Action, Context
 from platint_tui.tui.listing import Listing
-from platint_tui.tui.panel import Panel
 from platint_tui.tui.reports import Report
 from platint_tui.tui.sections import SectionView
 from platint_tui.tui.themes import LABELS, following
@@ -72,18 +71,17 @@ class SettingsSection(SectionView):
         with VerticalScroll(id="facts-scroll"):
             yield Static(id="facts", markup=False)
         columns: tuple[Column[tuple[int, Report]], ...] = (
-            Column("when", lambda row: self._when(row[1]), 10, align="right"),
+            Column("", lambda row: self._when(row[1]), 10, align="right"),
             Column("", lambda row: self._sign(row[1]), 1),
-            Column("what", lambda row: Cell(row[1].text), 20, grow=1),
+            Column("", lambda row: Cell(row[1].text), 20, grow=1),
         )
-        log = Listing(
+        yield Listing(
             columns,
             lambda row: str(row[0]),
-            header=False,
+            heading="Action log",
             empty="Nothing was done yet. Every action is kept here with its result.",
             id="log",
         )
-        yield Panel("Action log", log, id="log-panel")
 
     def _when(self, report: Report) -> Cell:
         return Cell(present.age(report.at_ms, self.console.clock.now_ms()), "muted")

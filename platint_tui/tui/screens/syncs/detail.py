@@ -47,7 +47,7 @@ def _run_lines(run: Run, pace: Pace, now_ms: int, width: int) -> list[Pieces]:
     if run.cancel_requested and run.ended_ms is None:
         head.append(("  stopping at the next page border", "warn"))
     lines = [head]
-    if run.error:
+    if run.error and all(stream.error != run.error for stream in run.streams):
         lines.append([(run.error, "bad")])
     rows = progress_of((run,), pace, now_ms)
     wide = max((len(row.stream.stream) for row in rows), default=0)
@@ -59,25 +59,32 @@ def _run_lines(run: Run, pace: Pace, now_ms: int, width: int) -> list[Pieces]:
 
 
 def _stream_line(row: Progress, wide: int, now_ms: int, width: int) -> Pieces:
+    """State, name and what is committed; then as much of the rest as fits."""
     stream = row.stream
     glyph, tone = present.state_cell(stream.state)
     pieces: Pieces = [
         (f"{glyph:<14}", tone),
         (f"{stream.stream[:wide]:<{wide}}  ", ""),
+        (f"{committed_words(row)} committed", ""),
     ]
-    if row.share is not None and stream.ended_ms is None:
-        pieces.append((present.bar(row.share, 20 if width >= 100 else 10) + "  ", "info"))
-    pieces.append((f"{committed_words(row)} committed", ""))
-    if row.rate is not None:
-        pieces.append((f"   {present.rate(row.rate)}", "muted"))
-    if row.requests is not None:
-        pieces.append((f"   {present.rate(row.requests, 'requests')}", "muted"))
+    rest: Pieces = []
     if stream.dead_lettered:
-        pieces.append((f"   {present.plural(stream.dead_lettered, 'dead letter')}", "bad"))
+        rest.append((f"   {present.plural(stream.dead_lettered, 'dead letter')}", "bad"))
     if stream.state == RunState.RATE_LIMITED:
-        pieces.append((f"   goes on {present.countdown(stream.resume_at_ms, now_ms)}", "warn"))
+        rest.append((f"   goes on {present.countdown(stream.resume_at_ms, now_ms)}", "warn"))
+    if row.rate is not None:
+        rest.append((f"   {present.rate(row.rate)}", "muted"))
     if row.left_s is not None:
-        pieces.append((f"   {present.duration(row.left_s)} left", "muted"))
+        rest.append((f"   {present.duration(row.left_s)} left", "muted"))
+    if row.share is not None and stream.ended_ms is None:
+        rest.append(("   " + present.bar(row.share, 20 if width >= 120 else 10), "info"))
+    if row.requests is not None:
+        rest.append((f"   {present.rate(row.requests)} requests", "muted"))
+    room = width - 6 - sum(len(text) for text, _ in pieces)
+    for text, style in rest:
+        if len(text) <= room:
+            pieces.append((text, style))
+            room -= len(text)
     return pieces
 
 

@@ -72,10 +72,10 @@ def rows_of(views: Sequence[SyncView]) -> list[SyncRow]:
 def columns(now_ms: int) -> tuple[Column[SyncRow], ...]:
     """The columns; ages are as of `now_ms`."""
     return (
-        Column("sync", _name, 16, grow=2, most=36),
-        Column("route", _route, 16, grow=2, most=40, priority=3),
+        Column("sync", _name, 14, grow=2, most=36),
+        Column("route", _route, 14, grow=2, most=40, priority=3),
         Column("state", _state, 13),
-        Column("position", _position, 12, grow=2, most=34, priority=2),
+        Column("position", _position, 20, grow=2, most=34, priority=2),
         Column("written", _written, 9, align="right"),
         Column("dead", _dead, 6, align="right", priority=1),
         Column("last run", lambda row: _when(row, now_ms), 16, align="right", priority=4),
