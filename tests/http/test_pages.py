@@ -95,8 +95,7 @@ async def test_offset_and_H13_totals_that_lie(build: Build, hostile: Hostile) ->
 
     hostile.routes["/items"] = handle
     rig = build(with_page({"type": "offset", "limit_param": None, "size": 3, "total": "total"}))
-    found = [item["id"] for item in await rig.read()]
-    assert found[:3] == [0, 1, 2] and set(found) >= {0, 1, 2, 3}
+    assert [item["id"] for item in await rig.read()] == list(range(7))
     rig = build(with_page({"type": "offset", "limit_param": None, "size": 3}))
     assert [item["id"] for item in await rig.read()] == list(range(7))
 
@@ -182,7 +181,8 @@ async def test_a_stored_link_is_checked_again(build: Build, hostile: Hostile, ot
 
 
 async def test_H8_H14_one_bad_record_among_others(build: Build, hostile: Hostile) -> None:
-    body = b'{"data": [{"id": 1}, 7, {"id": 2, "id": 3}, {"id": NaN}, {"n": "\\ud800"}, {"id": 4}], "next": null}'
+    elements = b'{"id": 1}, 7, {"id": 2, "id": 3}, {"id": NaN}, {"n": "\\ud800"}, {"id": 4}'
+    body = b'{"data": [' + elements + b'], "next": null}'
     hostile.routes["/items"] = lambda seen, writer: writer.write(answer(200, body))
     rig = build()
     assert [item["id"] for item in await rig.read()] == [1, 4]

@@ -231,7 +231,12 @@ def _secret(context: DriverContext, name: str) -> Secret:
 def _value(context: DriverContext, name: str) -> str:
     """A profile field that may be kept as a secret."""
     plain = context.profile.fields.get(name)
-    return plain if plain else _secret(context, name).reveal()
+    if plain:
+        return plain
+    form = context.connector.profile.field(name)
+    if form is not None and form.default is not None and name not in context.secrets:
+        return str(form.default)
+    return _secret(context, name).reveal()
 
 
 def _visible(text: str, name: str) -> str:
@@ -262,6 +267,9 @@ def open_auth(context: DriverContext, client: HttpClient, scope: Mapping[str, Js
             return Static({}, auth.name, key)
         return Static({auth.name.lower(): _visible(auth.prefix + key.reveal(), auth.secret)})
     if isinstance(auth, schema.OAuth2Auth):
+        # Found missing here rather than on the first request.
+        _value(context, auth.client_id)
+        _secret(context, auth.client_secret)
         url = client.origins.check(render(auth.token_url, scope, "url"), "token endpoint")
         return ClientCredentials(context, auth, client, url)
     if isinstance(auth, schema.NoAuth):

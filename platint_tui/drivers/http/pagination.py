@@ -155,19 +155,17 @@ class Pager:
                 return None
             offset = state["offset"] + len(seen.elements)
             total = _integer(seen.envelope, page.total)
-            ended = total is not None and offset >= total
-            if ended and len(seen.elements) < page.size:
+            if offset == total and len(seen.elements) < page.size:
                 return None
-            return {"offset": offset, "past_end": True} if ended else {"offset": offset}
+            return _numbered("offset", offset, total is not None and offset >= total)
         if isinstance(page, schema.NumberPage):
             if not seen.elements:
                 return None
             pages = _integer(seen.envelope, page.total_pages)
-            ended = pages is not None and state["page"] - page.start + 1 >= pages
-            if ended and len(seen.elements) < page.size:
+            read = state["page"] - page.start + 1
+            if read == pages and len(seen.elements) < page.size:
                 return None
-            number = state["page"] + 1
-            return {"page": number, "past_end": True} if ended else {"page": number}
+            return _numbered("page", state["page"] + 1, pages is not None and read >= pages)
         return None
 
     def _by_cursor(self, page: schema.CursorPage, state: State, seen: Seen) -> State | None:
@@ -206,6 +204,11 @@ def without(url: str, name: str) -> str:
     if all(key != name for key, _ in pairs):
         return url
     return urlunsplit(parts._replace(query=urlencode([pair for pair in pairs if pair[0] != name])))
+
+
+def _numbered(name: str, number: int, past_end: bool) -> State:
+    """The state of a numbered page. A total that was passed is no end: only the records show that."""
+    return {name: number, "past_end": True} if past_end else {name: number}
 
 
 def _identity(state: State) -> str:

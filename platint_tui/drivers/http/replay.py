@@ -45,7 +45,10 @@ class ReplayTransport(httpx.AsyncBaseTransport):
             raise _unexpected(request, reason)
         answer = exchange.response
         headers = {"content-type": "application/json", **{k.lower(): v for k, v in answer.headers.items()}}
-        return httpx.Response(answer.status, headers=headers, content=answer.body.encode(), request=request)
+        body = answer.body.encode()
+        headers["content-length"] = str(len(body))
+        # As a stream: content that is given whole counts as read already.
+        return httpx.Response(answer.status, headers=headers, stream=httpx.ByteStream(body), request=request)
 
 
 def _unexpected(request: httpx.Request, reason: str) -> SystemicError:

@@ -39,9 +39,9 @@ def translate(error: httpx.TransportError, host: str, scheme: str) -> PlatintErr
     if isinstance(error, httpx.ProxyError):
         return NetworkError(f"The proxy to {host} cannot be used.", code="proxy", sent=False)
     if isinstance(error, httpx.ConnectTimeout):
-        return NetworkError(
-            f"{host} did not accept a connection in time.", code="connect_timeout", sent=False
-        )
+        hint = "Does this port speak TLS?" if scheme == "https" else ""
+        message = f"{host} did not accept a connection in time."
+        return NetworkError(message, code="connect_timeout", sent=False, hint=hint)
     if isinstance(error, httpx.ConnectError):
         return _refused(cause, host)
     if isinstance(error, httpx.ReadTimeout):
@@ -52,10 +52,11 @@ def translate(error: httpx.TransportError, host: str, scheme: str) -> PlatintErr
 
 
 def _tls_error(cause: BaseException | None) -> ssl.SSLError | None:
-    if isinstance(cause, ssl.SSLError):
-        return cause
-    inner = getattr(cause, "_os_error", None) or (cause.__cause__ if cause is not None else None)
-    return inner if isinstance(inner, ssl.SSLError) else None
+    # aiohttp's own class is an SSLError too, but an empty one around the real one.
+    for candidate in (getattr(cause, "_os_error", None), cause.__cause__ if cause else None, cause):
+        if isinstance(candidate, ssl.SSLError):
+            return candidate
+    return None
 
 
 def _certificate(error: Exception, host: str) -> ConfigError:
@@ -69,7 +70,7 @@ def _certificate(error: Exception, host: str) -> ConfigError:
 
 
 def _tls(error: ssl.SSLError, host: str) -> PlatintError:
-    reason = (error.reason or "").upper()
+    reason = (getattr(error, "reason", None) or "").upper()
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"):
         return ConfigError(
             f"{host} does not speak TLS on this port, it seems to speak plain http.",

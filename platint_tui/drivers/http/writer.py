@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from platint_tui.core.errors import ConfigError, ErrorClass, PlatintError, RecordError, SystemicError
 from platint_tui.core.jsontext import loads
@@ -194,13 +193,11 @@ def shown_answer(answer: Answer) -> JsonObject:
 
 def masked_url(url: str) -> str:
     """An address with the values of sensitive query parameters masked."""
-    parts = urlsplit(url)
-    if parts.query:
-        pairs = [
-            (name, MASK if SENSITIVE_NAME.search(name) else value)
-            for name, value in parse_qsl(parts.query, keep_blank_values=True)
-        ]
-        url = urlunsplit(parts._replace(query=urlencode(pairs, safe="•")))
+    base, mark, query = url.partition("?")
+    if mark:
+        pairs = [item.partition("=") for item in query.split("&")]
+        shown = [(name, sign, MASK if SENSITIVE_NAME.search(name) else value) for name, sign, value in pairs]
+        url = f"{base}?{'&'.join(name + sign + value for name, sign, value in shown)}"
     return REDACTOR.redact(url)
 
 
