@@ -220,7 +220,7 @@ class Form(VerticalScroll, can_focus=False):
     def on_input_changed(self, event: Input.Changed) -> None:
         """An error goes when its field is edited."""
         event.stop()
-        if isinstance(event.input.parent, Widget) and "pasted" not in str(event.input.parent.classes):
+        if isinstance(event.input.parent, Widget):
             event.input.parent.remove_class("failed")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rich.cells import cell_len
+
+from platint_tui.core.text import clean
 from platint_tui.tui.widgets.cells import tame
 
 PAGE = 500
 SHORT = 60
 TEXT_LINES = 400
 MATCHES = 10_000
+ALIGNED = 24
 
 _WIDE = re.compile("[^\x00-\u10ff\u2010-\u203a\u2400-\u2421⟨⟩]")
 
@@ -62,6 +66,8 @@ class Line:
     folds: bool = False
     open: bool = False
     hint: str = ""
+    pad: int = 0
+    """Cells that the names beside this one take, so that values stand below each other."""
 
 
 @dataclass(slots=True)
@@ -87,24 +93,25 @@ def scalar(value: Any) -> str:
 def flatten(root: Any, folding: Folding, width: int) -> list[Line]:
     """The visible lines for a screen of `width` cells."""
     lines: list[Line] = []
-    stack: list[tuple[Path, str | None, Any] | Line] = [((), None, root)]
+    stack: list[tuple[Path, str | None, Any, int] | Line] = [((), None, root, 0)]
     while stack:
         item = stack.pop()
         if isinstance(item, Line):
             lines.append(item)
             continue
-        path, name, value = item
-        lines.append(_line(path, name, value, path in folding.open))
+        path, name, value, pad = item
+        lines.append(replace(_line(path, name, value, path in folding.open), pad=pad))
         if path not in folding.open:
             continue
         if isinstance(value, list):
             shown = min(len(value), PAGE * folding.pages.get(path, 1))
             if shown < len(value):
                 stack.append(Line(path, "more", None, f"{len(value) - shown:,} more"))
+            pairs = value[:shown] if isinstance(value, Members) else enumerate(value[:shown])
+            members = [(str(label), inner) for label, inner in pairs]
+            widest = max((cell_len(label[:ALIGNED]) for label, _ in members), default=0)
             for index in range(shown - 1, -1, -1):
-                member = value[index]
-                label, inner = member if isinstance(value, Members) else (str(index), member)
-                stack.append(((*path, index), label, inner))
+                stack.append(((*path, index), *members[index], min(widest, ALIGNED)))
         elif isinstance(value, str) and _is_long(value):
             lines += _parts(path, value, max(8, width - 2 * len(path) - 4))
     return lines
@@ -219,3 +226,42 @@ def path_of(root: Any, dotted: str) -> Path | None:
         path.append(index)
         value = child(value, index)
     return tuple(path)
+
+
+def pretty(root: Any) -> str:
+    """The document as indented JSON: numbers exactly as they were, control characters as escapes."""
+    parts: list[str] = []
+    stack: list[Any] = [(root, 0, "")]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            parts.append(item)
+            continue
+        value, depth, end = item
+        if not isinstance(value, list):
+            parts.append(_scalar_json(value) + end)
+            continue
+        opening, closing = ("{", "}") if isinstance(value, Members) else ("[", "]")
+        if not value:
+            parts.append(opening + closing + end)
+            continue
+        parts.append(opening + "\n")
+        stack.append("  " * depth + closing + end)
+        for index in range(len(value) - 1, -1, -1):
+            after = ",\n" if index < len(value) - 1 else "\n"
+            inner = child(value, index)
+            stack.append((inner, depth + 1, after))
+            name = f"{_quoted(value[index][0])}: " if isinstance(value, Members) else ""
+            stack.append("  " * (depth + 1) + name)
+    return "".join(parts)
+
+
+def _scalar_json(value: Any) -> str:
+    return _quoted(value) if isinstance(value, str) and not isinstance(value, Number) else scalar(value)
+
+
+def _quoted(text: str) -> str:
+    quoted = json.dumps(text, ensure_ascii=False)
+    if clean(quoted) == quoted:
+        return quoted
+    return "".join(char if clean(char) == char else json.dumps(char)[1:-1] for char in quoted)

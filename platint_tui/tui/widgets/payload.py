@@ -340,8 +340,8 @@ class PayloadView(LineView, can_focus=True):
         here = index == self._cursor
         look = ("cursor" if self.has_focus else "cursor-blurred") if here else "plain"
         if self.mode == "raw" and self._raw is not None:
-            number, text = self._raw.row(index)
-            pieces = [number, *self._lit(*text)]
+            number, content = self._raw.row(index)
+            pieces = [number, *self._lit(*content)]
         else:
             pieces = self._tree_pieces(self._lines[index], width)
         return self.strip_of([(self._signs[3] if here else " ", "accent"), *pieces], width, look)
@@ -359,7 +359,9 @@ class PayloadView(LineView, can_focus=True):
         sign = (self._signs[0] if line.open else self._signs[1]) if line.folds else " "
         pieces: Pieces = [(f"{indent}{sign} ", "muted")]
         if line.name is not None:
-            pieces += [*self._lit(fit_free(line.name, 40), "bad" if flawed else "key"), ("  ", "")]
+            name = fit_free(line.name, 40)
+            gap = " " * max(0, line.pad - cell_len(name))
+            pieces += [*self._lit(name, "bad" if flawed else "key"), (f"{gap}  ", "")]
         room = max(6, width - 2 - sum(cell_len(text) for text, _ in pieces))
         tone = {"number": "accent", "word": "accent", "object": "muted", "array": "muted"}.get(line.kind, "")
         if line.kind == "long":

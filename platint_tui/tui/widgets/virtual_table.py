@@ -21,7 +21,7 @@ from platint_tui.tui.widgets.lineview import LineView
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
-GUTTER = 2
+GUTTER = 3
 LOOK_AHEAD = 20
 CACHED_ROWS = 2_000
 REST = 3.0
@@ -42,7 +42,7 @@ class Glyphs:
     """The characters of the table itself."""
 
     cursor: str = "▌"
-    mark: str = "●"
+    mark: str = "◆"
     loading: str = "…"
 
 
@@ -453,7 +453,7 @@ class VirtualTable(LineView, Generic[R], can_focus=True):
         line = ("cursor" if self.has_focus else "cursor-blurred") if here else "marked" if marked else "plain"
         pieces = [
             (self._glyphs.cursor if here else " ", "accent"),
-            (self._glyphs.mark if marked else " ", "accent"),
+            ((self._glyphs.mark if marked else " ") + " ", "accent"),
         ]
         row = self._cache.get(row_id)
         if row is None:

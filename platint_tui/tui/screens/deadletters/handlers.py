@@ -1,0 +1,345 @@
+"""What the actions of the inbox do; part of the section."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from textual.app import SuspendNotSupported
+from textual.widgets import Static
+
+from platint_tui.core.errors import ConfigError, PlatintError
+from platint_tui.core.model import DeadLetter, Issue, ReplayJob
+from platint_tui.core.states import DeadLetterState, IssueState
+from platint_tui.services import deadletters
+from platint_tui.services.deadletters import DeadLetterFilter, DeadLetterView, ReplayPlan
+from platint_tui.tui import present
+from platint_tui.tui.dialogs.ask import Question
+from platint_tui.tui.dialogs.confirm import Confirmation, needs_name
+from platint_tui.tui.screens.deadletters import output, words
+from platint_tui.tui.screens.deadletters.editing import MOST_IN_PLACE, EditScreen, editable
+from platint_tui.tui.screens.deadletters.source import chosen, sendable
+from platint_tui.tui.widgets.cells import fit
+from platint_tui.tui.widgets.payload import text_of
+
+if TYPE_CHECKING:
+    from platint_tui.tui.screens.deadletters.section import DeadLettersSection
+
+
+def _me(self: object) -> DeadLettersSection:
+    return cast("DeadLettersSection", self)
+
+
+class Handlers:
+    """Replay, edit, discard, acknowledge, copy, save."""
+
+    job: ReplayJob | None = None
+    """The replay that this console watches."""
+
+    # --- what is chosen ---------------------------------------------------------------------------------
+
+    @property
+    def one_letter(self) -> DeadLetter | None:
+        """The one dead letter that is meant: the open one, or the one under the cursor without marks."""
+        view = _me(self)
+        if view.level == "item":
+            shown = view.item_pane.shown
+            return shown.letter if shown else None
+        if view.level == "items" and not view.items_pane.table.marked:
+            return view.items_pane.table.cursor_row
+        return None
+
+    @property
+    def current_issue(self) -> Issue | None:
+        """The issue under the cursor, or the one that is open."""
+        view = _me(self)
+        return view.issues_pane.listing.current if view.level == "issues" else view.issue
+
+    @property
+    def has_selection(self) -> bool:
+        """Whether anything can be acted on."""
+        view = _me(self)
+        if view.level == "issues":
+            return view.issues_pane.listing.current is not None
+        return bool(view.items_pane.table.count) if view.level == "items" else self.one_letter is not None
+
+    async def _chosen(self) -> list[DeadLetter]:
+        view = _me(self)
+        letter = self.one_letter
+        if letter is not None:
+            return [letter]
+        if view.level == "items":
+            table = view.items_pane.table
+            numbers = table.marked or ((table.cursor_id,) if table.cursor_id is not None else ())
+            return await chosen(view.console.workspace, numbers)
+        return []
+
+    # --- looking ----------------------------------------------------------------------------------------
+
+    def start_filter(self) -> None:
+        """Type a filter."""
+        _me(self).filter_bar.open()
+
+    def change_view(self) -> None:
+        """Unresolved or all; in a dead letter the next face."""
+        view = _me(self)
+        if view.level == "item":
+            view.item_pane.next_face()
+            return
+        view.every_state = not view.every_state
+        if view.level == "items":
+            view._show_items()
+        view.console.reload()
+
+    def mark_row(self) -> None:
+        """Mark the row under the cursor."""
+        view = _me(self)
+        if view.level == "items":
+            view.items_pane.table.action_mark()
+
+    # --- replay -----------------------------------------------------------------------------------------
+
+    async def replay_chosen(self) -> str | None:
+        """The dead letter, the marked ones, or the whole issue when the list of issues is shown."""
+        if _me(self).level == "issues":
+            return await self.replay_issue()
+        ids, left_out = sendable(await self._chosen())
+        return await self._replay(ids, left_out)
+
+    async def replay_issue(self) -> str | None:
+        """Every open dead letter of the issue."""
+        issue = self.current_issue
+        if issue is None:
+            return None
+        workspace = _me(self).console.workspace
+        ids = await deadletters.open_ids(workspace, issue.fingerprint)
+        return await self._replay(ids, max(0, issue.open - len(ids)))
+
+    async def _replay(self, ids: Sequence[str], left_out: int) -> str | None:
+        view = _me(self)
+        workspace = view.console.workspace
+        plan = await deadletters.plan_replay(workspace, ids)
+        first = await deadletters.show(workspace, ids[0])
+        asked = plan_confirmation(plan, first, left_out, view.console.clock.now_ms())
+        if not await view.console.confirm(asked):
+            return "Nothing was sent."
+        self._draw_job("Asking the engine…", "muted")
+        try:
+            self.job = await deadletters.replay(workspace, ids)
+            view.items_pane.table.clear_marks()
+            async for job in deadletters.watch_replay(workspace, self.job.id):
+                self.job = job
+                self._draw_job(*words.job_words(job))
+            said, tone = words.job_words(self.job)
+        finally:
+            self.job = None
+            self._draw_job("", "")
+            view.console.refresh_keys()
+        if tone == "bad":
+            raise PlatintError(said, hint="The attempts of each dead letter say why.")
+        return said
+
+    def _draw_job(self, text: str, tone: str) -> None:
+        view = _me(self)
+        pieces = [(text, tone)]
+        job = self.job
+        if job is not None and job.total:
+            settled = job.succeeded + job.failed + job.unknown + job.superseded
+            pieces = [
+                (present.bar(settled / job.total, 20), "info"),
+                ("  ", ""),
+                *pieces,
+                ("   x cancels", "muted"),
+            ]
+        view.query_one("#job", Static).update(present.joined(pieces))
+        view.set_class(bool(text), "-busy")
+        view.console.refresh_keys()
+
+    async def cancel_job(self) -> str | None:
+        """Stop the replay that runs."""
+        if self.job is None:
+            return None
+        await deadletters.cancel_replay(_me(self).console.workspace, self.job.id)
+        return "The replay is being cancelled; what was not sent stays open."
+
+    # --- edit -------------------------------------------------------------------------------------------
+
+    async def edit_here(self) -> str | None:
+        """Edit in a text area."""
+        found = await self._whole()
+        if found is None:
+            return None
+        if found.letter.size > MOST_IN_PLACE:
+            raise ConfigError("This payload is too large to edit here.", hint="E opens it in your editor.")
+        return await self._review(found.letter, None)
+
+    async def edit_in_editor(self) -> str | None:
+        """Edit in $EDITOR; the difference is shown before anything is stored."""
+        found = await self._whole()
+        if found is None:
+            return None
+        view = _me(self)
+        workspace = view.console.workspace
+        original = editable(text_of(found.letter.payload)[0])
+        try:
+            with view.app.suspend():
+                edited = output.edit_outside(original, workspace.paths.state, workspace.environ)
+        except SuspendNotSupported:
+            raise ConfigError("This terminal cannot be handed to an editor.", hint="Edit with e.") from None
+        if edited.rstrip("\n") == original:
+            return "Nothing was changed."
+        return await self._review(found.letter, edited)
+
+    async def _review(self, letter: DeadLetter, edited: str | None) -> str | None:
+        view = _me(self)
+        workspace = view.console.workspace
+        title = f"Edit dead letter {letter.number}, {words.key_text(letter.record_key)}"
+        screen = EditScreen(title, editable(text_of(letter.payload)[0]), edited)
+        saved = await view.app.push_screen_wait(screen)
+        if saved is None:
+            return "Nothing was changed."
+        child = await deadletters.edit(workspace, letter.id, saved)
+
+        async def undo() -> str:
+            original = await deadletters.undo_edit(workspace, child.id)
+            if view.level == "item":
+                view._open_item(str(original.number))
+            return f"The edit was dropped; dead letter {original.number} is open again."
+
+        view.console.offer_undo(f"edit of {letter.number}", undo)
+        if view.level == "item":
+            view._open_item(str(child.number))
+        else:
+            view.items_pane.table.reload()
+        return f"Saved as dead letter {child.number}; r replays it, z drops the edit."
+
+    async def _whole(self) -> DeadLetterView | None:
+        letter = self.one_letter
+        return await deadletters.show(_me(self).console.workspace, letter.id) if letter else None
+
+    # --- discard, acknowledge ---------------------------------------------------------------------------
+
+    async def discard_chosen(self) -> str | None:
+        """Put dead letters aside; in the list of issues: ignore the issue."""
+        view = _me(self)
+        if view.level == "issues":
+            return await self._set_issue(IssueState.IGNORED)
+        workspace = view.console.workspace
+        letters = await self._chosen()
+        ids = [item.id for item in letters if item.state in (DeadLetterState.OPEN, DeadLetterState.UNKNOWN)]
+        number = await deadletters.discard(workspace, ids)
+        if not number:
+            raise ConfigError("None of these can be discarded.", hint="Only open and unknown ones can.")
+
+        async def undo() -> str:
+            return f"Opened again: {present.plural(await deadletters.reopen(workspace, ids), 'dead letter')}."
+
+        view.console.offer_undo(f"discard of {present.plural(number, 'dead letter')}", undo)
+        view.items_pane.table.clear_marks()
+        return f"Discarded {present.plural(number, 'dead letter')}; z takes it back."
+
+    async def acknowledge(self) -> str | None:
+        """Acknowledge the issue, or open it again."""
+        issue = self.current_issue
+        if issue is None:
+            return None
+        return await self._set_issue(
+            IssueState.ACKNOWLEDGED if issue.state == IssueState.OPEN else IssueState.OPEN
+        )
+
+    async def _set_issue(self, state: IssueState) -> str | None:
+        view = _me(self)
+        issue = self.current_issue
+        if issue is None:
+            return None
+        if issue.state == state:
+            return f"This issue is {state} already."
+        workspace = view.console.workspace
+        await deadletters.set_issue_state(workspace, issue.fingerprint, state)
+
+        async def undo() -> str:
+            await deadletters.set_issue_state(workspace, issue.fingerprint, issue.state)
+            return f"The issue is {issue.state} again."
+
+        view.console.offer_undo(f"issue {state}", undo)
+        return f"The issue is {state} now; z takes it back."
+
+    # --- copy, save -------------------------------------------------------------------------------------
+
+    async def copy_row(self) -> None:
+        """The row as JSON; with its payload when it is open."""
+        view = _me(self)
+        issue = self.current_issue
+        if view.level == "issues" and issue is not None:
+            view.console.copy(output.issue_json(issue), "the issue as JSON")
+            return
+        found = await self._chosen()
+        if view.level == "item":
+            text = text_of(found[0].payload)[0]
+            view.console.copy(output.as_json(found[0], text), "the dead letter as JSON")
+        elif found:
+            rows = "\n".join(output.as_json(letter) for letter in found)
+            view.console.copy(rows, f"{present.plural(len(found), 'dead letter')} as JSON")
+
+    def copy_curl(self) -> None:
+        """The request that failed as a curl line."""
+        letter = self.one_letter
+        if letter is None or not letter.request:
+            raise ConfigError("No request was recorded for this dead letter.")
+        _me(self).console.copy(output.as_curl(letter.request), "the request as curl, secrets left out")
+
+    async def save_file(self) -> str | None:
+        """Everything that is listed, as JSON lines, into a new private file."""
+        view = _me(self)
+        issue = self.current_issue
+        letter = self.one_letter if view.level == "item" else None
+        if issue is None and letter is None:
+            return None
+        fingerprint = letter.fingerprint if letter else issue.fingerprint if issue else ""
+        where = DeadLetterFilter(fingerprint=fingerprint)
+        if view.level == "items":
+            where = view.items_where
+        elif letter is not None:
+            where = DeadLetterFilter(fingerprint=fingerprint, text=letter.record_key)
+        answer = await view.console.ask(
+            Question(
+                "Save to a file",
+                "A new file; one that exists is never written over.",
+                value=str(output.chosen_path(f"dead-letters-{fingerprint[:8]}.jsonl")),
+                hint="JSON lines with the exact payloads. Only you can read the file.",
+                verb="Save",
+            )
+        )
+        if answer is None:
+            return None
+        path = output.chosen_path(answer)
+        lines = deadletters.export(view.console.workspace, where)
+        return f"Saved {present.plural(await output.write_lines(path, lines), 'dead letter')} to {path}."
+
+
+def plan_confirmation(plan: ReplayPlan, first: DeadLetterView, left_out: int, now_ms: int) -> Confirmation:
+    """What a replay would do, as the question before it."""
+    number = len(plan.ids)
+    lines = [
+        f"to        {plan.target_profile} ({plan.target_platform}, {plan.environment})",
+        f"oldest    {present.age(plan.oldest_ms, now_ms)}",
+        "keys      each keeps its idempotency key, however often it is sent",
+    ]
+    if first.letter.state == DeadLetterState.UNKNOWN:
+        lines.append("caution   an earlier answer was lost: the target may have it already")
+    if left_out:
+        lines.append(f"left out  {present.plural(left_out, 'dead letter')} in another state")
+    lines.append("")
+    lines += [fit(" ".join(body.split()), 64).rstrip() for body in plan.first]
+    if number > len(plan.first):
+        lines.append(f"and {present.count(number - len(plan.first))} more")
+    bulk = needs_name(environment=plan.environment, count=number)
+    return Confirmation(
+        title=f"Replay {present.plural(number, 'dead letter')} to {plan.target_profile}",
+        verb="Replay",
+        lines=tuple(lines),
+        host=plan.address,
+        count=number,
+        typed=plan.target_profile if bulk else "",
+        noun="dead letter",
+    )

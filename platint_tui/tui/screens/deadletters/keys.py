@@ -1,0 +1,116 @@
+"""The actions of the inbox, and when each works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from platint_tui.core.states import DeadLetterState
+from platint_tui.tui.actions import Action, Context
+
+if TYPE_CHECKING:
+    from platint_tui.tui.screens.deadletters.section import DeadLettersSection
+
+SECTION = "deadletters"
+
+
+def _view(context: Context) -> DeadLettersSection:
+    return cast("DeadLettersSection", context.view)
+
+
+def _anything(context: Context) -> str | None:
+    return None if _view(context).has_selection else "There is nothing here to choose."
+
+
+def _replay(context: Context) -> str | None:
+    view = _view(context)
+    if view.job is not None:
+        return "A replay is running; x cancels it."
+    letter = view.one_letter
+    if letter is not None and letter.state not in (DeadLetterState.OPEN, DeadLetterState.UNKNOWN):
+        return f"This one is {letter.state}."
+    return _anything(context)
+
+
+def _one(context: Context) -> str | None:
+    return None if _view(context).one_letter is not None else "Open an issue and choose a dead letter."
+
+
+def _edit(context: Context) -> str | None:
+    letter = _view(context).one_letter
+    if letter is None:
+        return _one(context)
+    return (
+        None if letter.state == DeadLetterState.OPEN else f"Only an open one is edited; it is {letter.state}."
+    )
+
+
+def _running(context: Context) -> str | None:
+    return None if _view(context).job is not None else "No replay is running."
+
+
+def _issue(context: Context) -> str | None:
+    return None if _view(context).current_issue is not None else "There is no issue here."
+
+
+def _sent(context: Context) -> str | None:
+    letter = _view(context).one_letter
+    return None if letter is not None and _view(context).level == "item" else "Open a dead letter first."
+
+
+def _filter(context: Context) -> str | None:
+    view = _view(context)
+    attempts = view.level == "item" and view.item_pane.face == "attempts"
+    return "There is nothing to search in the attempts." if attempts else None
+
+
+def _action(
+    name: str,
+    key: str,
+    label: str,
+    help: str,
+    handler: str,
+    enabled: Callable[[Context], str | None],
+    *,
+    writes: bool = False,
+    footer: int = 0,
+) -> Action:
+    return Action(
+        f"dead.{name}",
+        (key,),
+        label,
+        help,
+        handler,
+        section=SECTION,
+        writes=writes,
+        footer=footer,
+        enabled=enabled,
+    )
+
+
+ACTIONS: tuple[Action, ...] = (
+    _action("replay", "r", "replay", "Send the dead letter again, the marked ones, or the whole issue.",
+            "replay_chosen", _replay, writes=True, footer=1),
+    _action("replay_all", "R", "replay all", "Send every open dead letter of the issue again.",
+            "replay_issue", _replay, writes=True, footer=6),
+    _action("edit", "e", "edit", "Change the payload; the original is kept.",
+            "edit_here", _edit, writes=True, footer=2),
+    _action("editor", "E", "$EDITOR", "Change the payload in your own editor.",
+            "edit_in_editor", _edit, writes=True),
+    _action("mark", "space", "mark", "Mark a dead letter, for one replay or discard of several.",
+            "mark_row", _one, footer=8),
+    _action("discard", "d", "discard", "Put dead letters aside, or ignore an issue; z takes it back.",
+            "discard_chosen", _anything, writes=True, footer=3),
+    _action("acknowledge", "c", "acknowledge", "Say that somebody has seen this issue, or open it again.",
+            "acknowledge", _issue, writes=True, footer=7),
+    _action("cancel", "x", "cancel replay", "Stop a running replay; what was not sent stays open.",
+            "cancel_job", _running, writes=True, footer=9),
+    _action("filter", "slash", "filter", "Filter the list as you type, or search in the payload.",
+            "start_filter", _filter, footer=4),
+    _action("view", "v", "view", "Unresolved or all; in a dead letter: payload, raw, exchange, attempts.",
+            "change_view", lambda context: None, footer=5),
+    _action("copy", "y", "copy", "Copy the row as JSON.", "copy_row", _anything, footer=10),
+    _action("curl", "Y", "copy curl", "Copy the request as curl, without secrets.", "copy_curl", _sent),
+    _action("save", "o", "save", "Save what is listed to a new file, as JSON lines.", "save_file", _anything),
+)  # fmt: skip
+"""Registered by the app."""

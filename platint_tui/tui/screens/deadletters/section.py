@@ -1,0 +1,295 @@
+"""Dead letters: the inbox of everything that failed for good."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.reactive import var
+from textual.widgets import ContentSwitcher, Static
+
+from platint_tui.core.model import Issue
+from platint_tui.core.states import UNRESOLVED_DEAD_LETTER_STATES, DeadLetterState, IssueState
+from platint_tui.services import deadletters
+from platint_tui.services.deadletters import DeadLetterFilter, DeadLetterView
+from platint_tui.tui import present
+from platint_tui.tui.listing import Listing
+from platint_tui.tui.screens.deadletters.handlers import Handlers
+from platint_tui.tui.screens.deadletters.keys import ACTIONS
+from platint_tui.tui.screens.deadletters.panes import EMPTY_ISSUES, IssuesPane, ItemPane, ItemsPane
+from platint_tui.tui.screens.deadletters.source import Letters
+from platint_tui.tui.sections import SectionView
+from platint_tui.tui.widgets.filterbar import FilterBar
+from platint_tui.tui.widgets.payload import PayloadView
+from platint_tui.tui.widgets.virtual_table import VirtualTable
+
+if TYPE_CHECKING:
+    from platint_tui.services.workspace import Workspace
+
+_UNRESOLVED = tuple(sorted(UNRESOLVED_DEAD_LETTER_STATES))
+_LIVE_ISSUES = (IssueState.OPEN, IssueState.ACKNOWLEDGED)
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """What one load brings: the issues as filtered, how many there are in all, and the open dead letter."""
+
+    issues: tuple[Issue, ...]
+    all_issues: int
+    item: DeadLetterView | None
+
+
+class DeadLettersSection(Handlers, SectionView):
+    """Issues, then the dead letters of one, then one dead letter; `enter` goes in, `esc` comes back."""
+
+    SECTION = "deadletters"
+    ACTIONS = ACTIONS
+    EMPTY = EMPTY_ISSUES
+    LEVELS: ClassVar[tuple[str, ...]] = ("issues", "items", "item")
+
+    level: var[str] = var("issues", init=False)
+    issue: Issue | None = None
+    number = ""
+    every_state = False
+
+    def compose(self) -> ComposeResult:
+        """The three panes and the line of a running replay."""
+        with ContentSwitcher(initial="pane-issues", id="panes"):
+            yield IssuesPane(self._now)
+            yield ItemsPane(self._now)
+            yield ItemPane(self._now)
+        yield Static("", id="job", markup=False)
+
+    def _now(self) -> int:
+        return self.console.clock.now_ms()
+
+    # --- parts ------------------------------------------------------------------------------------------
+
+    @property
+    def issues_pane(self) -> IssuesPane:
+        """The list of issues."""
+        return self.query_one(IssuesPane)
+
+    @property
+    def items_pane(self) -> ItemsPane:
+        """The dead letters of an issue."""
+        return self.query_one(ItemsPane)
+
+    @property
+    def item_pane(self) -> ItemPane:
+        """One dead letter."""
+        return self.query_one(ItemPane)
+
+    @property
+    def filter_bar(self) -> FilterBar:
+        """The filter of the depth that is shown."""
+        names = {"issues": "#filter-issues", "items": "#filter-items", "item": "#filter-item"}
+        return self.query_one(names[self.level], FilterBar)
+
+    # --- snapshot ---------------------------------------------------------------------------------------
+
+    async def load(self, workspace: Workspace) -> Inbox:
+        """Issues (filtered in SQL), and the dead letter that is open on the screen."""
+        states = () if self.every_state else _LIVE_ISSUES
+        text = self.query_one("#filter-issues", FilterBar).text
+        whole = await deadletters.issues(workspace, states)
+        found = await deadletters.issues(workspace, states, text) if text else whole
+        item = None
+        if self.level == "item" and self.number:
+            item = await deadletters.show(workspace, self.number)
+        return Inbox(tuple(found), len(whole), item)
+
+    def show(self, snapshot: Inbox) -> None:
+        """Put a snapshot on the screen."""
+        bar = self.query_one("#filter-issues", FilterBar)
+        empty = EMPTY_ISSUES
+        if bar.text:
+            empty = "No issue matches. esc clears the filter."
+            bar.found(f"{present.count(len(snapshot.issues))} of {present.count(snapshot.all_issues)}")
+        elif self.every_state:
+            empty = "No dead letters were ever kept."
+        self.issues_pane.listing.show(snapshot.issues, empty=empty)
+        self.issues_pane.draw_facts()
+        if self.issue is not None:
+            same = [issue for issue in snapshot.issues if issue.fingerprint == self.issue.fingerprint]
+            self.issue = same[0] if same else self.issue
+        if self.level == "items":
+            self.items_pane.table.reload()
+            self._draw_items_head()
+        if snapshot.item is not None and self.level == "item":
+            if self.issue is None or self.issue.fingerprint != snapshot.item.letter.fingerprint:
+                self.issue = self._known_issue(snapshot, snapshot.item.letter.fingerprint)
+            self.item_pane.draw(snapshot.item)
+
+    @staticmethod
+    def _known_issue(snapshot: Inbox, fingerprint: str) -> Issue | None:
+        return next((issue for issue in snapshot.issues if issue.fingerprint == fingerprint), None)
+
+    def identities(self, snapshot: Inbox) -> Sequence[Hashable]:
+        """One per dead letter that was ever in an issue."""
+        return [
+            (issue.fingerprint, number)
+            for issue in snapshot.issues
+            for number in range(min(issue.total, 1000))
+        ]
+
+    # --- where the person is ----------------------------------------------------------------------------
+
+    def watch_level(self) -> None:
+        """Show the pane of the depth."""
+        self.query_one("#panes", ContentSwitcher).current = f"pane-{self.level}"
+        self.focus_first()
+        self.console.refresh_keys()
+
+    def crumbs(self) -> tuple[str, ...]:
+        """The issue, the dead letter."""
+        parts: list[str] = []
+        if self.level != "issues" and self.issue is not None:
+            parts.append(issue_title(self.issue))
+        if self.level == "item":
+            shown = self.item_pane.shown
+            parts.append(f"#{shown.letter.number}" if shown else f"#{self.number}")
+        return tuple(parts)
+
+    def go_back(self) -> bool:
+        """Close the filter, else the dead letter, else the issue."""
+        if self.filter_bar.close():
+            self.focus_first()
+            return True
+        if self.level == "item":
+            self.level = "items" if self.issue is not None else "issues"
+            if self.level == "items" and self.items_pane.table.count == 0:
+                self._show_items()
+            self.console.reload()
+            return True
+        if self.level == "items":
+            self.level = "issues"
+            self.console.reload()
+            return True
+        return False
+
+    def focus_first(self) -> None:
+        """The list, the table or the payload."""
+        if self.level == "issues":
+            self.issues_pane.listing.focus()
+        elif self.level == "items":
+            self.items_pane.table.focus()
+        else:
+            self.item_pane.focus_face()
+
+    def open_object(self, kind: str, id: str) -> None:
+        """An issue by fingerprint, a dead letter by number or id, or a text to look for."""
+        if kind == "dead":
+            self._open_item(id)
+        elif kind == "issue":
+            for issue in self.issues_pane.listing.rows:
+                if issue.fingerprint == id:
+                    self.issues_pane.listing.go_to(id)
+                    self._open_issue(issue)
+                    return
+            self.run_worker(self._find_issue(id), group="open", exclusive=True)
+        elif kind == "search":
+            self.level = "issues"
+            self.query_one("#filter-issues", FilterBar).put(id)
+
+    async def _find_issue(self, fingerprint: str) -> None:
+        for issue in await deadletters.issues(self.console.workspace):
+            if issue.fingerprint == fingerprint:
+                self._open_issue(issue)
+                return
+        self.console.report(f"There is no issue {fingerprint}.", ok=False)
+
+    def _open_issue(self, issue: Issue) -> None:
+        self.issue = issue
+        self.every_state = self.every_state or not issue.open
+        self.query_one("#filter-items", FilterBar).close()
+        self.items_pane.table.clear_marks()
+        self.level = "items"
+        self._show_items()
+
+    def _open_item(self, number: str) -> None:
+        self.number = number
+        self.item_pane.forget()
+        self.level = "item"
+        self.console.reload()
+
+    @property
+    def items_where(self) -> DeadLetterFilter:
+        """Which dead letters the table lists."""
+        states: tuple[DeadLetterState, ...] = () if self.every_state else _UNRESOLVED
+        text = self.query_one("#filter-items", FilterBar).text
+        fingerprint = self.issue.fingerprint if self.issue is not None else ""
+        return DeadLetterFilter(fingerprint=fingerprint, states=states, text=text)
+
+    def _show_items(self) -> None:
+        if self.issue is None:
+            return
+        where = self.items_where
+        text = where.text
+        empty = "Nothing is left to do here. v shows those that are resolved."
+        if text:
+            empty = "Nothing matches. esc clears the filter."
+        elif self.every_state:
+            empty = "No dead letters of this issue are kept any more."
+        self.items_pane.table.set_source(Letters(self.console.workspace, where, self._found), empty=empty)
+
+    def _found(self, count: int, whole: int | None) -> None:
+        bar = self.query_one("#filter-items", FilterBar)
+        bar.found(f"{present.count(count)} of {present.count(whole)}" if whole is not None else "")
+
+    def _draw_items_head(self) -> None:
+        if self.issue is not None:
+            self.items_pane.draw_head(issue_title(self.issue), self.every_state)
+
+    # --- what widgets say -------------------------------------------------------------------------------
+
+    @on(Listing.Moved, "#issues")
+    def _issue_moved(self) -> None:
+        self.issues_pane.draw_facts()
+        self.console.refresh_keys()
+
+    @on(Listing.Opened, "#issues")
+    def _issue_opened(self) -> None:
+        issue = self.issues_pane.listing.current
+        if issue is not None:
+            self._open_issue(issue)
+
+    @on(VirtualTable.RowOpened, "#letters")
+    def _letter_opened(self, message: VirtualTable.RowOpened) -> None:
+        self._open_item(str(message.row_id))
+
+    @on(VirtualTable.RowHighlighted, "#letters")
+    @on(VirtualTable.Changed, "#letters")
+    def _table_changed(self) -> None:
+        self._draw_items_head()
+        self.console.refresh_keys()
+
+    @on(FilterBar.Changed)
+    def _filter_changed(self, message: FilterBar.Changed) -> None:
+        if message.bar.id == "filter-issues":
+            message.bar.found("")
+            self.console.reload()
+        elif message.bar.id == "filter-items":
+            self._show_items()
+        elif self.item_pane.face != "attempts":
+            self.item_pane.payload.search(message.text)
+
+    @on(FilterBar.Accepted)
+    def _filter_accepted(self) -> None:
+        self.focus_first()
+
+    @on(PayloadView.Searched)
+    def _searched(self, message: PayloadView.Searched) -> None:
+        bar = self.query_one("#filter-item", FilterBar)
+        if bar.text:
+            found = f"{message.current:,} of {message.count:,}  n N" if message.count else "nothing found"
+            bar.found(found)
+
+
+def issue_title(issue: Issue) -> str:
+    """An issue in a few words: `missing_field in email`."""
+    cause = issue.code or str(issue.error_class)
+    return f"{cause} in {issue.field}" if issue.field else cause

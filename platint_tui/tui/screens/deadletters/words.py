@@ -1,0 +1,224 @@
+"""What the inbox says: columns, whose fault a failure is, what to do next. Pure functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from platint_tui.core.errors import ErrorClass
+from platint_tui.core.model import Attempt, DeadLetter, Issue, ReplayJob
+from platint_tui.core.states import DeadLetterState
+from platint_tui.services.deadletters import DeadLetterView
+from platint_tui.tui import present
+from platint_tui.tui.widgets.cells import Cell, Column
+
+Pieces = list[tuple[str, str]]
+
+WHOSE: dict[ErrorClass, str] = {
+    ErrorClass.RECORD: "the record: the target refused its data",
+    ErrorClass.CONFIG: "the configuration of this sync",
+    ErrorClass.AUTH: "the credential of the target",
+    ErrorClass.RATE_LIMITED: "the platform's rate limit",
+    ErrorClass.TRANSIENT: "the network or the platform, for a while",
+    ErrorClass.SYSTEMIC: "the target: it did not answer as agreed",
+}
+_NEXT: dict[ErrorClass, str] = {
+    ErrorClass.RECORD: "Edit the record, or fix it at its source, then replay it.",
+    ErrorClass.CONFIG: "Correct the integration or the manifest, then replay the issue.",
+    ErrorClass.AUTH: "Test the target's profile, give it a good credential, then replay.",
+    ErrorClass.RATE_LIMITED: "Wait until the platform takes requests again, then replay.",
+    ErrorClass.TRANSIENT: "Replay it when the platform is well; nothing has to be changed.",
+    ErrorClass.SYSTEMIC: "Look at the answer of the target before replaying.",
+}
+_STATE_NEXT: dict[DeadLetterState, str] = {
+    DeadLetterState.UNKNOWN: "Its answer was lost: look at the target, then replay it or discard it.",
+    DeadLetterState.REPLAYING: "It is on its way.",
+    DeadLetterState.SUCCEEDED: "Nothing: the target took it.",
+    DeadLetterState.EDITED: "Nothing: an edited copy took its place.",
+    DeadLetterState.SUPERSEDED: "Nothing: the target has a newer version of this record.",
+    DeadLetterState.DISCARDED: "Nothing: it was discarded.",
+}
+
+
+def whose_fault(error_class: ErrorClass) -> str:
+    """Who has to act, in words."""
+    return WHOSE.get(error_class, "unknown")
+
+
+def what_next(error_class: ErrorClass, hint: str, state: DeadLetterState | None = None) -> str:
+    """What a person can do about it; the platform's own hint where there is one."""
+    if state is not None and state in _STATE_NEXT:
+        return _STATE_NEXT[state]
+    return hint or _NEXT.get(error_class, "")
+
+
+def key_text(record_key: str) -> str:
+    """The key of a record as people read it: `["cus_1", 7]` is `cus_1 · 7`."""
+    try:
+        parts = json.loads(record_key)
+    except ValueError:
+        return record_key
+    if not isinstance(parts, list) or not parts:
+        return record_key
+    return " · ".join(part if isinstance(part, str) else json.dumps(part) for part in parts)
+
+
+def issue_columns(now: Callable[[], int]) -> tuple[Column[Issue], ...]:
+    """The list of issues."""
+    return (
+        Column("state", lambda issue: Cell(*present.state_cell(issue.state)), 14),
+        Column("open", lambda issue: _open(issue), 6, align="right"),
+        Column("cause", lambda issue: Cell(issue.code or issue.error_class), 13, grow=1, most=24),
+        Column(
+            "field",
+            lambda issue: Cell(issue.field or "-", "" if issue.field else "muted"),
+            9,
+            grow=1,
+            most=18,
+        ),
+        Column("platform", lambda issue: Cell(issue.platform, "muted"), 10, grow=1, most=16, priority=3),
+        Column(
+            "sync", lambda issue: Cell(f"{issue.integration}/{issue.stream}"), 14, grow=1, most=28, priority=1
+        ),
+        Column("message", lambda issue: Cell(issue.message, "muted"), 20, grow=3, priority=5),
+        Column("first", lambda issue: _age(issue.first_seen_ms, now()), 9, align="right", priority=4),
+        Column("last", lambda issue: _age(issue.last_seen_ms, now()), 9, align="right", priority=2),
+    )
+
+
+def _open(issue: Issue) -> Cell:
+    return Cell(present.count(issue.open), "bad" if issue.open else "muted")
+
+
+def _age(at_ms: int, now_ms: int) -> Cell:
+    # A date is too wide for a column; the facts have it.
+    days = (now_ms - at_ms) // 86_400_000
+    return Cell(f"{days} d ago" if days >= 1 else present.age(at_ms, now_ms), "muted")
+
+
+def item_columns(now: Callable[[], int]) -> tuple[Column[DeadLetter], ...]:
+    """The list of the dead letters of an issue."""
+    return (
+        Column("state", lambda letter: Cell(*present.state_cell(letter.state)), 12),
+        Column("#", lambda letter: Cell(str(letter.number), "muted"), 8, align="right"),
+        Column("record", lambda letter: Cell(key_text(letter.record_key)), 14, grow=2, most=40),
+        Column("message", lambda letter: Cell(letter.message, "muted"), 16, grow=3, priority=1),
+        Column("run", lambda letter: Cell(f"{letter.integration}/{letter.stream}", "muted"), 18, priority=5),
+        Column(
+            "seen", lambda letter: Cell(f"{letter.occurrences:,}x", "muted"), 6, align="right", priority=4
+        ),
+        Column(
+            "tries",
+            lambda letter: Cell(present.count(letter.attempts), "muted"),
+            5,
+            align="right",
+            priority=3,
+        ),
+        Column("size", lambda letter: Cell(present.size(letter.size), "muted"), 8, align="right", priority=4),
+        Column("last", lambda letter: _age(letter.last_seen_ms, now()), 9, align="right", priority=2),
+    )
+
+
+def issue_facts(issue: Issue, now_ms: int) -> Pieces:
+    """The panel under the list of issues."""
+    return [
+        (f"{issue.message}\n", "strong"),
+        *fact("whose fault", whose_fault(issue.error_class)),
+        *fact("what next", what_next(issue.error_class, issue.hint)),
+        *fact("where", f"{issue.platform} · profile {issue.profile} · {issue.integration}/{issue.stream}"),
+        *fact("seen", _seen(issue.first_seen_ms, issue.last_seen_ms, now_ms), end=""),
+        (f" · {present.count(issue.open)} open of {present.count(issue.total)}", ""),
+    ]
+
+
+def fact(name: str, text: str, tone: str = "", *, end: str = "\n") -> Pieces:
+    """A name and what is known of it, aligned."""
+    return [(f"{name:<13}", "muted"), (text.replace("\n", " ") + end, tone)]
+
+
+def item_facts(view: DeadLetterView, now_ms: int) -> Pieces:
+    """The head of one dead letter."""
+    letter = view.letter
+    state, tone = present.state_cell(letter.state)
+    return [
+        (f"{letter.message}\n".replace("\n", " ").rstrip() + "\n", "strong"),
+        *fact("state", f"{state}{_tries(letter)}", tone),
+        *fact("cause", f"{letter.code or letter.error_class}{f' in {letter.field}' if letter.field else ''}"),
+        *fact("whose fault", whose_fault(letter.error_class)),
+        *fact("what next", what_next(letter.error_class, letter.hint, letter.state)),
+        *fact("record", f"{key_text(letter.record_key)} · {letter.integration}/{letter.stream}"),
+        *fact("seen", _seen(letter.first_seen_ms, letter.last_seen_ms, now_ms), end=""),
+        (f" · {_times(letter.occurrences)} · {present.size(letter.size)}", ""),
+    ]
+
+
+def _seen(first_ms: int, last_ms: int, now_ms: int) -> str:
+    return f"first {present.age(first_ms, now_ms)}, last {present.age(last_ms, now_ms)}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number:,} times"
+
+
+def _tries(letter: DeadLetter) -> str:
+    return f" · {present.plural(letter.attempts, 'attempt')}" if letter.attempts else " · not replayed yet"
+
+
+def attempts_text(view: DeadLetterView, now_ms: int) -> Pieces:
+    """Attempts and lineage of one dead letter."""
+    letter = view.letter
+    pieces: Pieces = [("attempts\n", "strong")]
+    pieces += [
+        (f"  {present.moment(letter.first_seen_ms, seconds=True)}  ", "muted"),
+        ("initial     ", ""),
+        ("failed      ", "bad"),
+        (f"{letter.code}  {letter.message}\n".replace("\n", " ").rstrip() + "\n", "muted"),
+    ]
+    for attempt in view.attempts:
+        pieces += _attempt(attempt)
+    pieces += [
+        ("\nlineage\n", "strong"),
+        *indented("run", f"{letter.run} of {letter.integration}"),
+        *indented("edit of", letter.parent or "nothing: this is the original"),
+        *indented("manifest", letter.manifest_version),
+        *indented("fingerprint", letter.fingerprint),
+        *indented("payload hash", letter.content_hash),
+        *indented("sent under", f"{letter.idempotency_key} (idempotency key)"),
+    ]
+    return pieces
+
+
+def indented(name: str, text: str) -> Pieces:
+    """A fact inside a titled part."""
+    return [("  ", ""), *fact(name, text)]
+
+
+def _attempt(attempt: Attempt) -> Pieces:
+    outcome, tone = present.state_cell(attempt.outcome)
+    took = (
+        "" if attempt.ended_ms is None else present.duration((attempt.ended_ms - attempt.started_ms) / 1000)
+    )
+    said = " ".join(part for part in (attempt.code, attempt.message) if part).replace("\n", " ")
+    return [
+        (f"  {present.moment(attempt.started_ms, seconds=True)}  ", "muted"),
+        (f"{attempt.trigger:<11} ", ""),
+        (f"{outcome:<12}", tone),
+        (f"{took}  {said}".strip() + "\n", "muted"),
+    ]
+
+
+def job_words(job: ReplayJob) -> tuple[str, str]:
+    """A replay job in a line, and its tone."""
+    settled = job.succeeded + job.failed + job.unknown + job.superseded
+    parts = [f"{present.count(job.succeeded)} succeeded"]
+    for number, word in ((job.failed, "failed"), (job.unknown, "unknown"), (job.superseded, "superseded")):
+        if number:
+            parts.append(f"{present.count(number)} {word}")
+    if job.ended_ms is None:
+        return f"Replaying {present.count(settled)} of {present.count(job.total)}: {', '.join(parts)}", "info"
+    rest = job.total - settled
+    if rest > 0:
+        parts.append(f"{present.count(rest)} not sent")
+    end = "Replay ended" if job.state != "cancelled" else "Replay cancelled"
+    tone = "ok" if job.succeeded + job.superseded == job.total else "warn" if job.succeeded else "bad"
+    return f"{end}: {', '.join(parts)}.", tone
