@@ -45,7 +45,7 @@ def from_validation(
         known = _models_at(model, path[:-1], data)
         kind = item["type"]
         text = _say(kind, item, path, known)
-        if kind == "union_tag_not_found":
+        if kind in ("union_tag_not_found", "union_tag_invalid"):
             path = (*path, "type")
         place = locate(path) if locate else path
         problem = document.problem(place, text, key=kind == "extra_forbidden")

@@ -14,7 +14,7 @@ from platint_tui.core.model import Integration, Json, StreamMapping
 from platint_tui.manifest.mapping import parse_expression
 from platint_tui.manifest.problems import FileError, Problem, did_you_mean, listing, looks_secret, shown
 from platint_tui.manifest.registry import Registry
-from platint_tui.manifest.yamltext import Document, PathKey, parse, read_document
+from platint_tui.manifest.yamltext import Document, PathKey, parse, read_document, step
 
 if TYPE_CHECKING:
     from platint_tui.manifest.integration_schema import IntegrationFile, PlatformEntry, StreamEntry
@@ -25,6 +25,7 @@ _CREDENTIAL = re.compile(
     r"|passphrase|secrets?|tokens?|auth|authorization|credentials?|bearer|dsn|connection[-_]?string",
     re.IGNORECASE,
 )
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _RESERVED_FIELDS = ("_key", "_raw", "_version", "_synced_at", "_run")
 _ON_DEMAND = "run on a schedule; use on_demand and start it with `platint-tui syncs run`"
 _NOT_YET: dict[str, dict[str, str]] = {
@@ -100,18 +101,20 @@ def _credentials(document: Document, value: Json, path: PathKey) -> Iterator[Pro
 
 
 def _refuse(document: Document, path: PathKey) -> Problem:
-    profile = "NAME"
+    platform, profile = "PLATFORM", "NAME"
     if len(path) >= 2 and path[0] == "platforms":
-        entry = document.data["platforms"]
-        entry = entry[path[1]] if isinstance(entry, list) and isinstance(path[1], int) else None
-        if isinstance(entry, Mapping) and isinstance(entry.get("profile"), str):
-            profile = entry["profile"] if not looks_secret(entry["profile"]) else "NAME"
-    return document.problem(
-        path,
-        "a credential does not belong in this file; remove it, and store it with "
-        f"`platint-tui profiles add {shown(profile)[1:-1]}`",
-        key=True,
-    )
+        _, entry = step(document.data["platforms"], path[1])
+        if isinstance(entry, Mapping):
+            platform = _plain_name(entry.get("name")) or platform
+            profile = _plain_name(entry.get("profile")) or profile
+    command = f"`platint-tui profiles add {platform} --name {profile}`"
+    text = f"a credential does not belong in this file; remove it, and store it with {command}"
+    return document.problem(path, text, key=True)
+
+
+def _plain_name(value: Json) -> str:
+    plain = isinstance(value, str) and _NAME.fullmatch(value) and not looks_secret(value)
+    return str(value) if plain else ""
 
 
 class _Check:

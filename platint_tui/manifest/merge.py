@@ -10,14 +10,20 @@ OPERATIONS = ("read", "write", "parent")
 
 
 def merge(base: Json, over: Json) -> Json:
-    """`over` on top of `base`. A tagged map (with `type`) of another type replaces instead of merging."""
+    """`over` on top of `base`; a null in `over` takes away what `base` has.
+
+    A tagged map (with `type`) of another type replaces instead of merging.
+    """
     if not isinstance(base, Mapping) or not isinstance(over, Mapping):
         return over
     if "type" in base and "type" in over and base["type"] != over["type"]:
         return over
     result = dict(base)
     for name, value in over.items():
-        result[name] = merge(base[name], value) if name in base else value
+        if value is None and name in base:
+            del result[name]
+        else:
+            result[name] = merge(base[name], value) if name in base else value
     return result
 
 

@@ -49,6 +49,8 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
             if _QUANTIFIER.match(pattern, at):
                 raise _refused(pattern, "a group cannot be repeated")
             continue
+        if pattern[at] == "(":
+            raise _refused(pattern, "a group holds literal alternatives only, such as (test|live)")
         atom = _ATOM.match(pattern, at)
         if not atom:
             raise _refused(pattern, f"{shown(pattern[at : at + 8])} is not supported")

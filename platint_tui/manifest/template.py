@@ -1,6 +1,6 @@
 """Interpolation in manifests: `${name.path | filter | filter:argument}`.
 
-Only lookups in plain data and a closed list of filters: no conditions, no arithmetic, no calls, no
+Spaces around an argument do not count. Only lookups in plain data and a closed list of filters: no conditions, no arithmetic, no calls, no
 attributes. `$${` is a literal `${`. Every value is put in its slot so that it cannot break out of it:
 
 - `path`: percent-encoded as one segment; an empty value, `.` and `..` are refused;
@@ -119,7 +119,7 @@ def _expression(source: str) -> Expression:
             )
         if bool(colon) != (name in ("default", "join")):
             raise ConfigError(f"The filter '{name}' {'takes no argument' if colon else 'needs an argument'}.")
-        filters.append((name, argument))
+        filters.append((name, argument.strip(" ")))
     return Expression(names, tuple(filters))
 
 
@@ -217,7 +217,7 @@ def _evaluate(expression: Expression, scope: Mapping[str, Json]) -> Json:
         elif value is not _MISSING and value is not None:
             try:
                 value = _apply(name, argument, value)
-            except (ValueError, TypeError, OverflowError, ArithmeticError) as error:
+            except (ValueError, TypeError, ArithmeticError, OSError) as error:
                 raise _failure(expression, f"cannot be passed to the filter '{name}'") from error
     return value
 
