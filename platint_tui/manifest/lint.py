@@ -4,13 +4,14 @@ keys, tests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Json
 from platint_tui.manifest import hosts
-from platint_tui.manifest.loader import origin_of
+from platint_tui.manifest.findings import Findings, check_path, texts
+from platint_tui.manifest.lint_resources import check_resources
 from platint_tui.manifest.patterns import compile_pattern, matches
 from platint_tui.manifest.problems import Problem, did_you_mean, listing, shown
 from platint_tui.manifest.template import compile_template
@@ -31,7 +32,7 @@ def lint(document: Document, merged: Mapping[str, Json], connector: Connector | 
     """All findings. `connector` is None when the types do not fit; then only what needs no types is looked
     at.
     """
-    found = _Findings(document)
+    found = Findings(document)
     if connector is None:
         # The list of fields cannot be trusted then: only the syntax of templates is checked.
         _templates(found, merged, None)
@@ -42,36 +43,17 @@ def lint(document: Document, merged: Mapping[str, Json], connector: Connector | 
     _transport(found, connector)
     _errors(found, connector)
     _probes(found, connector)
-    _resources(found, connector)
+    check_resources(found, connector)
     _tests(found, connector)
     return found.problems
-
-
-class _Findings:
-    """Collects problems by path."""
-
-    def __init__(self, document: Document) -> None:
-        self._document = document
-        self._raw = document.data
-        self.problems: list[Problem] = []
-
-    def add(self, path: PathKey, text: str) -> None:
-        """Something is wrong at `path` of the merged data."""
-        problem = self._document.problem(origin_of(self._raw, path), text.rstrip("."))
-        if problem not in self.problems:
-            self.problems.append(problem)
-
-    def error(self, path: PathKey, error: ConfigError) -> None:
-        """An error of another module, at `path`."""
-        self.add(path, f"{error.message} {error.hint}".strip())
 
 
 # --- templates ------------------------------------------------------------------------------------------
 
 
-def _templates(found: _Findings, merged: Mapping[str, Json], connector: Connector | None) -> None:
+def _templates(found: Findings, merged: Mapping[str, Json], connector: Connector | None) -> None:
     for section in ("auth", "transport", "check", "resources"):
-        for path, text in _texts(merged.get(section), (section,)):
+        for path, text in texts(merged.get(section), (section,)):
             if "${" not in text or path[-2:-1] == ("notes",) or path[-1] == "description":
                 continue
             try:
@@ -91,17 +73,6 @@ def _templates(found: _Findings, merged: Mapping[str, Json], connector: Connecto
                     found.add(path, f"'{expression.name}' is not known{suggestion}")
 
 
-def _texts(value: Json, path: PathKey) -> Iterator[tuple[PathKey, str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _texts(item, (*path, name))
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _texts(item, (*path, number))
-
-
 def _roots_for(path: PathKey) -> tuple[str, ...]:
     """What a template at this place may look up."""
     if path[0] != "resources":
@@ -112,7 +83,7 @@ def _roots_for(path: PathKey) -> tuple[str, ...]:
 
 
 def _profile_reference(
-    found: _Findings, path: PathKey, names: tuple[str, ...], connector: Connector | None
+    found: Findings, path: PathKey, names: tuple[str, ...], connector: Connector | None
 ) -> None:
     if connector is None:
         return
@@ -130,7 +101,7 @@ def _profile_reference(
 # --- profile, auth, transport ---------------------------------------------------------------------------
 
 
-def _profile(found: _Findings, connector: Connector) -> None:
+def _profile(found: Findings, connector: Connector) -> None:
     seen: set[str] = set()
     for number, field in enumerate(connector.profile.fields):
         path: PathKey = ("profile", "fields", number)
@@ -165,7 +136,7 @@ def _profile(found: _Findings, connector: Connector) -> None:
             )
 
 
-def _pattern(found: _Findings, path: PathKey, pattern: str | None) -> None:
+def _pattern(found: Findings, path: PathKey, pattern: str | None) -> None:
     if pattern:
         try:
             compile_pattern(pattern)
@@ -173,7 +144,7 @@ def _pattern(found: _Findings, path: PathKey, pattern: str | None) -> None:
             found.error(path, error)
 
 
-def _auth(found: _Findings, connector: Connector) -> None:
+def _auth(found: Findings, connector: Connector) -> None:
     auth = connector.auth
     used = set()
     for key in _SECRET_KEYS:
@@ -198,7 +169,7 @@ def _auth(found: _Findings, connector: Connector) -> None:
         _address(found, ("auth", "token_url"), token_url, connector)
 
 
-def _transport(found: _Findings, connector: Connector) -> None:
+def _transport(found: Findings, connector: Connector) -> None:
     transport = connector.transport
     if connector.driver != "http":
         for key, value in (("base_url", transport.base_url), ("allowed_hosts", transport.allowed_hosts)):
@@ -227,7 +198,7 @@ def _transport(found: _Findings, connector: Connector) -> None:
         _address(found, ("transport", "base_url"), transport.base_url, connector)
 
 
-def _address(found: _Findings, path: PathKey, address: str, connector: Connector) -> None:
+def _address(found: Findings, path: PathKey, address: str, connector: Connector) -> None:
     """An address must lead to an allowed host, for every value that the profile may have."""
     allowed = connector.transport.allowed_hosts
     try:
@@ -258,7 +229,7 @@ def _address(found: _Findings, path: PathKey, address: str, connector: Connector
 # --- errors, checks, resources, tests -------------------------------------------------------------------
 
 
-def _errors(found: _Findings, connector: Connector) -> None:
+def _errors(found: Findings, connector: Connector) -> None:
     for number, rule in enumerate(connector.errors.rules):
         path: PathKey = ("errors", "rules", number)
         when = rule.when
@@ -278,7 +249,7 @@ def _errors(found: _Findings, connector: Connector) -> None:
             found.add((*path, "then"), "goes with retry, wait or refresh_auth")
 
 
-def _probes(found: _Findings, connector: Connector) -> None:
+def _probes(found: Findings, connector: Connector) -> None:
     seen: set[str] = set()
     for number, probe in enumerate(connector.check):
         path: PathKey = ("check", number)
@@ -293,115 +264,12 @@ def _probes(found: _Findings, connector: Connector) -> None:
                 path, "needs a request" if connector.driver == "http" else "needs `open: true` or a query"
             )
         if probe.request:
-            _path(found, (*path, "request", "path"), probe.request.path)
+            check_path(found, (*path, "request", "path"), probe.request.path)
     if connector.check and all(probe.optional for probe in connector.check):
         found.add(("check",), "at least one probe must not be optional")
 
 
-def _path(found: _Findings, path: PathKey, text: str) -> None:
-    """Paths begin with a slash, hold no query and no dot segments."""
-    plain = text.lower().replace("%2e", ".")
-    if not text.startswith("/") or text.startswith("//"):
-        found.add(path, f"a path begins with one '/', {shown(text)} does not")
-    elif "?" in text or "#" in text:
-        found.add(path, "a path holds no '?' and no '#'; parameters go under query")
-    elif {".", ".."} & set(plain.split("/")):
-        found.add(path, "a path holds no '.' and no '..'")
-    elif not text.isascii() or not text.isprintable() or " " in _literals(text):
-        found.add(path, "a path is printable ASCII without spaces; encode others with %")
-
-
-def _literals(text: str) -> str:
-    try:
-        return "".join(part for part in compile_template(text).parts if isinstance(part, str))
-    except ConfigError:
-        return ""
-
-
-def _resources(found: _Findings, connector: Connector) -> None:
-    for name, resource in connector.resources.items():
-        path: PathKey = ("resources", name)
-        if name == "*" and connector.discover.type != "introspect":
-            found.add(path, "'*' needs `discover: {type: introspect}`")
-        if resource.read is None and resource.write is None and connector.driver == "http":
-            found.add(path, "needs read or write")
-        if connector.driver == "http":
-            if resource.read is not None:
-                _read(found, path, resource)
-            _write(found, path, resource)
-        if resource.parent is not None:
-            _parent(found, (*path, "parent"), name, connector)
-        uses_parent = any("${parent." in text or "${ parent." in text for _, text in _request_texts(resource))
-        if uses_parent and resource.parent is None:
-            found.add((*path, "read", "request"), "uses ${parent.…}, but `parent` is missing")
-        names = [field.name for field in resource.fields]
-        for double in sorted({item for item in names if names.count(item) > 1}):
-            found.add((*path, "fields"), f"there are two fields called {shown(double)}")
-
-
-def _request_texts(resource: Any) -> Iterable[tuple[PathKey, str]]:
-    request = resource.read.request if resource.read else None
-    return _texts(request.model_dump(), ()) if request else ()
-
-
-def _read(found: _Findings, path: PathKey, resource: Any) -> None:
-    read = resource.read
-    if resource.key is None:
-        found.add((*path, "key"), "is missing: name the fields that identify a record, or write `key: []`")
-    _path(found, (*path, "read", "request", "path"), read.request.path)
-    if read.request.method == "GET" and read.request.body is not None:
-        found.add((*path, "read", "request", "body"), "a GET request has no body")
-    if resource.estimate and read.total is None:
-        found.add((*path, "estimate"), "needs `read.total`")
-    if read.single and (read.records or read.page.type != "none" or read.cursor is not None):
-        found.add(
-            (*path, "read", "single"), "goes with `records: ''` and `page: {type: none}`, without a cursor"
-        )
-    cursor = read.cursor
-    if cursor is not None and cursor.end_param and not cursor.start_param:
-        found.add((*path, "read", "cursor", "end_param"), "needs start_param")
-    for key in ("param", "limit_param", "size_param"):
-        parameter = getattr(read.page, key, None)
-        if parameter and parameter in read.request.query:
-            found.add((*path, "read", "request", "query", parameter), "is set by `page`; remove it here")
-
-
-def _write(found: _Findings, path: PathKey, resource: Any) -> None:
-    if resource.write is None:
-        return
-    operations = {name: getattr(resource.write, name) for name in ("create", "upsert", "update", "delete")}
-    if not any(operations.values()):
-        found.add((*path, "write"), "needs create, upsert, update or delete")
-    for name, operation in operations.items():
-        if operation is None:
-            continue
-        if not operation.path:
-            found.add((*path, "write", name, "path"), "is missing")
-        else:
-            _path(found, (*path, "write", name, "path"), operation.path)
-
-
-def _parent(found: _Findings, path: PathKey, name: str, connector: Connector) -> None:
-    seen = [name]
-    current = connector.resources[name]
-    while current.parent is not None:
-        parent = current.parent.resource
-        if parent not in connector.resources:
-            found.add(
-                (*path, "resource"),
-                f"there is no resource '{parent}'{did_you_mean(parent, connector.resources)}",
-            )
-            return
-        if parent in seen:
-            found.add((*path, "resource"), f"goes round in a circle: {' → '.join([*seen, parent])}")
-            return
-        seen.append(parent)
-        current = connector.resources[parent]
-        if current.read is None:
-            found.add((*path, "resource"), f"'{parent}' cannot be read")
-
-
-def _tests(found: _Findings, connector: Connector) -> None:
+def _tests(found: Findings, connector: Connector) -> None:
     if not connector.tests:
         found.add(("tests",), "is missing: every manifest ships tests")
     for number, test in enumerate(connector.tests):

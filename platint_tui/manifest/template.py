@@ -1,7 +1,8 @@
 """Interpolation in manifests: `${name.path | filter | filter:argument}`.
 
-Spaces around an argument do not count. Only lookups in plain data and a closed list of filters: no conditions, no arithmetic, no calls, no
-attributes. `$${` is a literal `${`. Every value is put in its slot so that it cannot break out of it:
+Spaces around an argument do not count. Only lookups in plain data and a closed list of filters: no
+conditions, no arithmetic, no calls, no attributes. `$${` is a literal `${`. Every value is put in its slot
+so that it cannot break out of it:
 
 - `path`: percent-encoded as one segment; an empty value, `.` and `..` are refused;
 - `query`: the plain value of one parameter; the caller encodes the whole query once, literals included;

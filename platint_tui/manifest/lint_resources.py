@@ -1,0 +1,96 @@
+"""What the types cannot say of resources: keys, paths, parents, pages and writes that must fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from platint_tui.manifest.findings import Findings, check_path, texts
+from platint_tui.manifest.problems import did_you_mean, shown
+from platint_tui.manifest.yamltext import PathKey
+
+if TYPE_CHECKING:
+    from platint_tui.manifest.schema import Connector, Read, Resource
+
+
+def check_resources(found: Findings, connector: Connector) -> None:
+    """Keys, paths, parents, pages and writes of every resource."""
+    for name, resource in connector.resources.items():
+        path: PathKey = ("resources", name)
+        if name == "*" and connector.discover.type != "introspect":
+            found.add(path, "'*' needs `discover: {type: introspect}`")
+        if resource.read is None and resource.write is None and connector.driver == "http":
+            found.add(path, "needs read or write")
+        if connector.driver == "http":
+            if resource.read is not None:
+                _read(found, path, resource, resource.read)
+            _write(found, path, resource)
+        if resource.parent is not None:
+            _parent(found, (*path, "parent"), name, connector)
+        uses_parent = any("${parent." in text or "${ parent." in text for _, text in _request_texts(resource))
+        if uses_parent and resource.parent is None:
+            found.add((*path, "read", "request"), "uses ${parent.…}, but `parent` is missing")
+        names = [field.name for field in resource.fields]
+        for double in sorted({item for item in names if names.count(item) > 1}):
+            found.add((*path, "fields"), f"there are two fields called {shown(double)}")
+
+
+def _request_texts(resource: Resource) -> Iterable[tuple[PathKey, str]]:
+    request = resource.read.request if resource.read else None
+    return texts(request.model_dump(), ()) if request else ()
+
+
+def _read(found: Findings, path: PathKey, resource: Resource, read: Read) -> None:
+    if resource.key is None:
+        found.add((*path, "key"), "is missing: name the fields that identify a record, or write `key: []`")
+    check_path(found, (*path, "read", "request", "path"), read.request.path)
+    if read.request.method == "GET" and read.request.body is not None:
+        found.add((*path, "read", "request", "body"), "a GET request has no body")
+    if resource.estimate and read.total is None:
+        found.add((*path, "estimate"), "needs `read.total`")
+    if read.single and (read.records or read.page.type != "none" or read.cursor is not None):
+        found.add(
+            (*path, "read", "single"), "goes with `records: ''` and `page: {type: none}`, without a cursor"
+        )
+    cursor = read.cursor
+    if cursor is not None and cursor.end_param and not cursor.start_param:
+        found.add((*path, "read", "cursor", "end_param"), "needs start_param")
+    for key in ("param", "limit_param", "size_param"):
+        parameter = getattr(read.page, key, None)
+        if parameter and parameter in read.request.query:
+            found.add((*path, "read", "request", "query", parameter), "is set by `page`; remove it here")
+
+
+def _write(found: Findings, path: PathKey, resource: Resource) -> None:
+    if resource.write is None:
+        return
+    operations = {name: getattr(resource.write, name) for name in ("create", "upsert", "update", "delete")}
+    if not any(operations.values()):
+        found.add((*path, "write"), "needs create, upsert, update or delete")
+    for name, operation in operations.items():
+        if operation is None:
+            continue
+        if not operation.path:
+            found.add((*path, "write", name, "path"), "is missing")
+        else:
+            check_path(found, (*path, "write", name, "path"), operation.path)
+
+
+def _parent(found: Findings, path: PathKey, name: str, connector: Connector) -> None:
+    seen = [name]
+    current = connector.resources[name]
+    while current.parent is not None:
+        parent = current.parent.resource
+        if parent not in connector.resources:
+            found.add(
+                (*path, "resource"),
+                f"there is no resource '{parent}'{did_you_mean(parent, connector.resources)}",
+            )
+            return
+        if parent in seen:
+            found.add((*path, "resource"), f"goes round in a circle: {' → '.join([*seen, parent])}")
+            return
+        seen.append(parent)
+        current = connector.resources[parent]
+        if current.read is None:
+            found.add((*path, "resource"), f"'{parent}' cannot be read")

@@ -1,0 +1,115 @@
+"""What a manifest says of errors: the retry policy, and ordered rules from an answer to a class and an
+action.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from platint_tui.core.backoff import RetryPolicy
+from platint_tui.core.errors import ErrorClass
+from platint_tui.manifest.fields import (
+    Bool,
+    DataPath,
+    HeaderName,
+    Int,
+    Line,
+    Model,
+    Number,
+    Positive,
+    Scalar,
+    StatusList,
+    Text,
+)
+
+
+class Policy(Model):
+    """Retries: exponential with full jitter. Durations in seconds."""
+
+    attempts: Annotated[Int, Field(ge=1, le=50)] = 5
+    base: Positive = 1.0
+    factor: Annotated[Number, Field(ge=1, le=10)] = 2.0
+    cap: Positive = 60.0
+    jitter: Literal["full"] = "full"
+    budget: Positive = 600.0
+
+    def retry_policy(self) -> RetryPolicy:
+        """The same as the core's type."""
+        return RetryPolicy(self.attempts, self.base, self.factor, self.cap, self.budget)
+
+
+class BodyMatch(Model):
+    """A test of the value at `path` in the answer; all the tests given must hold."""
+
+    path: DataPath
+    equals: Scalar | None = None
+    in_: tuple[Scalar, ...] | None = Field(None, alias="in")
+    contains: Annotated[str, Field(min_length=1)] | None = None
+
+
+class HeaderMatch(Model):
+    """A test of an answer header; without a value it must only be there."""
+
+    name: HeaderName
+    equals: str | None = None
+    in_: tuple[str, ...] | None = Field(None, alias="in")
+    contains: Annotated[str, Field(min_length=1)] | None = None
+
+
+class When(Model):
+    """When a rule applies. `status`, `body` and `header` must all hold; `network` and `code` are
+    alternatives to them.
+
+    `network: true` means that no usable answer came. `code` holds native codes of a database, or `class:XX`
+    prefixes.
+    """
+
+    status: StatusList | None = None
+    body: BodyMatch | None = None
+    header: HeaderMatch | None = None
+    network: Bool = False
+    code: tuple[Line, ...] = ()
+
+
+class Wait(Model):
+    """Where the answer says how long to wait. `cap`: a longer wait parks the run instead of holding it.
+
+    `format: retry_after` is seconds or an HTTP date; `epoch_s` is the moment itself as epoch seconds.
+    """
+
+    header: HeaderName
+    format: Literal["retry_after", "epoch_s"] = "retry_after"
+    cap: Positive = 600.0
+
+
+class CodeFrom(Model):
+    """Where the answer names its error code."""
+
+    path: DataPath
+
+
+Action = Literal["retry", "wait", "refresh_auth", "dead_letter", "ignore", "fail_stream", "fail_run"]
+
+
+class ErrorRule(Model):
+    """What an error means and what is done; the first rule that applies decides. `then` is for spent
+    retries.
+    """
+
+    when: When
+    class_: ErrorClass = Field(alias="class")
+    action: Action
+    wait: Wait | None = None
+    then: Literal["dead_letter", "fail_stream", "fail_run"] | None = None
+    hint: Text = ""
+    alert: Literal["info", "warning", "critical"] | None = None
+    code: CodeFrom | None = None
+
+
+class Errors(Model):
+    """Retry policy and the ordered rules."""
+
+    policy: Policy = Policy()
+    rules: tuple[ErrorRule, ...] = ()
