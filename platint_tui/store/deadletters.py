@@ -164,6 +164,11 @@ class DeadLetters(Noun):
                 raise SystemicError(
                     f"Dead letter {row['number']} was sent already; its edit cannot be undone.", code="state"
                 )
+            if not _may_reopen(connection, row):
+                raise SystemicError(
+                    f"The edit {row['number']} was undone already, or another one took its place.",
+                    code="state",
+                )
             counts = IssueCounts()
             if row["state"] != DeadLetterState.DISCARDED:
                 move(connection, row, DeadLetterState.DISCARDED, now, counts)

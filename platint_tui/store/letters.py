@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from platint_tui.core.errors import ErrorClass, StoreError
+from platint_tui.core.errors import ErrorClass, StoreError, UnknownOutcome
 from platint_tui.core.ids import new_id
 from platint_tui.core.model import DeadLetter, NewDeadLetter
 from platint_tui.core.states import DeadLetterState, IssueState
@@ -26,7 +26,7 @@ _INSERT = (
     "INSERT INTO dead_letters (id, state, live, direction, profile, platform, integration, stream, run,"
     " manifest_version, record_key, content_hash, idempotency_key, fingerprint, error_class, code, message,"
     " field, hint, parent, first_seen_ms, last_seen_ms, size, row_hash)"
-    " VALUES (?, 'open', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_BODY = "INSERT INTO dead_letter_bodies (number, payload, request, response) VALUES (?, ?, ?, ?)"
 
@@ -68,6 +68,7 @@ def _insert(connection: sqlite3.Connection, letter: NewDeadLetter, key: str, now
         _INSERT,
         (
             identity,
+            _first_state(letter),
             letter.direction,
             letter.profile,
             letter.platform,
@@ -92,6 +93,11 @@ def _insert(connection: sqlite3.Connection, letter: NewDeadLetter, key: str, now
         ),
     )
     connection.execute(_INSERT_BODY, (cursor.lastrowid, letter.payload, request, response))
+
+
+def _first_state(letter: NewDeadLetter) -> DeadLetterState:
+    """Open; unknown when it was sent and the answer is lost, so that no replay sends it by the way."""
+    return DeadLetterState.UNKNOWN if letter.fault.code == UnknownOutcome.code else DeadLetterState.OPEN
 
 
 def _count_in_issue(connection: sqlite3.Connection, letter: NewDeadLetter, now: int) -> None:
@@ -136,6 +142,7 @@ def insert_child(
         _INSERT,
         (
             identity,
+            DeadLetterState.OPEN,
             original["direction"],
             original["profile"],
             original["platform"],
