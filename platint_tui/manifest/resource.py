@@ -206,7 +206,7 @@ class Resource(Model):
     parent: Parent | None = None
     read: Read | None = None
     write: Write | None = None
-    deletes: Deletes = Deletes()
+    deletes: Deletes = Field(default_factory=Deletes)
     estimate: Bool = False
     """Discovery asks for the number of records (`read.total`) with one request."""
     notes: tuple[Text, ...] = ()

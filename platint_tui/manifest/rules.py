@@ -111,5 +111,5 @@ class ErrorRule(Model):
 class Errors(Model):
     """Retry policy and the ordered rules."""
 
-    policy: Policy = Policy()
+    policy: Policy = Field(default_factory=Policy)
     rules: tuple[ErrorRule, ...] = ()

@@ -177,7 +177,7 @@ class Transport(Model):
 
     base_url: Annotated[str, Field(max_length=2048)] = ""
     headers: dict[HeaderName, str] = Field(default_factory=dict)
-    timeout: Timeout = Timeout()
+    timeout: Timeout = Field(default_factory=Timeout)
     allowed_hosts: tuple[Line, ...] = ()
     """Literal hosts, or `${profile.<field>}` for the origin of an address in the profile (see `hosts`)."""
     max_body: Size = 32 * 1024 * 1024
@@ -206,8 +206,8 @@ class Limit(Model):
     burst: Annotated[Int, Field(ge=1)] | None = None
     concurrency: Annotated[Int, Field(ge=1, le=64)] | None = None
     scope: tuple[Literal["profile"], ...] = ("profile",)
-    match: LimitMatch = LimitMatch()
-    headers: LimitHeaders = LimitHeaders()
+    match: LimitMatch = Field(default_factory=LimitMatch)
+    headers: LimitHeaders = Field(default_factory=LimitHeaders)
 
 
 class ProbeRequest(Model):
@@ -234,7 +234,7 @@ class Probe(Model):
     request: ProbeRequest | None = None
     query: Line | None = None
     open: Literal[True] | None = None
-    expect: Expect = Expect()
+    expect: Expect = Field(default_factory=Expect)
     optional: Bool = False
 
 
@@ -288,11 +288,11 @@ class Connector(Model):
     driver: Literal["http", "sqlite", "postgresql"]
     profile: ProfileForm
     auth: Auth
-    transport: Transport = Transport()
+    transport: Transport = Field(default_factory=Transport)
     limits: tuple[Limit, ...] = ()
-    errors: Errors = Errors()
+    errors: Errors = Field(default_factory=Errors)
     check: tuple[Probe, ...] = Field(min_length=1)
-    discover: Discover = Discover(type="static")
+    discover: Discover = Field(default_factory=lambda: Discover(type="static"))
     defaults: dict[str, Any] = Field(default_factory=dict)
     resources: dict[ResourceName, Resource] = Field(min_length=1)
     tests: tuple[TestCase, ...] = ()
