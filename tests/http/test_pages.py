@@ -120,6 +120,20 @@ async def test_one_page(build: Build, hostile: Hostile) -> None:
     assert len(await rig.read()) == 1 and rig.pages[0].last
 
 
+async def test_a_resource_that_is_one_record(build: Build, hostile: Hostile) -> None:
+    text = b'\xef\xbb\xbf {"id": 1.50, "name": "x"} '
+    hostile.routes["/items"] = lambda seen, writer: writer.write(answer(200, text))
+    rig = build(with_page({"type": "none"}, records="", single=True))
+    assert await rig.read() == [{"id": 1.5, "name": "x"}]
+    assert rig.pages[0].records[0].raw == '{"id": 1.50, "name": "x"}' and rig.pages[0].last
+    for body in (b'{"id": 1}, {"id": 2}', b"[]"):
+        hostile.routes["/items"] = lambda seen, writer, body=body: writer.write(answer(200, body))
+        try:
+            assert await rig.read() == [] and len(rig.pages[0].bad) == 1
+        except SystemicError as error:
+            assert error.code == "json"
+
+
 # --- what must stop --------------------------------------------------------------------------------------
 
 

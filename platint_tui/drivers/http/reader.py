@@ -347,10 +347,17 @@ class _Scanner:
                 code="unexpected_status",
             )
         expect_json(answer.body, answer.headers.get("content-type", ""), host)
-        # A resource that is one record: the same splitter, so that its exact text is kept too.
-        body = b"[" + answer.body + b"]" if read.single else answer.body
-        envelope, elements = split_page(body, records_path, self.name)
+        if read.single:
+            return _Split(None, self._one(answer.body), answer, requests, ended=True)
+        envelope, elements = split_page(answer.body, records_path, self.name)
         return _Split(envelope, elements, answer, requests)
+
+    def _one(self, body: bytes) -> list[Record | BadElement]:
+        """The answer as the one record that it is, by the same splitter, so that its exact text is kept."""
+        _, elements = split_page(b"[" + body.removeprefix(b"\xef\xbb\xbf") + b"]", (), self.name)
+        if len(elements) != 1:
+            raise SystemicError("The answer is not one JSON document.", where=self.name, code="json")
+        return elements
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
