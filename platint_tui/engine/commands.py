@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from platint_tui.core.errors import ConfigError, ExitCode, NotFound, PlatintError, UsageError
 from platint_tui.core.model import Catalogue, Command, JsonObject, Stream, Trigger
 from platint_tui.core.redaction import REDACTOR
-from platint_tui.core.states import DeadLetterState
+from platint_tui.core.states import ACTIVE_RUN_STATES, DeadLetterState
 from platint_tui.engine.context import Context
 from platint_tui.engine.planner import find_profile, plan_integration, suggest
+from platint_tui.manifest.loader import resource
 from platint_tui.store.ports import DeadLetterFilter
 
 log = logging.getLogger("platint.engine")
@@ -107,10 +108,13 @@ async def preview(context: Context, args: JsonObject) -> dict[str, Any]:
     profile = await find_profile(context, text(args, "profile"))
     stream = text(args, "stream")
     limit = max(1, min(int(args.get("limit") or 5), _PREVIEW_MOST))
+    connector = context.registry.get(profile.platform)
+    resource(connector, stream)  # a stream that the manifest does not know is refused without a request
     driver = await context.open_driver(profile)
     records: list[dict[str, Any]] = []
     try:
-        await _known_stream(await driver.discover(), stream, profile.name)
+        if connector.discover.type == "introspect":
+            _known_stream(await driver.discover(), stream, profile.name)
         async for page in driver.read(stream, None):
             records += [{"raw": item.raw} for item in page.records]
             if len(records) >= limit or page.last:
@@ -120,8 +124,8 @@ async def preview(context: Context, args: JsonObject) -> dict[str, Any]:
     return {"profile": profile.name, "stream": stream, "records": records[:limit]}
 
 
-async def _known_stream(streams: Any, wanted: str, profile: str) -> None:
-    names = [item.name for item in streams if isinstance(item, Stream)]
+def _known_stream(streams: Sequence[Stream], wanted: str, profile: str) -> None:
+    names = [item.name for item in streams]
     if wanted not in names:
         raise NotFound(f"The profile '{profile}' has no stream '{wanted}'.", hint=suggest(wanted, names))
 
@@ -163,9 +167,17 @@ async def cancel_replay(context: Context, args: JsonObject) -> dict[str, Any]:
 async def reset(context: Context, args: JsonObject) -> dict[str, Any]:
     """`reset {integration, stream}`: forget the position; the result holds it for undo."""
     name, stream = text(args, "integration"), text(args, "stream")
-    integration = await context.store.integrations.get(name)
-    plan = await plan_integration(context, integration, [stream], name=name)
-    before = await context.store.runs.reset_position(plan.integration.name, stream)
+    runs = context.store.runs
+    if await runs.sync_state(name, stream) is None:
+        integration = await context.store.integrations.get(name)
+        await plan_integration(context, integration, [stream], name=name)  # says what is wrong with the names
+    for active in await runs.list(integration=name, states=tuple(ACTIVE_RUN_STATES), limit=1):
+        raise ConfigError(
+            f"Run {active.number} of '{name}' is {active.state.replace('_', ' ')}.",
+            hint="Cancel it, then reset.",
+            code="already_running",
+        )
+    before = await runs.reset_position(name, stream)
     return {
         "integration": name,
         "stream": stream,

@@ -12,10 +12,11 @@ import logging
 import os
 import socket
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from platint_tui import __version__
-from platint_tui.core.errors import Fenced, PlatintError
+from platint_tui.core.errors import Fenced, PlatintError, StoreError
 from platint_tui.core.model import Run, Worker
 from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.states import ACTIVE_RUN_STATES, RunState
@@ -33,6 +34,19 @@ CONSOLE_FRESH_MS = 15_000
 _POLL = 0.05
 _LOOK_ANYWAY = 0.5
 _STORE_PAUSE = 1.0
+_LONGEST_SETBACK = 60.0
+
+
+@dataclass(slots=True)
+class _Setback:
+    """A run that ended because nothing could be stored: when to try again, and how often that was so."""
+
+    run: Run
+    text: str
+    times: int
+    due: float
+    marked: bool = False
+    tried_again: bool = False
 
 
 class Engine:
@@ -46,7 +60,7 @@ class Engine:
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._replays: dict[str, asyncio.Task[None]] = {}
         self._commands: dict[str, asyncio.Task[None]] = {}
-        self._orphans: dict[str, Run] = {}
+        self._setbacks: dict[str, _Setback] = {}
         self._stop = asyncio.Event()
 
     def wake(self) -> None:
@@ -117,7 +131,7 @@ class Engine:
                 await work
             else:
                 self._commands[command.id] = self._start(work, f"command {command.kind}")
-        await self._hand_back()
+        await self._put_back()
         while len(self._runs) < self._max_runs:
             run = await self.context.store.runs.claim(self.context.worker)
             if run is None:
@@ -131,22 +145,34 @@ class Engine:
     async def _execute(self, run: Run) -> None:
         try:
             await RunTask(self.context, run, self._stop).execute()
-        except PlatintError as error:
-            log.error("run %s: %s", run.number, REDACTOR.redact(error.sentence()))
-            self._orphans[run.id] = run
-        except Exception:
-            self._orphans[run.id] = run
-            raise
+        except Exception as error:
+            before = self._setbacks.get(run.id)
+            times = before.times + 1 if before else 1
+            due = self.context.clock.monotonic() + min(2.0**times, _LONGEST_SETBACK)
+            text = error.sentence() if isinstance(error, PlatintError) else repr(error)
+            self._setbacks[run.id] = _Setback(run, REDACTOR.redact(text), times, due)
+            log.error("run %s: %s", run.number, REDACTOR.redact(text), exc_info=error)
+        else:
+            self._setbacks.pop(run.id, None)
 
-    async def _hand_back(self) -> None:
-        """Runs whose end could not be stored are put back as soon as the store takes it, to be resumed."""
-        for run in list(self._orphans.values()):
-            if run.id in self._runs:
+    async def _put_back(self) -> None:
+        """Runs that the store did not take (a full disk): marked as soon as it can be, tried again later."""
+        for key, setback in list(self._setbacks.items()):
+            if key in self._runs or setback.tried_again:
                 continue
-            with contextlib.suppress(Fenced):
-                await self.context.store.runs.finish(run.id, run.epoch, RunState.INTERRUPTED)
-            del self._orphans[run.id]
-            await self.context.store.runs.reap([self.context.worker])
+            if not setback.marked:
+                try:
+                    await self.context.store.runs.finish(
+                        key, setback.run.epoch, RunState.INTERRUPTED, setback.text
+                    )
+                except StoreError:
+                    raise
+                except PlatintError as error:  # somebody else has moved it since
+                    log.info("run %s: %s", setback.run.number, REDACTOR.redact(error.sentence()))
+                setback.marked = True
+            if self.context.clock.monotonic() >= setback.due:
+                setback.tried_again = True
+                await self.context.store.runs.reap([self.context.worker])
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -163,7 +189,7 @@ class Engine:
                         log.error("%s ended: %s", task.get_name(), text, exc_info=task.exception())
 
     def _busy(self) -> bool:
-        return bool(self._runs or self._replays or self._commands or self._orphans)
+        return bool(self._runs or self._replays or self._commands)
 
     async def _wanted(self) -> bool:
         """Whether something waits to be done, or a console is open."""

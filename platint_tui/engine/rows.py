@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
 from platint_tui.core.errors import ErrorClass, PlatintError, RecordError
@@ -49,17 +50,25 @@ def record_key(value: Mapping[str, Any], raw: str, key: Sequence[str]) -> str:
 
     Raises RecordError (code `key`) when a key field is missing, null, an object or a list.
     """
+    if len(key) == 1:
+        # The common cases without a detour: a text or an integer as canonical_key would write it.
+        part = value.get(key[0])
+        if type(part) is str:
+            return f"[{encode_basestring(part)}]"
+        if type(part) is int:
+            return f"[{part}]"
     if not key:
         return canonical_key([content_hash(raw)])
-    parts = []
-    for name in key:
-        part = lookup(value, name)
-        if part is None:
-            raise RecordError(f"The key field '{name}' is missing or null.", code="key", where=name)
-        if isinstance(part, dict | list):
-            raise RecordError(f"The key field '{name}' is no single value.", code="key", where=name)
-        parts.append(part)
-    return canonical_key(parts)
+    return canonical_key([_key_part(value, name) for name in key])
+
+
+def _key_part(value: Mapping[str, Any], name: str) -> Any:
+    part = lookup(value, name)
+    if part is None:
+        raise RecordError(f"The key field '{name}' is missing or null.", code="key", where=name)
+    if isinstance(part, dict | list):
+        raise RecordError(f"The key field '{name}' is no single value.", code="key", where=name)
+    return part
 
 
 def row_idempotency_key(plan: StreamPlan, key: str, raw: str, seq: int) -> str:

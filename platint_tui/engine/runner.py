@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from platint_tui.core.errors import Fenced, PlatintError, RateLimited
+from platint_tui.core.errors import Fenced, PlatintError, RateLimited, StoreError
 from platint_tui.core.model import Run, StreamProgress
 from platint_tui.core.ports import Driver
 from platint_tui.core.redaction import REDACTOR
@@ -50,7 +50,10 @@ class RunTask:
         self._outcomes: dict[str, Outcome] = {}
 
     async def execute(self) -> None:
-        """Run to an end. Returns quietly when another engine took the run over; raises StoreError."""
+        """Run to an end. Returns quietly when another engine took the run over.
+
+        Raises StoreError when the store takes nothing: then the run is to be put back and tried again later.
+        """
         try:
             await self._execute()
         except Fenced:
@@ -133,7 +136,10 @@ class RunTask:
 
     def _until_resume(self) -> float | None:
         times = [item.resume_at_ms for item in self._outcomes.values() if item.resume_at_ms is not None]
-        return max(0.01, (min(times) - self._context.clock.now_ms()) / 1000) if times else None
+        if not times:
+            return None
+        # Not longer than a moment: the wall clock that the platform's time is in may be set.
+        return min(max(0.01, (min(times) - self._context.clock.now_ms()) / 1000), CANCEL_POLL)
 
     def _due(self) -> list[str]:
         now = self._context.clock.now_ms()
@@ -167,8 +173,8 @@ class RunTask:
                     )
                 done = await work.run(source, destination, self._halt)
                 outcome = await self._ended(plan.stream, work.note) if done else self._halted()
-            except Fenced:
-                raise
+            except (Fenced, StoreError):
+                raise  # nothing about this stream can be stored by us, or at all
             except RateLimited as error:
                 until = max(error.until_ms, 1)
                 outcome = Outcome(

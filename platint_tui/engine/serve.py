@@ -84,7 +84,8 @@ async def run_engine(
     """
     store = await open_store(paths.database, clock=clock, role="engine")
     try:
-        engine = Engine(make_context(store, registry, vault, clock=clock), lock)
+        context = make_context(store, registry, vault, clock=clock, worker=lock.worker if lock else "")
+        engine = Engine(context, lock)
         await engine.run(stop, until_idle=until_idle, linger=linger)
     finally:
         await store.close()

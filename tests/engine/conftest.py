@@ -13,24 +13,8 @@ from engine.support import SECRETS, Demo, Installation
 
 from platint_tui.core.clock import SystemClock
 from platint_tui.core.paths import find_paths
-from platint_tui.manifest.registry import Registry, bundled_dir, default_dirs
+from platint_tui.manifest.registry import Registry, default_dirs
 from platint_tui.store import open_store
-
-SQLITE_CONNECTOR = """
-manifest: 1
-platform: sqlite
-name: sqlite
-version: 1.0.0
-category: database
-docs: https://example.org/
-driver: sqlite
-profile: {fields: [{id: path}]}
-auth: {type: driver}
-check: [{id: open, open: true}]
-discover: {type: introspect}
-resources: {'*': {}}
-tests: [{name: x, kind: error, code: '23505', expect: {class: record, action: dead_letter}}]
-"""
 
 
 @pytest.fixture
@@ -54,9 +38,6 @@ async def installation(home: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         monkeypatch.setenv(name, value)
     environ = dict(os.environ)
     paths = find_paths(environ)
-    if not (bundled_dir("connectors") / "sqlite.yaml").exists():
-        paths.connectors.mkdir(parents=True)
-        (paths.connectors / "sqlite.yaml").write_text(SQLITE_CONNECTOR)
     clock = SystemClock()
     store = await open_store(paths.database, clock=clock, role="console")
     registry = Registry(default_dirs(None, paths.connectors, environ))

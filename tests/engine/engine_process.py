@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,9 @@ def plant(design: str) -> None:
 
 
 def main() -> int:
+    if limit := os.environ.get("TEST_FILE_SIZE"):
+        # As a full disk: no file may grow beyond this.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
     plant(os.environ.get("TEST_PLANTED", ""))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     paths = find_paths(os.environ)

@@ -289,7 +289,8 @@ async def test_configuration_errors_are_found_before_a_request(
         ("run", {"integration": name, "streams": ["item"]}, "Did you mean 'items'?", 4),
         ("run", {}, "The command needs 'integration'.", 2),
         ("check", {"profile": "sorce"}, "Did you mean 'source'?", 4),
-        ("preview", {"profile": "source", "stream": "itms"}, "Did you mean 'items'?", 4),
+        ("preview", {"profile": "source", "stream": "itms"}, "did you mean 'items'?", 4),
+        ("reset", {"integration": name, "stream": "itms"}, "Did you mean 'items'?", 4),
         ("cancel", {"run": "77"}, "There is no run '77'.", 4),
         ("replay", {"dead_letters": []}, "nothing to replay", 4),
         ("cancel_replay", {"job": "job_x"}, "There is no replay", 4),
@@ -343,7 +344,8 @@ async def test_a_second_run_of_the_same_integration_is_refused(
     async with installation.engine():
         await installation.call("run", integration=name)
         answer = await installation.call("run", integration=name)
-    assert (answer.error or {})["code"] == "already_running"
+        reset = await installation.call("reset", integration=name, stream="items")
+    assert (answer.error or {})["code"] == (reset.error or {})["code"] == "already_running"
 
 
 async def test_latencies_are_stored(installation: Installation, peer: Peer) -> None:
@@ -356,3 +358,99 @@ async def test_latencies_are_stored(installation: Installation, peer: Peer) -> N
     assert rows["write sink"].count == 200
     assert rows["write sink"].errors == 0
     assert rows["write sink"].p95_ms
+
+
+async def test_a_parked_stream_goes_on_while_another_still_runs(
+    installation: Installation, peer: Peer
+) -> None:
+    peer.fill(200)
+    peer.fill(200, stream="others")
+    limited = True
+
+    async def read(request: web.Request) -> web.Response | None:
+        if request.path == "/others" and request.query.get("after") == "1":
+            await peer.hang.wait()
+        if limited and request.path == "/items" and request.query.get("after") == "1":
+            return web.Response(status=429, headers={"Retry-After": "120"})
+        return None
+
+    peer.read = read
+    streams = {"items": "items", "others": "others"}
+    name = await installation.integrate(integration("both", streams, target="sqlite"))
+
+    def in_state_of(state: RunState) -> Any:
+        async def look() -> bool:
+            runs = await installation.store.runs.list()
+            return bool(runs) and runs[0].streams[0].state == state
+
+        return look
+
+    async with installation.engine():
+        await installation.submit("run", integration=name, streams=[])
+        await until(in_state_of(RunState.RATE_LIMITED))
+        limited = False
+        installation.clock.shift_ms = 121_000
+        await until(in_state_of(RunState.SUCCEEDED))
+        assert (await only_run(installation)).state == RunState.RUNNING
+        peer.hang.set()
+        run = await installation.ended((await only_run(installation)).id)
+    assert run.state == RunState.SUCCEEDED
+    assert run.epoch == 1
+
+
+async def test_K3_a_lost_answer_in_a_sync_is_unknown_and_not_replayed_by_the_way(
+    installation: Installation, peer: Peer
+) -> None:
+    peer.fill(3)
+
+    async def write(request: web.Request) -> None:
+        if (await request.json())["n"] == 1:
+            assert request.transport is not None
+            request.transport.abort()
+
+    peer.write = write
+    name = await installation.integrate(integration("post", {"items": "mailbox"}))
+    async with installation.engine():
+        run = await installation.run(name)
+        (letter,) = await installation.letters()
+        assert letter.state == DeadLetterState.UNKNOWN
+        answer = await installation.call("replay", fingerprint=letter.fingerprint)
+    assert "nothing to replay" in (answer.error or {})["message"]
+    assert (run.streams[0].written, run.streams[0].dead_lettered) == (2, 1)
+    assert len(peer.sent) == 3
+
+
+async def test_B1_B4_a_full_disk_keeps_the_run_and_it_goes_on(installation: Installation, peer: Peer) -> None:
+    peer.pages["items"] = [
+        [{"id": f"i{n}", "n": n, "text": "x" * 3000} for n in range(start, start + 50)]
+        for start in range(0, 1000, 50)
+    ]
+
+    async def write(request: web.Request) -> web.Response | None:
+        bad = (await request.json())["n"] % 5 < 2
+        return web.json_response({"code": "bad"}, status=422) if bad else None
+
+    peer.write = write
+    name = await installation.integrate(integration("full", {"items": "sink"}))
+    await installation.submit("run", integration=name, streams=[])
+    process = installation.spawn(TEST_FILE_SIZE=str(600_000))
+
+    async def stuck() -> bool:
+        (run,) = await installation.store.runs.list() or [None]
+        return (
+            run is not None and 0 < run.streams[0].read < 1000 and len(peer.sent) >= run.streams[0].read + 50
+        )
+
+    await until(stuck)
+    await asyncio.sleep(0.5)
+    process.kill()
+    assert await asyncio.to_thread(process.wait, 20) == -9
+    code, said = await asyncio.to_thread(installation.finish)
+    assert code == 0, said
+    run = await only_run(installation)
+    (stream,) = run.streams
+    assert run.state == RunState.PARTIAL, run
+    assert (stream.read, stream.written, stream.dead_lettered) == (1000, 600, 400)
+    assert len(await installation.letters()) == 400
+    # What was sent again went under the same key.
+    assert len({key for key, _ in peer.sent}) == 1000
