@@ -7,6 +7,7 @@ and `_run`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from platint_tui.core.errors import ConfigError, ErrorClass
+from platint_tui.core.errors import ConfigError, ErrorClass, RecordError
 from platint_tui.core.ids import digest
+from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import Fault, Field, Row
 from platint_tui.core.text import clean
 
@@ -26,6 +28,7 @@ MOST_COLUMNS = 1_000
 """Keys beyond this many columns are kept in `_raw` only."""
 
 _LONGEST_NAME = 63
+_MOST_SHAPES = 256
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _INT64 = 2**63
@@ -87,39 +90,58 @@ class RowEncoder:
     """
 
     def __init__(self, columns: Sequence[Column], cells: Sequence[Mapping[type, Cell | None]]) -> None:
-        self._columns = [(column.key, stored, column) for column, stored in zip(columns, cells, strict=True)]
-        self._checked = [column for column in columns if column.required or column.max_length is not None]
+        self._columns = tuple(columns)
+        self._cells = tuple(cells)
+        self._keys = tuple(column.key for column in columns)
+        self._limited = [
+            (column.key, column.max_length, column) for column in columns if column.max_length is not None
+        ]
+        # Records of one stream have few different sequences of types; what to do about each is worked out once.
+        self._known: dict[tuple[type, ...], list[tuple[int, Cell]]] = {}
 
     def values(self, row: Row) -> list[Any]:
         """The values of the row's own columns in order. Raises Refusal naming the field."""
         value = row.value
-        result: list[Any] = []
-        add = result.append
-        for key, cells, column in self._columns:
-            item = value.get(key)
-            if item is None:
-                add(None)
-                continue
+        result = list(map(value.get, self._keys))
+        types = tuple(map(type, result))
+        changes = self._known.get(types)
+        if changes is None:
+            changes = self._changes(types, result, value)
+        for at, cell in changes:
             try:
-                cell = cells[type(item)]
-            except KeyError:
-                add(_fitting(item, column, cells))
-                continue
-            if cell is None:
-                add(item)
-                continue
-            try:
-                add(cell(item))
+                result[at] = cell(result[at])
             except Refusal as refusal:
-                raise _in_field(refusal, key) from None
-        for column in self._checked:
-            item = value.get(column.key)
+                raise _in_field(refusal, self._keys[at]) from None
+        for key, longest, column in self._limited:
+            item = value.get(key)
+            if type(item) is str and len(item) > longest:
+                raise _too_long(column)
+        return result
+
+    def _changes(
+        self, types: tuple[type, ...], items: Sequence[Any], value: Mapping[str, Any]
+    ) -> list[tuple[int, Cell]]:
+        """Which values of a row with these types are stored in another form. Raises Refusal for a wrong type."""
+        changes: list[tuple[int, Cell]] = []
+        general = True
+        for at, (kind, item) in enumerate(zip(types, items, strict=True)):
+            column, cells = self._columns[at], self._cells[at]
             if item is None:
                 if column.required:
                     raise _missing(column.key, column.key in value)
-            elif column.max_length is not None and type(item) is str and len(item) > column.max_length:
-                raise _too_long(column)
-        return result
+            elif kind in cells:
+                cell = cells[kind]
+                if cell is not None:
+                    changes.append((at, cell))
+            else:
+                whole = _whole_number(item, column, cells)
+                changes.append((at, lambda _, whole=whole: whole))
+                general = False
+        if general:
+            if len(self._known) >= _MOST_SHAPES:
+                self._known.clear()
+            self._known[types] = changes
+        return changes
 
 
 def accepted_cells(column: Column, stored: Mapping[type, Cell | None]) -> dict[type, Cell | None]:
@@ -127,19 +149,20 @@ def accepted_cells(column: Column, stored: Mapping[type, Cell | None]) -> dict[t
     return {kind: cell for kind, cell in stored.items() if kind in _ACCEPTED[column.type]}
 
 
-def _fitting(item: Any, column: Column, cells: Mapping[type, Cell | None]) -> Any:
+def _whole_number(item: Any, column: Column, cells: Mapping[type, Cell | None]) -> Any:
     """A whole number written with decimals (5.0) is an integer; anything else of another type is refused."""
     kind = type(item)
     if column.type == "integer" and kind in _NUMBERS and int in cells and item == int(item):
         cell = cells[int]
         return int(item) if cell is None else cell(int(item))
+    name = clean(column.key)
     if kind in _ACCEPTED[column.type]:
-        message = f"The column of the field '{clean(column.key)}' cannot hold {_KINDS[kind]}."
+        message = f"The column of the field '{name}' cannot hold {_KINDS[kind]}."
         raise Refusal(record_fault("wrong_type", message, column.key, "The table was made for another type."))
     raise Refusal(
         record_fault(
             "wrong_type",
-            f"The field '{clean(column.key)}' is declared {column.type}, the record has"
+            f"The field '{name}' is declared {column.type}, the record has"
             f" {_KINDS.get(kind, 'something else')} there.",
             column.key,
             "Edit the value and replay it, or change the field's type in the manifest.",
@@ -160,6 +183,22 @@ def _too_long(column: Column) -> Refusal:
 def _in_field(refusal: Refusal, key: str) -> Refusal:
     fault = refusal.fault
     return Refusal(record_fault(fault.code, f"The field '{clean(key)}' {fault.message}", key, fault.hint))
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def document(value: Any) -> str:
+    """Compact JSON text of an object or list. Raises Refusal for what JSON cannot hold."""
+    try:
+        return _encode(value)
+    except (TypeError, ValueError, RecursionError):
+        pass
+    try:
+        # The exact, slower writer: Decimals with all their digits.
+        return dumps(value)
+    except RecordError as error:
+        raise Refusal(record_fault("wrong_type", f"cannot be stored: {error.message}")) from None
 
 
 def fits_int64(number: int) -> bool:

@@ -8,9 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from platint_tui.core.errors import RecordError
-from platint_tui.core.jsontext import dumps
-from platint_tui.drivers.tables import Cell, Refusal, fits_int64, record_fault
+from platint_tui.drivers.tables import Cell, Refusal, document, fits_int64, record_fault
 
 DECLARED = {
     "string": "text",
@@ -39,10 +37,7 @@ def _text(value: str) -> str:
 
 
 def _document(value: Any) -> str:
-    try:
-        text = dumps(value)
-    except RecordError as error:
-        raise Refusal(record_fault("wrong_type", f"cannot be stored: {error.message}")) from None
+    text = document(value)
     if "\\u0000" in text and _NUL_ESCAPE.search(text):
         raise _nul()
     return text

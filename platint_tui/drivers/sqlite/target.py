@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from platint_tui.core.errors import ConfigError, Fenced, RecordError, SystemicError
+from platint_tui.core.errors import ConfigError, Fenced, SystemicError
 from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import Batch, Confirmed, Fault, Field, Row, TargetPlan, WriteResult
 from platint_tui.core.text import clean
@@ -28,6 +28,7 @@ from platint_tui.drivers.tables import (
     RowEncoder,
     accepted_cells,
     check_table_name,
+    document,
     fits_int64,
     new_keys,
     plan_columns,
@@ -61,21 +62,14 @@ def _integer(value: int) -> int | str:
     return value if fits_int64(value) else str(value)
 
 
-def _document(value: Any) -> str:
-    try:
-        return dumps(value)
-    except RecordError as error:
-        raise Refusal(record_fault("wrong_type", f"cannot be stored: {error.message}")) from None
-
-
 _CELLS: dict[type, Cell | None] = {
     str: None,
     int: _integer,
     float: None,
     Decimal: str,
     bool: int,
-    dict: _document,
-    list: _document,
+    dict: document,
+    list: document,
 }
 
 
