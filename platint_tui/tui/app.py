@@ -137,6 +137,8 @@ class PlatintApp(Frame, Movement, Operations, CrashSafe, inherit_bindings=False)
             made = SECTIONS[section].load()(id=f"section-{section}")
             self.registry.add(made.ACTIONS)
             await switcher.add_content(made)
+        if section != self._section:
+            self.trouble(view="")
         self._section = section
         switcher.current = f"section-{section}"
         view = switcher.query_one(f"#section-{section}", SectionView)
@@ -189,23 +191,25 @@ class PlatintApp(Frame, Movement, Operations, CrashSafe, inherit_bindings=False)
         message.view.show(message.snapshot)
         if self.screen.focused is None:
             message.view.focus_first()
-        self.refresh_keys()
+        self.trouble(view="")
 
     @on(Held)
     def _hold(self, message: Held) -> None:
         self.held = message.new
-        self.refresh_keys()
+        self.trouble(view="")
 
     @on(LoadFailed)
     def _failed(self, message: LoadFailed) -> None:
-        if message.view is not None:
+        if message.view is None:
+            self.trouble(status=message.sentence)
+        elif message.view is self.view:
             message.view.state = "failed"
-        self.notice(f"Failed to load: {message.sentence}", "bad")
+            self.trouble(view=message.sentence)
 
     @on(StatusRead)
     def _status_read(self, message: StatusRead) -> None:
         self.status = message.status
-        self.refresh_keys()
+        self.trouble(status="")
 
     @on(Clicked)
     def _clicked(self, message: Clicked) -> None:

@@ -28,6 +28,7 @@ class Frame:
     held: int = 0
     """Rows that are new while the live view is paused."""
     _notice: tuple[str, str] = ("", "")
+    _troubles: tuple[str, str] = ("", "")
 
     def context(self) -> Context:
         """What actions may look at."""
@@ -52,7 +53,9 @@ class Frame:
         crumbs = (SECTIONS[app.section].title, *(view.crumbs() if view else ()))
         base.query_one(Rail).show(app.section, badges, app.size.width)
         base.query_one(Trail).show(crumbs, self._state_words(), width)
-        base.query_one("#status", Static).update(present.toned(*self._notice))
+        trouble = self._troubles[0] or self._troubles[1]
+        line = (f"Failed to load: {trouble}", "bad") if trouble else self._notice
+        base.query_one("#status", Static).update(present.toned(*line))
         base.query_one(KeyBar).show(app.registry.footer(app.section), self.context(), width)
 
     def _state_words(self) -> list[tuple[str, str]]:
@@ -72,6 +75,12 @@ class Frame:
     def notice(self, text: str, tone: str = "muted") -> None:
         """Show a sentence in the status line."""
         self._notice = (text, tone)
+        self.refresh_keys()
+
+    def trouble(self, *, status: str | None = None, view: str | None = None) -> None:
+        """Say that the status, or the view, cannot be read; an empty sentence says that it can again."""
+        old = self._troubles
+        self._troubles = (old[0] if status is None else status, old[1] if view is None else view)
         self.refresh_keys()
 
     def on_resize(self, event: events.Resize) -> None:

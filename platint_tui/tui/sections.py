@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 from textual import events
 from textual.containers import Vertical
 from textual.reactive import var
+from textual.widget import Widget
 
 from platint_tui.tui.actions import SECTION_TITLES, Action
 
@@ -132,10 +133,17 @@ class SectionView(Vertical):
 
     def focus_first(self) -> None:
         """Put the focus where the person will want it."""
-        for widget in self.query("*"):
-            if widget.focusable:
-                widget.focus()
-                return
+        for pane in self.panes():
+            pane.focus()
+            return
+
+    def panes(self) -> list[Widget]:
+        """What can have the focus and is shown."""
+        return [
+            widget
+            for widget in self.query("*").results(Widget)
+            if widget.focusable and all(around.display for around in widget.ancestors_with_self)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,7 @@ class JumpScreen(Dialog[None]):
 
     def __init__(self, view: SectionView) -> None:
         super().__init__()
-        panes = [widget for widget in view.query("*").results(Widget) if widget.focusable]
-        self._panes = dict(zip(_LETTERS, panes, strict=False))
+        self._panes = dict(zip(_LETTERS, view.panes(), strict=False))
 
     def compose(self) -> ComposeResult:
         """The letters."""
