@@ -149,11 +149,10 @@ async def show(options: Namespace) -> int:
         )
         return ExitCode.DONE
     line(f"dead letter {letter.number} ({letter.id})  {letter.state.value}")
+    line(f"  where   {letter.integration}/{letter.stream} -> {letter.profile} ({letter.platform})")
     line(
-        f"  where   {letter.integration}/{letter.stream} -> {letter.platform} ({letter.profile}), run {letter.run}"
-    )
-    line(
-        f"  record  {letter.record_key}, {letter.size:,} bytes, seen {letter.occurrences}x, last {moment(letter.last_seen_ms)}"
+        f"  record  {letter.record_key}, {letter.size:,} bytes, "
+        f"seen {letter.occurrences}x, last {moment(letter.last_seen_ms)}"
     )
     line(f"  cause   {letter.error_class.value}/{letter.code} {letter.field}: {letter.message}")
     if letter.hint:
@@ -183,7 +182,8 @@ async def edit(options: Namespace) -> int:
     if options.json:
         document(deadletters.summary(child))
     note(
-        f"Dead letter {child.number} holds the edit; {letter.number} is kept. Replay: platint-tui dead replay {child.number}"
+        f"Dead letter {child.number} holds the edit; {letter.number} is kept. "
+        f"Replay: platint-tui dead replay {child.number}"
     )
     return ExitCode.DONE
 
@@ -229,6 +229,7 @@ async def replay(options: Namespace) -> int:
 
 
 def replay_progress(job: ReplayJob) -> str:
+    """One line about a replay job."""
     return (
         f"replay: {job.succeeded} of {job.total} succeeded, {job.failed} failed, {job.unknown} unknown, "
         f"{job.superseded} superseded, {job.pending} pending {job.error}"

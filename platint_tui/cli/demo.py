@@ -177,5 +177,6 @@ def _print(result: dict[str, Any], whole: metrics.Headline, account: list[Stream
     speed = "-" if whole.sync_throughput is None else f"{whole.sync_throughput:,.0f} records/s"
     line(
         f"API latency ms p50 {latency(whole.api_latency_p50_ms)}, p95 {latency(whole.api_latency_p95_ms)}, "
-        f"p99 {latency(whole.api_latency_p99_ms)}; errors {whole.error_rate:.1%} of {whole.requests:,} requests; {speed}"
+        f"p99 {latency(whole.api_latency_p99_ms)}; "
+        f"errors {whole.error_rate:.1%} of {whole.requests:,} requests; {speed}"
     )

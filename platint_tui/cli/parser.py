@@ -109,6 +109,13 @@ def _profiles(commands: Any) -> None:
     )
     add.add_argument("--place", choices=("keyring", "vault"), help="where to store secrets")
     add.add_argument("--replace", action="store_true", help="replace the profile of this name")
+    edit = _command(group, "edit", "profiles:edit", "change fields, or replace a secret")
+    edit.add_argument("name")
+    edit.add_argument(
+        "--field", action="append", default=[], metavar="ID=VALUE", help="a field that is no secret"
+    )
+    edit.add_argument("--secret", action="append", default=[], metavar="ID", help="ask for this secret anew")
+    edit.add_argument("--secret-from", action="append", default=[], metavar="ID=env:NAME|file:/PATH")
     _command(group, "test", "profiles:test", "run every probe of the platform's manifest").add_argument(
         "name"
     )

@@ -189,13 +189,38 @@ async def test(options: Namespace) -> int:
     return ExitCode.DONE if check.ok else ExitCode.CREDENTIALS
 
 
+async def edit(options: Namespace) -> int:
+    """Change plain fields, or replace secrets; a secret is asked for, or read from stdin, a line each."""
+    async with opened(options) as workspace:
+        profile = await profiles.get(workspace, options.name)
+        values = pairs(options.field, "ID=VALUE")
+        if values:
+            profile = await profiles.edit_fields(workspace, options.name, values)
+        form = {field.id: field for field in profiles.form(workspace, profile.platform).fields}
+        for field, reference in pairs(options.secret_from, "ID=env:NAME").items():
+            await profiles.set_secret(workspace, options.name, field, reference)
+        for name in options.secret:
+            if name not in form or not form[name].secret:
+                raise UsageError(f"'{name}' is no secret field of {profile.platform}.")
+            found = _secret(workspace, options.name, name, form[name].label, True)
+            if found is None:
+                raise UsageError(f"No value was given for '{name}'; nothing was changed.")
+            await profiles.set_secret(workspace, options.name, name, found)
+    if options.json:
+        document({"name": options.name})
+    note(f"Profile '{options.name}' is changed. Test it: platint-tui profiles test {options.name}")
+    return ExitCode.DONE
+
+
 async def remove(options: Namespace) -> int:
     """Remove a profile and its secrets."""
     async with opened(options) as workspace:
         await profiles.get(workspace, options.name)
         confirm(f"Remove profile '{options.name}' and its secrets?", yes=options.yes, word=options.name)
-        await profiles.remove(workspace, options.name)
+        left = await profiles.remove(workspace, options.name)
     if options.json:
-        document({"removed": options.name})
+        document({"removed": options.name, "secrets_left": left})
+    for sentence in left:
+        note(sentence)
     note(f"Profile '{options.name}' is removed. Its runs and dead letters stay.")
     return ExitCode.DONE

@@ -22,7 +22,7 @@ from platint_tui.manifest.registry import bundled_dir
 from platint_tui.services import deadletters, profiles, syncs
 from platint_tui.services.workspace import Workspace, open_workspace
 
-INTEGRATIONS = ("demo-payments-to-sqlite", "demo-payments-to-crm")
+INTEGRATIONS = ("demo-to-sqlite", "demo-to-crm")
 _STATE = "demo.json"
 
 
@@ -218,7 +218,7 @@ async def choose_fix(workspace: Workspace) -> tuple[DeadLetter, str]:
     """
     for issue in await deadletters.issues(workspace):
         fix = _FIXES.get(issue.code)
-        if issue.integration != "demo-payments-to-crm" or not issue.open or fix is None or not issue.field:
+        if issue.integration != "demo-to-crm" or not issue.open or fix is None or not issue.field:
             continue
         letter = (
             await deadletters.show(workspace, (await deadletters.open_ids(workspace, issue.fingerprint))[0])

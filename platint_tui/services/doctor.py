@@ -72,7 +72,8 @@ def _sqlite() -> Finding:
     return Finding(
         "sqlite",
         "note",
-        f"{sqlite3.sqlite_version} has the WAL-reset bug (fixed in 3.51.3); only the engine checkpoints, which avoids it",
+        f"{sqlite3.sqlite_version} has the WAL-reset bug (fixed in 3.51.3); "
+        "only the engine checkpoints here, which avoids it",
     )
 
 

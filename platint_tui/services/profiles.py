@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from platint_tui.core.errors import ConfigError, NotFound
+from platint_tui.core.errors import ConfigError, CredentialError, NotFound
 from platint_tui.core.model import Environment, Profile, ProfileCheck
 from platint_tui.core.secret import Secret
 from platint_tui.manifest.form import FormView, form_view, origins_of, validate_fields
@@ -133,7 +133,23 @@ async def add(
         updated_ms=now,
     )
     await workspace.store.profiles.put(profile)
+    if existing is not None:
+        await _forget(workspace, set(existing.secrets.values()) - set(references.values()))
     return profile
+
+
+async def _forget(workspace: Workspace, references: set[str]) -> list[str]:
+    """Delete secrets that no profile refers to any more; returns a sentence for each that could not be deleted."""
+    used = {
+        reference for other in await workspace.store.profiles.list() for reference in other.secrets.values()
+    }
+    left = []
+    for reference in sorted(references - used):
+        try:
+            await workspace.vault.delete(reference)
+        except CredentialError as error:
+            left.append(f"The secret {reference} stays where it is: {error.message}")
+    return left
 
 
 async def edit_fields(workspace: Workspace, name: str, values: Mapping[str, str]) -> Profile:
@@ -162,8 +178,28 @@ async def test(workspace: Workspace, name: str) -> ProfileCheck:
     return checks[name]
 
 
-async def remove(workspace: Workspace, name: str) -> None:
-    """Remove a profile and its secrets; runs and dead letters stay. Raises ConfigError while an integration uses it."""
+async def set_secret(workspace: Workspace, name: str, field: str, value: Secret | str) -> Profile:
+    """Replace one secret of a profile (a Secret to store, or a reference). Raises ConfigError, CredentialError."""
+    refuse_read_only(workspace, "change a secret")
+    profile = await get(workspace, name)
+    connector = workspace.registry.get(profile.platform)
+    text = value.reveal() if isinstance(value, Secret) else None
+    validate_fields(connector, profile.fields, secrets={**dict.fromkeys(profile.secrets), field: text})
+    reference = await workspace.vault.store(name, field, value) if isinstance(value, Secret) else value
+    changed = replace(
+        profile, secrets={**profile.secrets, field: reference}, updated_ms=workspace.clock.now_ms()
+    )
+    await workspace.store.profiles.put(changed)
+    await _forget(workspace, set(profile.secrets.values()) - {reference})
+    return changed
+
+
+async def remove(workspace: Workspace, name: str) -> list[str]:
+    """Remove a profile and its secrets; runs and dead letters stay.
+
+    Returns a sentence for each secret that could not be deleted (a locked keyring). Raises ConfigError while an
+    integration uses the profile.
+    """
     refuse_read_only(workspace, "remove a profile")
     profile = await get(workspace, name)
     users = [
@@ -175,13 +211,5 @@ async def remove(workspace: Workspace, name: str) -> None:
         raise ConfigError(
             f"Profile '{name}' is used by {', '.join(users)}.", hint="Remove those integrations first."
         )
-    others = {
-        reference
-        for other in await workspace.store.profiles.list()
-        if other.name != name
-        for reference in other.secrets.values()
-    }
-    for reference in profile.secrets.values():
-        if reference not in others:
-            await workspace.vault.delete(reference)
     await workspace.store.profiles.remove(name)
+    return await _forget(workspace, set(profile.secrets.values()))
