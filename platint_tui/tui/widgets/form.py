@@ -85,10 +85,20 @@ class Choice(Widget, can_focus=True):
     Choice { height: auto; width: 1fr; padding: 0 1; background: $surface; }
     Choice:focus { background: $panel; }
     """
-    chosen: reactive[int] = reactive(0, layout=True)
+    chosen: reactive[int] = reactive(0, layout=True, init=False)
 
-    def __init__(self, options: Sequence[tuple[str, str]], value: str, *, id: str, ascii_only: bool) -> None:
-        super().__init__(id=id)
+    @dataclass
+    class Changed(Message):
+        """Another option was chosen."""
+
+        field_id: str
+        value: str
+
+    def __init__(
+        self, options: Sequence[tuple[str, str]], value: str, *, field_id: str, ascii_only: bool
+    ) -> None:
+        super().__init__(id=f"input-{_slug(field_id)}")
+        self._field_id = field_id
         self._options = tuple(options)
         self._signs = ("(*)", "( )") if ascii_only else ("●", "○")
         values = [option for option, _ in options]
@@ -98,6 +108,10 @@ class Choice(Widget, can_focus=True):
     def value(self) -> str:
         """The chosen option."""
         return self._options[self.chosen][0]
+
+    def watch_chosen(self) -> None:
+        """Tell the form."""
+        self.post_message(self.Changed(self._field_id, self.value))
 
     def action_step(self, step: int) -> None:
         """The next or the previous option."""
@@ -155,9 +169,7 @@ class Form(VerticalScroll, can_focus=False):
             with Vertical(classes="field", id=f"field-{_slug(field.id)}"):
                 yield Static(_label(field), classes="label", markup=False)
                 if field.choices:
-                    yield Choice(
-                        field.choices, field.value, id=f"input-{_slug(field.id)}", ascii_only=self._ascii
-                    )
+                    yield Choice(field.choices, field.value, field_id=field.id, ascii_only=self._ascii)
                 else:
                     yield Line(
                         most=MOST_SECRET if field.secret else MOST_TEXT,
@@ -180,6 +192,16 @@ class Form(VerticalScroll, can_focus=False):
                 line = self._input(field.id)
                 if isinstance(line, Line):
                     line.value = ""
+
+    def mask(self, *, hide: bool) -> None:
+        """Mask the secret fields, or show what is typed into them (references are no secrets)."""
+        for field in self._fields:
+            line = self._input(field.id)
+            if field.secret and isinstance(line, Line):
+                if line.password and not hide:
+                    # What was typed as a secret is not brought to light.
+                    line.value = ""
+                line.password = hide
 
     def fail(self, where: str, sentence: str) -> bool:
         """Show an error under the field `where` and go there; False when there is no such field."""
