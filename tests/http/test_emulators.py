@@ -74,11 +74,6 @@ async def test_github_continues_in_the_middle(github_emulator: Any, connect: Con
     assert [item["id"] for item in rest] == whole[before:]
 
 
-async def test_github_with_a_wrong_token(github_emulator: Any, connect: Connect) -> None:
-    rig = connect("github", github_emulator.url, "token", "ghp_nobody_knows_this_one")
-    assert (await rig.driver.check())[0].id == "user"
-
-
 async def test_stripe(stripe_emulate: Any, connect: Connect) -> None:
     """`emulate` has the order and the filter of the vendor: newest first, `created[gte]`."""
     rig = connect("stripe", stripe_emulate.url, "api_key", "sk_test_0123456789")

@@ -379,6 +379,13 @@ async def test_G13_a_longer_wait_parks_the_run(build: Build, hostile: Hostile) -
     assert rig.clock.slept == []
 
 
+async def test_G13_the_manifest_may_park_sooner(build: Build, hostile: Hostile) -> None:
+    hostile.json("/items", {}, status=429, headers={"Retry-After": "5"})
+    wait = {"header": "Retry-After", "cap": "2s"}
+    rules = [{"when": {"status": [429]}, "class": "rate_limited", "action": "wait", "wait": wait}]
+    assert isinstance(await failure(build({"errors": {"rules": rules}})), RateLimited)
+
+
 @pytest.mark.parametrize("value", ["315360000", "Fri, 01 Jan 2100 00:00:00 GMT"])
 async def test_G13_ten_years_are_capped_and_said(build: Build, hostile: Hostile, value: str) -> None:
     hostile.json("/items", {}, status=429, headers={"Retry-After": value})

@@ -171,7 +171,7 @@ class Caller:
         pause = max(pause, 0.05 * (holds + 1) if asked is not None else 0.2)
         for gate in self._gates[op]:
             await self._context.limiter.block(gate.limit.id, min(pause, LONGEST_PARK))
-        if pause > LONGEST_WAIT:
+        if pause > min(LONGEST_WAIT, verdict.hold or LONGEST_WAIT):
             raise self._parked(verdict, pause)
         if spent + pause > self._policy.budget:
             raise self._parked(verdict, LONGEST_WAIT * 2)

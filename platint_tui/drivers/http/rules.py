@@ -48,6 +48,8 @@ class Verdict:
     wait: float | None = None
     then: str | None = None
     status: int | None = None
+    hold: float | None = None
+    """Seconds up to which the manifest has a wait held rather than the run parked."""
 
     def error(self, where: str, now_ms: int) -> PlatintError:
         """The verdict as the error that ends a stream."""
@@ -117,6 +119,7 @@ class Rules:
             wait,
             rule.then,
             answer.status,
+            rule.wait.cap if rule.wait is not None else None,
         )
 
     def _by_status(self, answer: Answer, body: Json, op: Op, host: str, now_ms: int) -> Verdict:

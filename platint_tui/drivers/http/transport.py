@@ -2,7 +2,8 @@
 
 It takes nothing from the environment (no proxy, no CA file, no key log), keeps no cookies, follows no
 redirect, never decompresses, and sends the URL exactly as given. Errors are httpx's own types with the
-cause kept in `__cause__`.
+cause kept in `__cause__`, and tell whether a request may have been sent: the package httpx-aiohttp calls a
+connection that broke later a connect timeout, which would have writes repeated.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from platint_tui.core.errors import ConfigError
 
 MAX_HEADER = 64 * 1024
 _CHUNK_BUFFER = 256 * 1024
+_IDLE = 4.0
+# Seconds; many servers close after 5, and a write on a closing connection has an unknown outcome.
 
 for _name in ("httpx", "httpcore", "hpack", "aiohttp", "aiohttp.client", "aiohttp.internal"):
     # These log whole URLs, with keys in their queries.
@@ -64,7 +67,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     def _open(self) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=15),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
