@@ -169,7 +169,11 @@ class RunTask:
             try:
                 if state != RunState.RUNNING:
                     await self._runs.move_stream(
-                        self._run.id, self._run.epoch, plan.stream, RunState.RUNNING, total=plan.estimate
+                        self._run.id,
+                        self._run.epoch,
+                        plan.stream,
+                        RunState.RUNNING,
+                        total=await self._expected(plan),
                     )
                 done = await work.run(source, destination, self._halt)
                 outcome = await self._ended(plan.stream, work.note) if done else self._halted()
@@ -186,6 +190,11 @@ class RunTask:
                 outcome = _internal(error, f"stream {plan.stream} of run {self._run.number}")
             await self._move(plan.stream, outcome)
             self._outcomes[plan.stream] = outcome
+
+    async def _expected(self, plan: StreamPlan) -> int | None:
+        """How many records will come, where discovery can know it: when all of them are read."""
+        state = await self._runs.sync_state(plan.integration, plan.stream)
+        return plan.estimate if state is None or state.confirmed is None else None
 
     async def _ended(self, stream: str, note: str) -> Outcome:
         run = await self._runs.get(self._run.id)
