@@ -8,6 +8,7 @@ import random
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,10 @@ from platint_tui.drivers.http.positions import CursorRule, Scan
 from platint_tui.drivers.http.requests import form_pairs, with_query
 from platint_tui.drivers.http.writer import masked_url
 from platint_tui.manifest import schema
+
+# The machine may be busy with other tests.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=8)
 TARGET = st.text("abcdefghijklmnopqrstuvwxyz/:?&=,;%0123456789 ", max_size=30)
@@ -134,8 +139,8 @@ def test_H3_whatever_a_platform_sends_stays_on_the_origin(reference: str) -> Non
 def test_a_query_parameter_is_taken_out_whole(query: dict[str, str]) -> None:
     url = with_query("https://h/x", {**query, "api_key": "s3cret"})
     rest = without(url, "api_key")
-    assert "s3cret" not in rest or any("s3cret" in value for value in query.values())
-    assert "api_key" not in rest or "api_key" in query
+    others = [(name, value) for name, value in query.items() if name != "api_key"]
+    assert parse_qsl(urlsplit(rest).query, keep_blank_values=True) == others
 
 
 def test_masked_urls() -> None:

@@ -153,6 +153,26 @@ async def test_F12_drip_meets_the_total_deadline(build: Build, hostile: Hostile,
     assert error.code == "deadline" and "127.0.0.1" in error.message
 
 
+async def test_F13_a_half_open_stall(build: Build, hostile: Hostile) -> None:
+    async def handle(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(200, LINES)[:3000])
+        await asyncio.sleep(3600)
+
+    hostile.routes["/items"] = handle
+    rig = build({"transport": {"timeout": {"read": "100ms"}}})
+    assert (await failure(rig)).code == "read_timeout" and len(hostile.seen) == 3
+
+
+async def test_F19_the_network_goes_away_and_comes_back(build: Build, hostile: Hostile) -> None:
+    hostile.json("/items", {"data": [{"id": 1}], "next": None})
+    rig = build({"errors": {"policy": {"attempts": 2}}})
+    assert len(await rig.read()) == 1
+    await hostile.stop()
+    assert (await failure(rig)).code in ("connection_refused", "connection_broken")
+    await hostile.start(port=hostile.port)
+    assert len(await rig.read()) == 1
+
+
 async def test_F14_a_slow_but_steady_body_is_given_time(build: Build, hostile: Hostile) -> None:
     data = answer(200, {"data": [{"id": 1, "text": "x" * 60_000}], "next": None})
 
@@ -478,6 +498,27 @@ async def test_G20_no_cookies(build: Build, hostile: Hostile) -> None:
     hostile.json("/items", *pages, headers={"Set-Cookie": "session=abc; Path=/"})
     await build().read()
     assert len(hostile.seen) == 2 and "cookie" not in hostile.seen[1].headers
+
+
+async def test_I9_a_large_text_is_kept_whole(build: Build, hostile: Hostile) -> None:
+    data = gzip.compress(json.dumps({"data": [{"id": 1, "text": "x" * (16 << 20)}], "next": None}).encode())
+    hostile.routes["/items"] = lambda seen, writer: writer.write(
+        answer(200, data, {"Content-Encoding": "gzip"})
+    )
+    rig = build()
+    assert len((await rig.read())[0]["text"]) == 16 << 20
+    assert rig.pages[0].bytes == len(data)
+
+
+async def test_N2_a_key_in_the_address_is_in_no_error(build: Build, hostile: Hostile) -> None:
+    changes = {"auth": {"type": "api_key", "secret": "key", "in": "query", "name": "k"}}
+    rig = build(changes)
+    replies = [b"", answer(404, {}), answer(302, {}, {"Location": "//evil.example/"}), answer(200, b"<")]
+    for reply in replies:
+        hostile.raw("/items", reply)
+        error = await failure(rig)
+        assert SECRET not in repr(error) + error.sentence() + str(error.__cause__ or "")
+    assert all(seen.query["k"] == SECRET for seen in hostile.seen)
 
 
 async def test_N1_nothing_is_logged(build: Build, hostile: Hostile, caplog: pytest.LogCaptureFixture) -> None:

@@ -91,7 +91,7 @@ async def test_values_cannot_leave_their_place(build: Build, hostile: Hostile) -
     assert [seen.target for seen in hostile.seen] == ["/items/a%2F..%2Fb%3Fx"]
 
 
-async def test_refused_rows_are_faults_the_others_go_on(build: Build, hostile: Hostile) -> None:
+async def test_N5_refused_rows_are_faults_the_others_go_on(build: Build, hostile: Hostile) -> None:
     def handle(seen: Seen, writer: Any) -> None:
         if json.loads(seen.body)["id"] == 2:
             refusal = {"error": {"code": "too_long", "message": f"name too long {SECRET}", "field": "name"}}
