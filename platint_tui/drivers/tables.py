@@ -134,14 +134,18 @@ class RowEncoder:
                 if cell is not None:
                     changes.append((at, cell))
             else:
-                whole = _whole_number(item, column, cells)
-                changes.append((at, lambda _, whole=whole: whole))
+                # Depends on the value and not on its type alone, so this sequence of types is not remembered.
+                changes.append((at, _always(_whole_number(item, column, cells))))
                 general = False
         if general:
             if len(self._known) >= _MOST_SHAPES:
                 self._known.clear()
             self._known[types] = changes
         return changes
+
+
+def _always(stored: Any) -> Cell:
+    return lambda _: stored
 
 
 def accepted_cells(column: Column, stored: Mapping[type, Cell | None]) -> dict[type, Cell | None]:
