@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import os
 import resource
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Coroutine
@@ -33,7 +34,7 @@ def run(arguments: list[str], console: Callable[..., Awaitable[int]]) -> int:
         return int(stop.code or 0)
     options.console = console
     try:
-        return asyncio.run(_handler(options)(options))
+        return asyncio.run(_until_signal(_handler(options)(options)))
     except PlatintError as error:
         note(REDACTOR.redact(error.sentence()))
         return error.exit_code
@@ -46,6 +47,17 @@ def run(arguments: list[str], console: Callable[..., Awaitable[int]]) -> int:
         return 141
     except Exception as error:
         return _crashed(error)
+
+
+async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
+    """`work`; SIGTERM and SIGHUP end it in order, as ctrl+c does (asyncio sees to that one)."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Started with nohup, it stays deaf to the end of the terminal.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await work
 
 
 def _handler(options: Namespace) -> Handler:
