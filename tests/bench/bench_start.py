@@ -3,7 +3,7 @@
     python tests/bench/bench_start.py [--rounds N]
 
 `--version` against `python -c pass`, and the first paint of the console in a pseudo terminal of 100 x 30: the
-time until the first byte, and until the screen shows the word "Dashboard". Medians; runs take turns.
+time until the first byte, and until the screen shows `--word`. Medians; runs take turns.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--word", default="Dashboard", help="what the first paint shows")
     options = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="platint-bench-"))
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PLATINT_")}
@@ -83,7 +84,7 @@ def main() -> None:
             bare.append(measure([sys.executable, "-c", "pass"], environ).wall)
             version.append(measure([*program, "--version"], environ).wall)
             helped.append(measure([*program, "--help"], environ).wall)
-            byte, paint = first_paint(program, environ, b"Dashboard")
+            byte, paint = first_paint(program, environ, options.word.encode())
             first.append(byte)
             painted.append(paint)
     finally:
