@@ -209,6 +209,9 @@ def _system(commands: Any) -> None:
     serve.add_argument(
         "--passphrase-stdin", action="store_true", help="read the vault file's passphrase from stdin"
     )
+    serve.add_argument(
+        "--takeover", action="store_true", help="take over from an engine that is suspended or out of reach"
+    )
     vault = _group(commands, "vault", "the encrypted file for secrets, where there is no keyring")
     _command(vault, "init", "vault:init", "create the encrypted file; asks for a passphrase", json=False)
     _command(vault, "status", "vault:status", "where secrets can be kept here")

@@ -141,7 +141,9 @@ async def local_engine(workspace: Workspace) -> AsyncIterator[bool]:
 
     stop = asyncio.Event()
     task = asyncio.create_task(
-        run_engine(workspace.paths, workspace.registry, workspace.vault, clock=workspace.clock, stop=stop)
+        run_engine(
+            workspace.paths, workspace.registry, workspace.vault, clock=workspace.clock, stop=stop, lock=lock
+        )
     )
     try:
         yield True
