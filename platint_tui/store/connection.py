@@ -37,6 +37,10 @@ class TaskConnection(aiosqlite.Connection):
         result: T = await self._execute(self._call, task)  # type: ignore[no-untyped-call]
         return result
 
+    def wait_for_end(self) -> None:
+        """Wait until the thread has ended, after opening failed: aiosqlite does not wait for it itself."""
+        self._thread.join()
+
     def _call(self, task: Callable[[sqlite3.Connection], T]) -> T:
         return task(self._conn)
 
@@ -66,7 +70,11 @@ async def connect(
         return connection
 
     connection = TaskConnection(open_raw)
-    await connection
+    try:
+        await connection
+    except BaseException:
+        connection.wait_for_end()
+        raise
     return connection
 
 

@@ -144,11 +144,6 @@ class Database:
         self._identity.check()
         return await self._guarded(self._reader.run(_data_version))
 
-    async def checkpoint(self) -> None:
-        """Move the log into the file and truncate it, as far as readers allow. For the engine only."""
-        if self._writer is not None:
-            await self._guarded(self._writer.run(_checkpoint))
-
     async def quick_check(self, seconds: float) -> str:
         """Look for damage for at most `seconds`: "ok", "" when the time was up, else what is wrong."""
         task = asyncio.create_task(self._guarded(self._scanner.run(_quick_check)))
@@ -267,10 +262,6 @@ def _snapshot(task: Task[T], connection: sqlite3.Connection) -> T:
 
 def _data_version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA data_version").fetchone()[0])
-
-
-def _checkpoint(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _quick_check(connection: sqlite3.Connection) -> str:
