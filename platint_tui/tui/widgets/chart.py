@@ -27,7 +27,7 @@ class Series:
 
 def nice_top(value: float) -> float:
     """The least round number (1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten) not below `value`; 1 for 0."""
-    if not value > 0 or math.isinf(value):
+    if not value > 1e-9 or math.isinf(value):
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     for step in (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0):

@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
@@ -38,10 +38,10 @@ class FieldSpec:
 
 def single_line(text: str, most: int) -> tuple[str, str]:
     """Pasted text as one bounded line, and what was done to it ("" for nothing)."""
-    stripped = text.strip("\r\n\t ")
-    line = "".join(part for part in stripped.splitlines())
+    stripped = text.strip()
+    line = "".join(stripped.splitlines())
     said = []
-    if len(stripped.splitlines()) > 1:
+    if line != stripped:
         said.append("line ends were taken out")
     if len(line) > most:
         line = line[:most]
@@ -59,11 +59,13 @@ class Line(Input):
         line: Line
         text: str
 
-    def __init__(self, *, most: int, password: bool, value: str, id: str) -> None:
-        super().__init__(value=value, password=password, id=id, max_length=most, compact=True)
+    def __init__(self, *, most: int, secret: bool, value: str, id: str) -> None:
+        hint = "not shown as you type" if secret else ""
+        super().__init__(value=value, password=secret, placeholder=hint, id=id, max_length=most, compact=True)
         self._most = most
 
-    def _on_paste(self, event: events.Paste) -> None:
+    def on_paste(self, event: events.Paste) -> None:
+        """One bounded line of what was pasted, instead of what the input would make of it."""
         text, notice = single_line(event.text, self._most)
         if text:
             start, end = sorted(self.selection)
@@ -82,7 +84,7 @@ class Choice(Widget, can_focus=True):
         Binding("left", "step(-1)", "Before", show=False),
     ]
     DEFAULT_CSS = """
-    Choice { height: auto; width: 1fr; padding: 0 1; background: $surface; }
+    Choice { height: auto; width: 1fr; padding: 0 1; }
     Choice:focus { background: $panel; }
     """
     chosen: reactive[int] = reactive(0, layout=True, init=False)
@@ -134,15 +136,26 @@ class Form(VerticalScroll, can_focus=False):
     """Fields below each other. `values()` gives what was entered; `fail` shows an error where it belongs."""
 
     DEFAULT_CSS = """
-    Form { height: auto; scrollbar-size: 1 1; }
-    Form .field { height: auto; margin-bottom: 1; }
-    Form .label { height: 1; width: 1fr; }
-    Form .help { height: auto; color: $foreground 60%; width: 1fr; }
-    Form .error { height: auto; color: $text-error; width: 1fr; display: none; }
-    Form .failed .error { display: block; }
-    Form .failed .help { display: none; }
-    Form Line { background: $surface; width: 1fr; padding: 0 1; border: none; height: 1; }
-    Form Line:focus { background: $panel; border: none; }
+    Form {
+        height: auto;
+        scrollbar-size: 1 1;
+        scrollbar-color: $foreground 20%;
+        scrollbar-color-hover: $foreground 35%;
+        scrollbar-color-active: $primary;
+        scrollbar-background: $surface;
+        scrollbar-background-hover: $surface;
+        scrollbar-background-active: $surface;
+        & .field { height: auto; margin-bottom: 1; }
+        & .row { height: auto; }
+        & .label { height: 1; width: 20; padding-right: 1; text-overflow: ellipsis; text-wrap: nowrap; }
+        & .help, & .error { height: auto; width: 1fr; margin-left: 20; padding-left: 1; }
+        & .help { color: $foreground 55%; }
+        & .error { color: $text-error; display: none; }
+        & .failed .error { display: block; }
+        & .failed .help { display: none; }
+        & Line { width: 1fr; height: 1; padding: 0 1; margin: 0; border: none; background: $panel 50%; }
+        & Line:focus { background: $panel; border: none; }
+    }
     """
 
     @dataclass
@@ -167,19 +180,21 @@ class Form(VerticalScroll, can_focus=False):
         """Label, input, help and a place for an error, for each field."""
         for field in self._fields:
             with Vertical(classes="field", id=f"field-{_slug(field.id)}"):
-                yield Static(_label(field), classes="label", markup=False)
-                if field.choices:
-                    yield Choice(field.choices, field.value, field_id=field.id, ascii_only=self._ascii)
-                else:
-                    yield Line(
-                        most=MOST_SECRET if field.secret else MOST_TEXT,
-                        password=field.secret,
-                        value=clean(field.value),
-                        id=f"input-{_slug(field.id)}",
-                    )
-                if field.help:
-                    yield Static(Content(tame(field.help)), classes="help", markup=False)
+                with Horizontal(classes="row"):
+                    yield Static(Content(tame(field.label)), classes="label", markup=False)
+                    yield self._make(field)
+                help_text = " ".join(
+                    part for part in ("Required." if field.required else "", tame(field.help)) if part
+                )
+                if help_text:
+                    yield Static(Content(help_text), classes="help", markup=False)
                 yield Static("", classes="error", markup=False)
+
+    def _make(self, field: FieldSpec) -> Line | Choice:
+        if field.choices:
+            return Choice(field.choices, field.value, field_id=field.id, ascii_only=self._ascii)
+        most = MOST_SECRET if field.secret else MOST_TEXT
+        return Line(most=most, secret=field.secret, value=clean(field.value), id=f"input-{_slug(field.id)}")
 
     def values(self) -> dict[str, str]:
         """Every field's answer as it stands, secrets included; nobody keeps it longer than needed."""
@@ -211,8 +226,8 @@ class Form(VerticalScroll, can_focus=False):
                 box = self.query_one(f"#field-{_slug(field.id)}")
                 box.add_class("failed")
                 box.query_one(".error", Static).update(Content(tame(sentence)))
-                self._input(field.id).focus()
-                box.scroll_visible(animate=False)
+                self._input(field.id).focus(scroll_visible=False)
+                self.call_after_refresh(box.scroll_visible, animate=False)
                 return True
         return False
 
@@ -234,16 +249,22 @@ class Form(VerticalScroll, can_focus=False):
     def on_line_noticed(self, message: Line.Noticed) -> None:
         """Say under the field what was done to a pasted text."""
         message.stop()
-        box = message.line.parent
-        assert isinstance(box, Widget)
+        box = self._box(message.line)
         box.add_class("failed")
         box.query_one(".error", Static).update(Content(message.text))
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """An error goes when its field is edited."""
         event.stop()
-        if isinstance(event.input.parent, Widget):
-            event.input.parent.remove_class("failed")
+        self._box(event.input).remove_class("failed")
+
+    @staticmethod
+    def _box(line: Widget) -> Widget:
+        """The field around an input."""
+        row = line.parent
+        box = row.parent if row is not None else None
+        assert isinstance(box, Widget)
+        return box
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter goes to the next field; in the last one it submits."""
@@ -258,12 +279,3 @@ class Form(VerticalScroll, can_focus=False):
 def _slug(field_id: str) -> str:
     """A field's id as a widget id: whatever a manifest calls it, it is one."""
     return "".join(char if char.isascii() and char.isalnum() else f"_{ord(char):x}_" for char in field_id)
-
-
-def _label(field: FieldSpec) -> Content:
-    marks = []
-    if field.required:
-        marks.append(("  required", "$foreground 50%"))
-    if field.secret:
-        marks.append(("  secret, not shown", "$foreground 50%"))
-    return Content.assemble((tame(field.label), "bold"), *marks)

@@ -37,8 +37,22 @@ class Members(list[tuple[str, Any]]):
     __slots__ = ()
 
 
+def _number(text: str) -> Number:
+    return Number(text)
+
+
+def _members_of(pairs: list[tuple[str, Any]]) -> Members:
+    return Members(pairs)
+
+
+# Functions of Python, not the classes themselves: in them the interpreter lets other threads go on, so that the
+# screen stays alive while a large payload is parsed beside it.
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=Members, parse_int=Number, parse_float=Number, parse_constant=Number, strict=False
+    object_pairs_hook=_members_of,
+    parse_int=_number,
+    parse_float=_number,
+    parse_constant=_number,
+    strict=False,
 )
 
 

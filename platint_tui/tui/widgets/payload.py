@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from array import array
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from rich.cells import cell_len
 from textual import events
@@ -20,6 +21,8 @@ from platint_tui.tui.widgets import jsonview
 from platint_tui.tui.widgets.cells import fit, tame
 from platint_tui.tui.widgets.jsonview import Folding, Line, Path, Pieces
 from platint_tui.tui.widgets.lineview import LineView
+
+W = TypeVar("W")
 
 INLINE = 64 * 1024
 """Payloads up to this many characters are parsed at once, larger ones in a thread."""
@@ -40,6 +43,7 @@ class RawText:
     def __init__(self, text: str, width: int) -> None:
         self.lines = clean(text.expandtabs(4) if "\t" in text else text, lines=True).split("\n")
         self.gutter = len(str(len(self.lines))) + 2
+        self.width = width
         self._width = max(8, width - self.gutter)
         self._steps = bytearray()
         self._first = array("q")
@@ -126,7 +130,10 @@ class PayloadView(LineView, can_focus=True):
         self._needle = ""
         self._matches: list[Any] = []
         self._match = -1
-        self._ready = asyncio.Event()
+        self._parsed = False
+        self._jobs = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self.mode = "tree"
         """`tree` or `raw`."""
         self.note = ""
@@ -140,16 +147,39 @@ class PayloadView(LineView, can_focus=True):
         self._text, self.note, self._why = text, note, why
         self._root, self._lines, self._raw, self._flaw = None, [], None, None
         self._cursor, self._needle, self._matches, self._match = 0, "", [], -1
-        self._ready.clear()
-        if len(text) <= INLINE:
-            self._take(self._parse(text), flaw)
-        else:
-            self.run_worker(self._parse_apart(text, flaw), group="payload", exclusive=True)
+        self._parsed = False
+
+        def take(found: tuple[Any, str]) -> None:
+            self._take(found, flaw)
+            self._arrange()
+
+        self._beside(lambda: self._parse(text), take)
         self._arrange()
 
     async def settled(self) -> None:
-        """Wait until a large payload has been parsed."""
-        await self._ready.wait()
+        """Wait until a large payload has been parsed, laid out and searched."""
+        await self._quiet.wait()
+
+    def _beside(self, work: Callable[[], W], then: Callable[[W], None]) -> None:
+        """Do `work` now, or in a thread for a large payload; `then` gets its result while that is still shown."""
+        text = self._text
+        if len(text) <= INLINE:
+            then(work())
+            return
+        self._quiet.clear()
+        self._jobs += 1
+
+        async def run() -> None:
+            try:
+                found = await asyncio.to_thread(work)
+                if text is self._text:
+                    then(found)
+            finally:
+                self._jobs -= 1
+                if not self._jobs:
+                    self._quiet.set()
+
+        self.run_worker(run(), group="payload")
 
     @staticmethod
     def _parse(text: str) -> tuple[Any, str]:
@@ -158,28 +188,22 @@ class PayloadView(LineView, can_focus=True):
         except ValueError as error:
             return None, str(error)
 
-    async def _parse_apart(self, text: str, flaw: str) -> None:
-        found = await asyncio.to_thread(self._parse, text)
-        if text is self._text:
-            self._take(found, flaw)
-            self._arrange()
-
     def _take(self, found: tuple[Any, str], flaw: str) -> None:
         self._root, problem = found
+        self._parsed = True
         if problem:
             self.note = f"{self.note} {problem}".strip()
             self.mode = "raw"
-        else:
-            self._folding = jsonview.open_small(self._root)
-            self._flaw = jsonview.path_of(self._root, flaw) if flaw else None
-            if self._flaw is not None:
-                jsonview.reveal(self._folding, self._flaw)
-        self._ready.set()
+            return
+        self._folding = jsonview.open_small(self._root)
+        self._flaw = jsonview.path_of(self._root, flaw) if flaw else None
+        if self._flaw is not None:
+            jsonview.reveal(self._folding, self._flaw)
 
     def change_mode(self) -> str:
         """Tree or raw: the other one; stays raw when there is no tree. Returns the mode."""
         self.mode = "raw" if self.mode == "tree" else "tree"
-        if self.mode == "tree" and self._root is None and self._ready.is_set() and self.note:
+        if self.mode == "tree" and self._parsed and self.note and self._root is None:
             self.mode = "raw"
         self._cursor, self._matches, self._match = 0, [], -1
         self._arrange()
@@ -190,17 +214,19 @@ class PayloadView(LineView, can_focus=True):
     def _arrange(self) -> None:
         """Compute the lines for the width that there is."""
         width = self.size.width
-        if self.mode == "raw":
-            self._raw = RawText(self._text, width - 1)
-            height = self._raw.height
-        else:
-            self._lines = (
-                jsonview.flatten(self._root, self._folding, width - 2) if self._ready.is_set() else []
-            )
-            height = len(self._lines)
-        self._cursor = max(0, min(self._cursor, height - 1))
-        self.virtual_size = Size(width, height)
+        if self.mode == "raw" and (self._raw is None or self._raw.width != width - 1):
+            self._raw, text = None, self._text
+            self._beside(lambda: RawText(text, width - 1), self._take_raw)
+        elif self.mode == "tree":
+            self._lines = jsonview.flatten(self._root, self._folding, width - 2) if self._parsed else []
+        self._cursor = max(0, min(self._cursor, self._height - 1))
+        self.virtual_size = Size(width, self._height)
         self._reveal()
+        self.refresh()
+
+    def _take_raw(self, raw: RawText) -> None:
+        self._raw = raw
+        self.virtual_size = Size(self.size.width, raw.height)
         self.refresh()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -220,7 +246,9 @@ class PayloadView(LineView, can_focus=True):
 
     @property
     def _height(self) -> int:
-        return self._raw.height if self.mode == "raw" and self._raw is not None else len(self._lines)
+        if self.mode == "raw":
+            return self._raw.height if self._raw is not None else 0
+        return len(self._lines)
 
     def _go(self, index: int) -> None:
         self._cursor = max(0, min(index, self._height - 1))
@@ -298,21 +326,25 @@ class PayloadView(LineView, can_focus=True):
 
     # --- searching --------------------------------------------------------------------------------------
 
-    def search(self, needle: str) -> int:
-        """Find `needle` in names and values (tree) or lines (raw) and go to the first; returns how many."""
+    def search(self, needle: str) -> None:
+        """Find `needle` in names and values (tree) or lines (raw) and go to the first; `Searched` tells how many."""
         self._needle = needle
         self._matches, self._match = [], -1
-        if needle and self._ready.is_set():
-            if self.mode == "raw" and self._raw is not None:
-                self._matches = self._raw.find(needle)
-            elif self._root is not None:
-                self._matches = jsonview.find(self._root, needle)
-        if self._matches:
+        root, raw = self._root, self._raw
+        if not needle or not self._parsed or (raw is None and self.mode == "raw"):
+            self._found([])
+        elif self.mode == "raw" and raw is not None:
+            self._beside(lambda: raw.find(needle), self._found)
+        else:
+            self._beside(lambda: jsonview.find(root, needle), self._found)
+
+    def _found(self, matches: list[Any]) -> None:
+        self._matches, self._match = matches, -1
+        if matches:
             self.action_match(1)
         else:
             self.post_message(self.Searched(self, 0, 0))
         self.refresh()
-        return len(self._matches)
 
     def action_match(self, step: int) -> None:
         """The next or the previous place that was found, round and round."""
@@ -335,7 +367,7 @@ class PayloadView(LineView, can_focus=True):
         width = self.size.width
         index = y + self.scroll_offset.y
         if index >= self._height:
-            text = "  Reading…" if not self._ready.is_set() and y == 0 and self._text else ""
+            text = "  Reading…" if self._jobs and y == 0 else ""
             return self.strip_of([(text, "muted")], width)
         here = index == self._cursor
         look = ("cursor" if self.has_focus else "cursor-blurred") if here else "plain"

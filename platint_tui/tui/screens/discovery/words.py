@@ -116,7 +116,7 @@ def _note(index: int, text: str) -> Leaf:
 def change_lines(changes: Sequence[CatalogueChange], most: int) -> Pieces:
     """What changed against the discovery before: breaking first, at most `most` lines."""
     if not changes:
-        return [("Nothing changed against the discovery before.", "muted")]
+        return [("No changes are known.", "muted")]
     breaking = sum(1 for change in changes if change.breaking)
     pieces: Pieces = [
         (f"{present.plural(len(changes), 'change')} against the discovery before", "strong"),

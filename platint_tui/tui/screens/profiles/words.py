@@ -21,10 +21,13 @@ NAME = "profile name"
 ENVIRONMENT = "environment"
 PLACE = "place"
 PLACES = (
-    ("", "keyring, else encrypted file"),
+    ("", "automatic"),
     ("keyring", "keyring"),
-    ("vault", "encrypted file"),
-    ("reference", "env:NAME or file:/path"),
+    ("vault", "vault"),
+    ("reference", "reference"),
+)
+PLACE_HELP = (
+    "Automatic is the keyring, else the vault: an encrypted file. A reference is env:NAME or file:/path."
 )
 _REFERENCES = ("env:", "file:")
 
@@ -181,7 +184,7 @@ def form_fields(form: FormView, taken: Collection[str]) -> list[FieldSpec]:
         )
     )
     if any(item.secret for item in form.fields):
-        fields.append(FieldSpec(PLACE, "Keep secrets in", "", choices=PLACES))
+        fields.append(FieldSpec(PLACE, "Keep secrets in", PLACE_HELP, choices=PLACES))
     return fields
 
 
