@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 class Options:
     """How the console was started.
 
-    `banner` is shown in the frame (the demo names itself); `start_demo`, where the command line offers it,
-    sets up the demo platforms in this workspace and returns a sentence.
+    `banner` is shown in the frame (the demo names itself); `demo_code`, where the command line offers it,
+    is the exit code that asks for the demo.
     """
 
     read_only: bool = False
@@ -45,7 +45,7 @@ class Options:
     section: str = "dashboard"
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     crash_folder: Path | None = None
-    start_demo: Callable[[Workspace], Awaitable[str]] | None = None
+    demo_code: int | None = None
 
 
 class PlatintApp(Frame, Movement, Operations, CrashSafe, inherit_bindings=False):

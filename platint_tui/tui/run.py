@@ -24,7 +24,7 @@ async def run_console(
     *,
     read_only: bool = False,
     banner: str = "",
-    start_demo: Callable[[Workspace], Awaitable[str]] | None = None,
+    demo_code: int | None = None,
     clock: Clock | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> int:
@@ -33,7 +33,7 @@ async def run_console(
     `open` opens the installation and is called after the first frame is on the screen; what it opened is
     closed here. An error of `open` ends the console with its sentence on stderr and its exit code; a crash
     ends it with one sentence, a redacted report in a private file, and 1; SIGTERM, SIGHUP and SIGINT end it
-    with 143, 129 and 130.
+    with 143, 129 and 130. `demo_code` is the exit code by which the welcome asks the caller for the demo.
     """
     for name in _DEVELOPER_VARIABLES:
         # The developer tools of the screen library would send what is shown to another program.
@@ -53,7 +53,7 @@ async def run_console(
         banner=banner,
         environ=environ,
         crash_folder=find_paths(environ).crash_reports,
-        start_demo=start_demo,
+        demo_code=demo_code,
     )
     app = PlatintApp(open_behind, clock=clock, options=options)
     try:

@@ -44,17 +44,10 @@ async def test_an_empty_installation_welcomes(console: Console) -> None:
         assert "Add an account on a platform." in text_of(app)
 
 
-async def test_the_demo_is_started_where_the_command_line_offers_it(console: Console) -> None:
-    started: list[Workspace] = []
-
-    async def demo(workspace: Workspace) -> str:
-        started.append(workspace)
-        return "The demo runs."
-
-    async with console(start_demo=demo) as (app, pilot):
+async def test_the_welcome_asks_the_command_line_for_the_demo(console: Console) -> None:
+    async with console(demo_code=75) as (app, pilot):
         await pilot.press("d")
-        await wait_for(pilot, lambda: "The demo runs." in text_of(app))
-        assert len(started) == 1
+        await wait_for(pilot, lambda: app.return_code == 75)
 
 
 async def test_disabled_keys_say_why(workspace: Workspace, clock: FixedClock, console: Console) -> None:

@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static
 
 from platint_tui.core.model import Issue, Run
-from platint_tui.tui import glyphs, present, progress
+from platint_tui.tui import present, progress
 from platint_tui.tui.actions import Action, Context
 from platint_tui.tui.listing import Listing
 from platint_tui.tui.pace import Pace
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def _demo_reason(context: Context) -> str | None:
     view = context.view
-    if isinstance(view, DashboardSection) and view.start_demo is None:
+    if isinstance(view, DashboardSection) and view.demo_code is None:
         return "Leave with ^q and start `platint-tui demo`."
     if isinstance(view, DashboardSection) and not view.welcoming:
         return "There are profiles already; `platint-tui demo` has data of its own."
@@ -174,9 +174,9 @@ class DashboardSection(SectionView):
         return present.age(at_ms, self.console.clock.now_ms())
 
     @property
-    def start_demo(self) -> object | None:
-        """What sets the demo up here, None when the command line offers nothing."""
-        return cast("PlatintApp", self.app).options.start_demo
+    def demo_code(self) -> int | None:
+        """The exit code that asks the command line for the demo, None when it offers none."""
+        return cast("PlatintApp", self.app).options.demo_code
 
     async def load(self, workspace: Workspace) -> Dashboard:
         """The service's snapshot."""
@@ -263,10 +263,8 @@ class DashboardSection(SectionView):
         """The form for a profile."""
         self.console.go("profiles", "new")
 
-    async def run_demo(self) -> str:
-        """Set up the demo platforms here."""
-        start = cast("PlatintApp", self.app).options.start_demo
-        if start is None:
-            return "Start `platint-tui demo` instead."
-        self.console.report(f"Starting the demo platforms{glyphs.current().ellipsis}")
-        return await start(self.console.workspace)
+    def run_demo(self) -> None:
+        """Leave this empty installation; the command line opens the demo's."""
+        code = self.demo_code
+        if code is not None:
+            self.app.exit(code, return_code=code)
