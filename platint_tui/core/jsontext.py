@@ -232,10 +232,13 @@ class _Walker:
                 index = _space(text, index)
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
 def dumps(value: Any) -> str:
     """Compact JSON of `value`, Decimals with all their digits. Raises RecordError for what is not JSON."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return _encode(value)
     except (TypeError, ValueError, RecursionError):
         # A Decimal somewhere (the C encoder cannot write one as a number), or not JSON at all.
         parts: list[str] = []
@@ -274,12 +277,17 @@ def _write(value: Any, put: Callable[[str], None], depth: int) -> None:
             ) from None
 
 
+_encode_text = json.encoder.encode_basestring
+
+
 def canonical_key(values: Iterable[Any]) -> str:
     """The identity of a record: the compact JSON array of its key values, so that 1 and "1" differ.
 
     Raises RecordError (code `key`) when a value is null, an object or a list.
     """
     items = list(values)
+    if len(items) == 1 and type(items[0]) is str:
+        return f"[{_encode_text(items[0])}]"
     for item in items:
         if item is None or isinstance(item, dict | list):
             raise RecordError(f"A key value is {_kind(item)}.", code="key")

@@ -42,13 +42,14 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """The outcome of one probe of an account: `ok`, or the sentence that says why not."""
+    """The outcome of one probe of an account: `ok`, or the sentence that says why not and whose fault it is."""
 
     id: str
     ok: bool
     optional: bool
     detail: str
     latency_ms: float | None = None
+    error_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)

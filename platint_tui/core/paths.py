@@ -56,9 +56,12 @@ def find_paths(environ: Mapping[str, str]) -> Paths:
 
 
 def make_private(folder: Path) -> None:
-    """Create `folder` (0700) with its parents. Raises ConfigError when it cannot be written."""
+    """Create `folder` (0700, as are the parents that are missing). Raises ConfigError when it cannot be written."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # One by one: mkdir gives the mode to the last folder only.
+        for missing in reversed([place for place in folder.parents if not place.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         if folder.stat().st_mode & 0o022:
             folder.chmod(0o700)
     except OSError as error:

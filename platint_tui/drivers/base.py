@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from platint_tui.core.clock import Clock, SystemClock
@@ -37,10 +37,16 @@ class DriverContext:
 def open_driver(context: DriverContext) -> Driver:
     """The driver that the connector names; nothing is connected yet.
 
-    Raises ConfigError when the driver is unknown or its client library is not installed, CredentialError when
-    the profile lacks a secret that it needs.
+    Raises ConfigError like `load_driver`, CredentialError when the profile lacks a secret that it needs.
     """
-    name = context.connector.driver
+    return load_driver(context.connector.driver)(context)
+
+
+def load_driver(name: str) -> Callable[[DriverContext], Driver]:
+    """Import a driver, with the client library behind it, and return what opens it.
+
+    Raises ConfigError when the driver is unknown or its client library is not installed.
+    """
     if name not in _FACTORIES:
         raise ConfigError(f"There is no driver '{name}'.", hint=f"Known drivers: {', '.join(_FACTORIES)}.")
     module_name, factory = _FACTORIES[name]
@@ -54,5 +60,5 @@ def open_driver(context: DriverContext) -> Driver:
             hint=f"Install it with: pip install 'platint-tui[{name}]'",
             code="missing_extra",
         ) from None
-    driver: Driver = getattr(module, factory)(context)
-    return driver
+    opener: Callable[[DriverContext], Driver] = getattr(module, factory)
+    return opener

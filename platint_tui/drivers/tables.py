@@ -55,7 +55,7 @@ _KINDS: dict[type, str] = {
 }
 
 
-class Refusal(Exception):  # noqa: N818 - it is a reason, and never leaves the drivers
+class Refusal(Exception):
     """One value that the target does not take: carries the fault."""
 
     def __init__(self, fault: Fault) -> None:

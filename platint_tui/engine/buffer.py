@@ -9,12 +9,12 @@ from platint_tui.core.model import Page
 
 _PAGES = 4
 _MOST_PAGES = 32
-_RECORDS = 1_000
+_RECORDS = 3_000
 _BYTES = 4 * 1024 * 1024
 
 
 class PageBuffer:
-    """Holds up to 4 pages, or more of them while they are small (1,000 records and 4 MiB together).
+    """Holds up to 4 pages, or more of them while they are small (3,000 records and 4 MiB together).
 
     The reader puts pages and then closes the buffer, with the error that ended reading if there was one; the
     writer takes what is there.

@@ -10,6 +10,7 @@ from platint_tui.core.errors import ConfigError, ExitCode, NotFound, PlatintErro
 from platint_tui.core.model import Catalogue, Command, JsonObject, Stream, Trigger
 from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.states import ACTIVE_RUN_STATES, DeadLetterState
+from platint_tui.drivers.base import load_driver
 from platint_tui.engine.context import Context
 from platint_tui.engine.planner import find_profile, plan_integration, suggest
 from platint_tui.manifest.loader import resource
@@ -45,6 +46,7 @@ async def run(context: Context, args: JsonObject) -> dict[str, Any]:
     plan = await plan_integration(context, integration, texts(args, "streams"), name=name)
     for side in (plan.source, plan.target):
         await context.secrets(side.profile)
+        load_driver(context.registry.get(side.platform).driver)
     trigger = str(args.get("trigger") or Trigger.MANUAL.value)
     created = await context.store.runs.create(
         plan.integration, [item.stream for item in plan.streams], trigger

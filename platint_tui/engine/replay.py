@@ -44,7 +44,7 @@ STOP_AFTER = 5
 _POLL = 0.5
 
 
-class _Stop(Exception):  # noqa: N818 - it carries a decision, not a fault
+class _Stop(Exception):
     """The job ends here; `sentence` says why."""
 
     def __init__(self, sentence: str) -> None:

@@ -59,6 +59,8 @@ def record_key(value: Mapping[str, Any], raw: str, key: Sequence[str]) -> str:
             return f"[{part}]"
     if not key:
         return canonical_key([content_hash(raw)])
+    if len(key) == 1 and type(part := value.get(key[0])) is str:
+        return canonical_key((part,))
     return canonical_key([_key_part(value, name) for name in key])
 
 

@@ -27,7 +27,7 @@ from platint_tui.engine.plan import StreamPlan
 from platint_tui.engine.rows import Prepared, Rejected, dead_letter, prepare, row_idempotency_key
 from platint_tui.store.ports import Runs
 
-BATCH_RECORDS = 1_000
+BATCH_RECORDS = 2_000
 _READ_POSITION_EVERY = 0.25
 
 

@@ -286,3 +286,20 @@ def test_dumps_of_endless_nesting() -> None:
 def test_I8_hashes_are_of_the_exact_text() -> None:
     assert content_hash('{"a":1}') != content_hash('{"a": 1}')
     assert len(content_hash("\ud800")) == 32
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        '{"a":1,"a":2}',
+        '{"a":{"b":1,"b":2}}',
+        '{"a":[{"b":1,"b":2}]}',
+        '{"a" :1,"b":2,"b":3}',
+        '{"a"  :1,"b":2,"b":3}',
+        '{"a"\n:1,"b":2,"b":3}',
+    ],
+)
+def test_I5_a_repeated_key_is_seen_however_it_is_written(element: str) -> None:
+    _, [good, found] = split_page(f'{{"data":[{{"ok":"\\":"}},{element}]}}', ("data",))
+    assert isinstance(good, Record) and good.value == {"ok": '":'}
+    assert isinstance(found, BadElement) and "twice" in found.reason

@@ -39,7 +39,7 @@ async def _probe(session: Session, probe: schema.Probe) -> Capability:
             f"check {probe.id}", "read", _request(session, probe.request), brief=True
         )
     except PlatintError as error:
-        return Capability(probe.id, False, probe.optional, error.sentence())
+        return Capability(probe.id, False, probe.optional, error.sentence(), error_class=error.error_class)
     latency = (clock.monotonic() - started) * 1000
     status = result.answer.status if result.answer is not None else None
     if status is not None and probe.expect.status.matches(status) and _clean_success(result.verdict, status):
@@ -48,7 +48,8 @@ async def _probe(session: Session, probe: schema.Probe) -> Capability:
         detail = f"{result.verdict.message} {result.verdict.hint}".strip()
     else:
         detail = f"{session.caller.host} answered {status}, which the manifest does not take as good."
-    return Capability(probe.id, False, probe.optional, detail, latency)
+    kind = result.verdict.error_class.value if result.verdict is not None else ""
+    return Capability(probe.id, False, probe.optional, detail, latency, kind)
 
 
 def _clean_success(verdict: object, status: int) -> bool:

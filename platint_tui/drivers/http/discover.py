@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from platint_tui.core.errors import PlatintError
+from platint_tui.core.errors import CredentialError, ErrorClass, PlatintError, SystemicError
 from platint_tui.core.jsontext import loads
 from platint_tui.core.model import Field, Stream
 from platint_tui.drivers.http.calls import Outgoing
@@ -43,6 +43,14 @@ async def _stream(session: Session, name: str, resource: schema.Resource) -> Str
     if read is not None and not resource.key:
         notes.append("Without a key: records are told apart by their content.")
     write = resource.write
+    estimate = None
+    try:
+        estimate = await _estimate(session, name, resource)
+    except CredentialError:
+        raise
+    except PlatintError as error:
+        # A count is a nicety: its failure must not hide the catalogue.
+        notes.append(f"Not counted: {error.sentence()}")
     return Stream(
         name=name,
         key=resource.key or (),
@@ -50,29 +58,34 @@ async def _stream(session: Session, name: str, resource: schema.Resource) -> Str
         fields=fields_of(resource),
         readable=read is not None,
         writable=write is not None and (write.upsert or write.create) is not None,
-        estimate=await _estimate(session, name, resource),
+        estimate=estimate,
         parent=resource.parent.resource if resource.parent is not None else None,
         notes=tuple(notes),
     )
 
 
 async def _estimate(session: Session, name: str, resource: schema.Resource) -> int | None:
-    """The platform's own count, where the manifest says where to find it; None when it cannot be had."""
+    """The platform's own count, where the manifest says where to find it; None when it tells none.
+
+    Raises CredentialError when the credential is refused for the whole account, the errors of a request.
+    """
     read = resource.read
     if not resource.estimate or read is None or read.total is None or resource.parent is not None:
         return None
-    try:
-        query = render_map(read.request.query, session.scope, "query")
-        query.update(_smallest_page(read.page))
-        url = with_query(address(session.base_url, read.request.path, session.scope), query)
-        request = Outgoing(read.request.method, url, session.headers)
-        result = await session.caller.call(f"read {name}", "read", request, brief=True)
-        if result.answer is None or result.verdict is not None:
-            return None
-        total = lookup(loads(result.answer.body, name), read.total)
-    except PlatintError:
-        # A count is a nicety: its failure must not hide the catalogue.
+    query = render_map(read.request.query, session.scope, "query")
+    query.update(_smallest_page(read.page))
+    url = with_query(address(session.base_url, read.request.path, session.scope), query)
+    request = Outgoing(read.request.method, url, session.headers)
+    result = await session.caller.call(f"read {name}", "read", request, brief=True)
+    verdict = result.verdict
+    if verdict is not None:
+        if verdict.error_class is ErrorClass.AUTH and verdict.action != "fail_run":
+            # Other streams may be allowed.
+            raise SystemicError(verdict.message, hint=verdict.hint)
+        raise verdict.error("", session.context.clock.now_ms())
+    if result.answer is None:
         return None
+    total = lookup(loads(result.answer.body, name), read.total)
     return total if isinstance(total, int) and not isinstance(total, bool) and total >= 0 else None
 
 

@@ -84,10 +84,17 @@ def _tls(error: ssl.SSLError, host: str) -> PlatintError:
 def _refused(cause: BaseException | None, host: str) -> NetworkError:
     inner = getattr(cause, "_os_error", None)
     if isinstance(inner, ConnectionRefusedError):
-        return NetworkError(f"{host} refuses the connection.", code="connection_refused", sent=False)
+        return NetworkError(
+            f"{host} refuses the connection.",
+            code="connection_refused",
+            sent=False,
+            hint="Is the address right, and does the service run?",
+        )
     if isinstance(inner, ConnectionResetError):
         return NetworkError(f"{host} closed the connection at once.", code="connection_broken", sent=False)
-    return NetworkError(f"Cannot connect to {host}.", code="connect", sent=False)
+    return NetworkError(
+        f"Cannot connect to {host}.", code="connect", sent=False, hint="Is the address right?"
+    )
 
 
 def _protocol(cause: BaseException | None, host: str, scheme: str) -> PlatintError:

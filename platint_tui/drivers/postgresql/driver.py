@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 
-from platint_tui.core.errors import ConfigError, PlatintError
+from platint_tui.core.errors import ConfigError, ErrorClass, PlatintError
 from platint_tui.core.jsontext import content_hash
 from platint_tui.core.model import Capability, Field, JsonObject, Page, Stream, TargetPlan
 from platint_tui.core.text import clean
@@ -76,11 +76,12 @@ class PostgresqlDriver:
             started = clock.monotonic()
             try:
                 ok, detail = await self._probe(probe.query or "SELECT 1")
+                kind = "" if ok else ErrorClass.AUTH.value
             except PlatintError as error:
-                ok, detail = False, error.sentence()
+                ok, detail, kind = False, error.sentence(), error.error_class.value
             seconds = clock.monotonic() - started
             self._context.telemetry.observe(f"check {probe.id}", seconds, ok)
-            results.append(Capability(probe.id, ok, probe.optional, detail, seconds * 1000))
+            results.append(Capability(probe.id, ok, probe.optional, detail, seconds * 1000, kind))
         return results
 
     async def _probe(self, query: str) -> tuple[bool, str]:

@@ -44,12 +44,12 @@ class SqliteDriver:
         for probe in self._context.connector.check:
             started = clock.monotonic()
             try:
-                ok, detail = True, await self._probe(probe.query)
+                ok, detail, kind = True, await self._probe(probe.query), ""
             except PlatintError as error:
-                ok, detail = False, error.sentence()
+                ok, detail, kind = False, error.sentence(), error.error_class.value
             seconds = clock.monotonic() - started
             self._context.telemetry.observe(f"check {probe.id}", seconds, ok)
-            results.append(Capability(probe.id, ok, probe.optional, detail, seconds * 1000))
+            results.append(Capability(probe.id, ok, probe.optional, detail, seconds * 1000, kind))
         return results
 
     async def _probe(self, query: str | None) -> str:
