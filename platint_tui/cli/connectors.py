@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from platint_tui.cli.output import document, line, note, table
+from platint_tui.cli.output import document, line, note, plural, table
 from platint_tui.core.errors import ConfigError, ExitCode, UsageError
 from platint_tui.core.paths import find_paths
 from platint_tui.manifest.registry import Registry, default_dirs
@@ -45,7 +45,7 @@ async def list_connectors(options: Namespace) -> int:
         [
             (
                 row["platform"],
-                row.get("name", row.get("error")),
+                row.get("name", f"! broken: platint-tui connectors check {row['platform']}"),
                 row.get("category"),
                 row.get("driver"),
                 row.get("streams"),
@@ -109,7 +109,7 @@ async def check(options: Namespace) -> int:
         for item in found:
             for problem in item["problems"] or [f"{item['file']}: ok"]:
                 line(problem)
-    note(f"{len(found)} manifests, {bad} with problems.")
+    note(f"{plural(len(found), 'manifest')}, {bad} with problems.")
     return ExitCode.CONFIG if bad else ExitCode.DONE
 
 
@@ -149,5 +149,5 @@ async def test(options: Namespace) -> int:
             line(f"{'x failed' if item.failures else 'ok'}  {item.platform}: {item.test}")
             for failure in item.failures:
                 line(f"    {failure}")
-    note(f"{len(outcomes)} tests, {len(failed)} failed.")
+    note(f"{plural(len(outcomes), 'test')}, {len(failed)} failed.")
     return ExitCode.FAILED if failed else ExitCode.DONE

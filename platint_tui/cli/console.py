@@ -14,7 +14,7 @@ from platint_tui.cli.output import note
 from platint_tui.core.errors import PlatintError, UsageError
 from platint_tui.core.paths import find_paths
 from platint_tui.services import demo as demos
-from platint_tui.services import discovery, syncs
+from platint_tui.services import discovery, profiles, syncs
 from platint_tui.services.demo import DemoOptions
 from platint_tui.services.engine import report, stop_child_engine
 from platint_tui.services.workspace import Workspace, open_workspace
@@ -91,8 +91,9 @@ async def run_demo(options: Namespace, wanted: DemoOptions) -> int:
 
 
 async def _start_work(workspace: Workspace) -> None:
-    """Discovery of the demo's accounts, then both syncs, through the engine as anybody's."""
+    """Both syncs, then tests and discovery of the demo's accounts, through the engine as anybody's."""
     for name in demos.INTEGRATIONS:
         await syncs.run(workspace, name)
-    for profile in ("demo-payments", "demo-crm", "demo-chat"):
+    for profile in ("demo-payments", "demo-crm", "demo-chat", "demo-warehouse"):
+        await profiles.test(workspace, profile)
         await discovery.discover(workspace, profile)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from argparse import Namespace
 from dataclasses import asdict
 from typing import Any
 
-from platint_tui.cli.output import document, line, moment, note, table
+from platint_tui.cli.output import document, line, moment, note, plural, table
 from platint_tui.cli.session import confirm, opened, pairs
 from platint_tui.core.errors import ConfigError, ExitCode, PlatintError, UsageError
 from platint_tui.core.jsontext import loads
@@ -113,7 +114,8 @@ async def export_letters(options: Namespace) -> int:
         where = await _where(options, known)
         if options.output is None:
             async for text in deadletters.export(workspace, where):
-                sys.stdout.write(text + "\n")
+                # ASCII only, as every document: a payload's control characters stay escaped.
+                sys.stdout.write(json.dumps(json.loads(text)) + "\n")
             return ExitCode.DONE
         try:
             handle = os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -126,7 +128,7 @@ async def export_letters(options: Namespace) -> int:
             async for text in deadletters.export(workspace, where):
                 file.write(text + "\n")
                 count += 1
-    note(f"{count:,} dead letters written to {options.output}.")
+    note(f"{plural(count, 'dead letter')} written to {options.output}.")
     return ExitCode.DONE
 
 
@@ -208,10 +210,10 @@ async def replay(options: Namespace) -> int:
             known = [issue.fingerprint for issue in await deadletters.issues(workspace)]
             ids += await deadletters.open_ids(workspace, _whole(options.fingerprint, known))
         else:
-            ids = [(await deadletters.show(workspace, item)).letter.id for item in ids]
+            ids = [(await deadletters.replayable(workspace, item)).id for item in ids]
         plan = await deadletters.plan_replay(workspace, ids)
         note(
-            f"Plan: send {len(ids):,} dead letters to {plan.target_profile} "
+            f"Plan: send {plural(len(ids), 'dead letter')} to {plan.target_profile} "
             f"({plan.target_platform}, {plan.environment}) at {plan.address}."
         )
         if options.plan:
@@ -240,12 +242,22 @@ async def discard(options: Namespace) -> int:
     """Mark dead letters as discarded."""
     async with opened(options) as workspace:
         ids = [(await deadletters.show(workspace, item)).letter.id for item in options.ids]
-        confirm(f"Discard {len(ids)} dead letters?", yes=options.yes)
+        confirm(f"Discard {plural(len(ids), 'dead letter')}?", yes=options.yes)
         count = await deadletters.discard(workspace, ids)
+        _all_or_say(count, ids, "discarded", "open and unknown")
     if options.json:
         document({"discarded": count})
     note(f"{count} discarded; `dead reopen` brings them back until retention.")
     return ExitCode.DONE
+
+
+def _all_or_say(count: int, ids: list[str], done: str, which: str) -> None:
+    """Narrate what was left as it is. Raises ConfigError when that is all of it."""
+    sentence = f"only {which} ones can be {done}; `platint-tui dead list --state any` shows how they are."
+    if not count:
+        raise ConfigError(f"Nothing was {done}:", hint=sentence)
+    if count < len(ids):
+        note(f"{count} of {len(ids)} were {done}: {sentence}")
 
 
 async def reopen(options: Namespace) -> int:
@@ -253,6 +265,7 @@ async def reopen(options: Namespace) -> int:
     async with opened(options) as workspace:
         ids = [(await deadletters.show(workspace, item)).letter.id for item in options.ids]
         count = await deadletters.reopen(workspace, ids)
+        _all_or_say(count, ids, "reopened", "discarded")
     if options.json:
         document({"reopened": count})
     note(f"{count} open again.")

@@ -49,6 +49,11 @@ def _numeric(text: str) -> bool:
     )
 
 
+def plural(count: int, noun: str) -> str:
+    """`1 manifest`, `2,000 manifests`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def moment(milliseconds: int | None) -> str:
     """Local time of a UTC moment, '' for None."""
     if milliseconds is None:

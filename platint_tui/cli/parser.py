@@ -61,6 +61,13 @@ def _group(commands: Any, name: str, help: str) -> Any:
     return group.add_subparsers(title="verbs", metavar="VERB", required=True)
 
 
+def _count(text: str) -> int:
+    """A whole number from 1. Raises ArgumentTypeError."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**9):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1")
+    return int(text)
+
+
 def _demo(commands: Any) -> None:
     demo = _command(commands, "demo", "demo:demo", "the whole job on embedded demo platforms")
     demo.add_argument("--headless", action="store_true", help="without a screen: print what happened")
@@ -155,7 +162,7 @@ def _runs(commands: Any) -> None:
     group = _group(commands, "runs", "the history")
     runs = _command(group, "list", "runs:list_runs", "runs, newest first")
     runs.add_argument("--integration")
-    runs.add_argument("--limit", type=int, default=20)
+    runs.add_argument("--limit", type=_count, default=20, metavar="N")
     _command(group, "show", "runs:show", "one run with its streams").add_argument("run")
     _command(group, "watch", "runs:watch", "follow a run to its end").add_argument("run")
 
@@ -177,7 +184,7 @@ def _dead(commands: Any) -> None:
         )
         verb.add_argument("--text", default="", help="in key, message or code")
         if name == "list":
-            verb.add_argument("--limit", type=int, default=50)
+            verb.add_argument("--limit", type=_count, default=50, metavar="N")
         else:
             verb.add_argument("--output", type=Path, help="a new file instead of stdout")
     _command(group, "show", "dead:show", "one dead letter whole").add_argument("id")

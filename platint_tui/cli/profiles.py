@@ -5,11 +5,12 @@ from __future__ import annotations
 import getpass
 import sys
 from argparse import Namespace
+from collections.abc import Mapping
 from typing import Any
 
 from platint_tui.cli.output import document, line, moment, note, table
 from platint_tui.cli.session import confirm, opened, pairs
-from platint_tui.core.errors import ExitCode, UsageError
+from platint_tui.core.errors import ConfigError, ErrorClass, ExitCode, UsageError
 from platint_tui.core.model import ProfileCheck
 from platint_tui.core.secret import Secret
 from platint_tui.services import profiles
@@ -140,6 +141,12 @@ async def add(options: Namespace) -> int:
                 found = _secret(workspace, name, field.id, field.label, field.required)
                 if found is not None:
                     secrets[field.id] = found
+                elif field.required:
+                    raise ConfigError(
+                        f"{field.label} is missing.",
+                        where=field.id,
+                        hint=f"Give it on stdin, a line for each secret, or say --secret-from {field.id}=env:NAME.",
+                    )
         profile = await profiles.add(
             workspace,
             name=name,
@@ -153,7 +160,10 @@ async def add(options: Namespace) -> int:
         places = {field: reference.partition(":")[0] for field, reference in profile.secrets.items()}
     if options.json:
         document({"name": profile.name, "platform": profile.platform, "secrets": places})
-    note(f"Profile '{profile.name}' is saved. Test it: platint-tui profiles test {profile.name}")
+    note(
+        f"Profile '{profile.name}' ({profile.environment.value}) is saved. "
+        f"Test it: platint-tui profiles test {profile.name}"
+    )
     return ExitCode.DONE
 
 
@@ -179,14 +189,25 @@ def _secret(workspace: Workspace, name: str, field: str, label: str, required: b
 
 
 async def test(options: Namespace) -> int:
-    """Test a profile; exit code 5 when a needed capability is missing."""
+    """Test a profile; the exit code says why a needed capability is missing."""
     async with opened(options) as workspace, local_engine(workspace):
         check = await profiles.test(workspace, options.name)
     if options.json:
         document(_check(check))
     else:
         _print_check(check)
-    return ExitCode.DONE if check.ok else ExitCode.CREDENTIALS
+    if check.ok:
+        return ExitCode.DONE
+    failed = next(item for item in check.capabilities if not item.ok and not item.optional)
+    note(f"Profile '{options.name}' cannot be used: {failed.detail}")
+    return _CODES.get(failed.error_class, ExitCode.FAILED)
+
+
+_CODES: Mapping[str, int] = {
+    ErrorClass.AUTH: ExitCode.CREDENTIALS,
+    ErrorClass.CONFIG: ExitCode.CONFIG,
+    ErrorClass.RATE_LIMITED: ExitCode.RATE_LIMITED,
+}
 
 
 async def edit(options: Namespace) -> int:

@@ -98,6 +98,8 @@ async def watch(options: Namespace) -> int:
     """Follow a run to its end; the exit code is the run's."""
     async with opened(options) as workspace:
         run = await follow(workspace, options.run)
+    if run.error:
+        note(run.error)
     if options.json:
         document(run_document(run))
     else:

@@ -27,5 +27,5 @@ async def serve(options: Namespace) -> int:
     paths = find_paths(os.environ)
     registry = Registry(default_dirs(getattr(options, "connectors", None), paths.connectors, os.environ))
     vault = Vault(paths.config, os.environ, _passphrase(options))
-    note(f"The engine of {paths.database} is at work; ctrl+c stops it at a page border.")
+    note(f"Starting the engine of {paths.database}; ctrl+c stops it at a page border.")
     return await run_engine(paths, registry, vault, until_idle=options.until_idle, takeover=options.takeover)

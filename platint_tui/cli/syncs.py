@@ -88,6 +88,8 @@ async def run(options: Namespace) -> int:
             async with local_engine(workspace) as mine:
                 started = await syncs.run(workspace, found.name, options.streams)
                 started = await follow(workspace, started.id, start_engine=not mine)
+    if started.error:
+        note(started.error)
     if options.json:
         document(run_document(started))
     elif not options.detach:

@@ -75,6 +75,22 @@ async def show(workspace: Workspace, id_or_number: str) -> DeadLetterView:
     return DeadLetterView(letter, tuple(await workspace.store.dead_letters.attempts(letter.id)))
 
 
+async def replayable(workspace: Workspace, id_or_number: str) -> DeadLetter:
+    """A dead letter that can be sent again. Raises NotFound, ConfigError when it is settled or edited."""
+    letter = (await show(workspace, id_or_number)).letter
+    if letter.state not in (DeadLetterState.OPEN, DeadLetterState.UNKNOWN):
+        hints = {
+            DeadLetterState.EDITED: "Replay the edit that took its place: `platint-tui dead list` shows it.",
+            DeadLetterState.DISCARDED: f"`platint-tui dead reopen {letter.number}` brings it back.",
+            DeadLetterState.REPLAYING: "Wait for the replay that has it.",
+        }
+        raise ConfigError(
+            f"Dead letter {letter.number} is {letter.state}; only open and unknown ones are replayed.",
+            hint=hints.get(letter.state, "There is nothing left to do for it."),
+        )
+    return letter
+
+
 async def edit(workspace: Workspace, id_or_number: str, payload: str) -> DeadLetter:
     """Replace the payload: the original is kept, a child holds the edit under a new idempotency key.
 

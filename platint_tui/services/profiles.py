@@ -10,7 +10,7 @@ from typing import Literal
 from platint_tui.core.errors import ConfigError, CredentialError, NotFound
 from platint_tui.core.model import Environment, Profile, ProfileCheck
 from platint_tui.core.secret import Secret
-from platint_tui.manifest.form import FormView, form_view, origins_of, validate_fields
+from platint_tui.manifest.form import FormView, environment_of, form_view, origins_of, validate_fields
 from platint_tui.services.engine import call, refuse_read_only
 from platint_tui.services.workspace import Workspace
 
@@ -108,8 +108,16 @@ async def add(
             f"There is already a profile '{name}'.", hint="Choose another name, or edit that one."
         )
     connector = workspace.registry.get(platform)
+    if environment not in connector.profile.environments:
+        raise ConfigError(
+            f"'{environment[:80]}' is no environment of {connector.name}.",
+            where="environment",
+            hint=f"One of {', '.join(connector.profile.environments)}.",
+        )
     texts = {field: value.reveal() if isinstance(value, Secret) else None for field, value in secrets.items()}
     checked = validate_fields(connector, values, secrets=texts)
+    # A live key makes it a production profile whatever was said.
+    effective = environment_of(connector, {**checked, **texts}) or Environment(environment)
     references: dict[str, str] = {}
     try:
         for field, value in secrets.items():
@@ -125,7 +133,7 @@ async def add(
     profile = Profile(
         name=name,
         platform=platform,
-        environment=Environment(environment),
+        environment=effective,
         fields=checked,
         secrets=references,
         origins=origins_of(connector, checked),
@@ -187,7 +195,10 @@ async def set_secret(workspace: Workspace, name: str, field: str, value: Secret 
     validate_fields(connector, profile.fields, secrets={**dict.fromkeys(profile.secrets), field: text})
     reference = await workspace.vault.store(name, field, value) if isinstance(value, Secret) else value
     changed = replace(
-        profile, secrets={**profile.secrets, field: reference}, updated_ms=workspace.clock.now_ms()
+        profile,
+        secrets={**profile.secrets, field: reference},
+        environment=environment_of(connector, {**profile.fields, field: text}) or profile.environment,
+        updated_ms=workspace.clock.now_ms(),
     )
     await workspace.store.profiles.put(changed)
     await _forget(workspace, set(profile.secrets.values()) - {reference})
