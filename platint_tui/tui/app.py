@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -44,7 +43,6 @@ class Options:
     banner: str = ""
     section: str = "dashboard"
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    crash_folder: Path | None = None
     demo_code: int | None = None
 
 

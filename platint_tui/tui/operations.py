@@ -199,10 +199,7 @@ class Operations:
     def load_all_actions(self) -> None:
         """Make the actions of all sections known to help and palette."""
         for info in SECTIONS.values():
-            try:
-                _app(self).registry.add(info.load().ACTIONS)
-            except ModuleNotFoundError:  # FIXME until every section is there
-                continue
+            _app(self).registry.add(info.load().ACTIONS)
 
     def handle_signals(self) -> None:
         """Leave the terminal as it was on SIGTERM, SIGHUP and SIGINT, with 128 plus the signal's number."""

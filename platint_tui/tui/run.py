@@ -8,7 +8,6 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
-from platint_tui.core.paths import find_paths
 from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.text import clean
 
@@ -52,7 +51,6 @@ async def run_console(
         read_only=read_only,
         banner=banner,
         environ=environ,
-        crash_folder=find_paths(environ).crash_reports,
         demo_code=demo_code,
     )
     app = PlatintApp(open_behind, clock=clock, options=options)

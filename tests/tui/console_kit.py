@@ -40,7 +40,8 @@ def make_app(workspace: Workspace, clock: FixedClock, **options: object) -> Plat
     async def opened() -> Workspace:
         return workspace
 
-    return PlatintApp(opened, clock=clock, options=Options(environ={}, **options))  # type: ignore[arg-type]
+    environ = {"PLATINT_HOME": str(workspace.paths.data.parent)}
+    return PlatintApp(opened, clock=clock, options=Options(environ=environ, **options))  # type: ignore[arg-type]
 
 
 def text_of(app: PlatintApp) -> str:

@@ -39,7 +39,7 @@ class Terminal:
         folder: Path | None = None,
     ) -> None:
         self.screen = b""
-        self._master, slave = pty.openpty()
+        self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self.started = time.monotonic()
         self.process = subprocess.Popen(
@@ -62,10 +62,10 @@ class Terminal:
         return time.monotonic() - self.started
 
     def _take(self, seconds: float) -> bool:
-        if not select.select([self._master], [], [], seconds)[0]:
+        if not select.select([self.master], [], [], seconds)[0]:
             return True
         try:
-            data = os.read(self._master, 65536)
+            data = os.read(self.master, 65536)
         except OSError:
             return False
         self.screen += data
@@ -73,7 +73,7 @@ class Terminal:
 
     def send(self, keys: bytes) -> None:
         """Press keys."""
-        os.write(self._master, keys)
+        os.write(self.master, keys)
 
     def signal(self, number: signal.Signals) -> None:
         """Send the program a signal."""
@@ -86,7 +86,7 @@ class Terminal:
             assert time.monotonic() < deadline, "the program did not end"
             self._take(0.02)
         while self._take(0.05):
-            if not select.select([self._master], [], [], 0.05)[0]:
+            if not select.select([self.master], [], [], 0.05)[0]:
                 break
         return self.process.returncode
 
@@ -95,4 +95,4 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        os.close(self._master)
+        os.close(self.master)

@@ -40,7 +40,7 @@ def _may_copy(context: Context) -> str | None:
 
 
 class SettingsSection(SectionView):
-    """Facts above, the action log below (beside them on a wide screen)."""
+    """Facts above, the action log below."""
 
     SECTION = "settings"
     ACTIONS = (
