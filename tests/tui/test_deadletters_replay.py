@@ -1,0 +1,201 @@
+"""Replay from the console, through a real engine, to real servers and files."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from console_kit import text_of, wait_for
+from live_kit import installation, open_console, sync
+from textual.pilot import Pilot
+from textual.widgets import Button, TextArea
+
+from platint_tui.core.model import Environment
+from platint_tui.core.states import DeadLetterState
+from platint_tui.services import deadletters, profiles
+from platint_tui.services.deadletters import DeadLetterFilter
+from platint_tui.services.workspace import Workspace
+from platint_tui.tui.app import PlatintApp
+from platint_tui.tui.dialogs.confirm import ConfirmScreen
+from platint_tui.tui.screens.deadletters.editing import EditScreen
+from platint_tui.tui.screens.deadletters.section import DeadLettersSection
+
+
+@pytest.fixture
+async def live(tmp_path: Path) -> AsyncIterator[Workspace]:
+    """The CRM refused some dozen customers for three reasons."""
+    async with installation(tmp_path / "home", records=10_000) as workspace:
+        await sync(workspace)
+        yield workspace
+
+
+def inbox(app: PlatintApp) -> DeadLettersSection:
+    assert isinstance(app.view, DeadLettersSection)
+    return app.view
+
+
+async def wait_said(app: PlatintApp, pilot: Pilot[int], text: str) -> None:
+    def came() -> bool:
+        return any(text in report.text for report in app.log_book.reports())
+
+    try:
+        await wait_for(pilot, came)
+    except AssertionError:
+        raise AssertionError(f"'{text}' was not said: {app.log_book.reports()}\n{text_of(app)}") from None
+
+
+async def asked(app: PlatintApp, pilot: Pilot[int]) -> None:
+    await wait_for(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+
+
+async def states(workspace: Workspace) -> dict[str, int]:
+    found: dict[str, int] = {}
+    numbers = await deadletters.numbers(workspace, DeadLetterFilter())
+    for letter in await deadletters.rows(workspace, list(numbers)):
+        found[letter.state.value] = found.get(letter.state.value, 0) + 1
+    return found
+
+
+async def test_K5_edit_then_replay_ends_a_dead_letter(live: Workspace) -> None:
+    before = (await states(live))["open"]
+    assert before >= 2
+    async with open_console(live, "deadletters", (80, 24)) as (app, pilot):
+        issues = inbox(app).issues_pane.listing.rows
+        wanted = next(issue for issue in issues if issue.code == "missing_field")
+        app.go("deadletters", "issue", wanted.fingerprint)
+        await wait_for(pilot, lambda: inbox(app).items_pane.table.cursor_row is not None)
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: inbox(app).item_pane.shown is not None)
+        await pilot.press("e")
+        await wait_for(pilot, lambda: isinstance(app.screen, EditScreen))
+        area = app.screen.query_one(TextArea)
+        lines = area.text.splitlines()
+        kept = [line for line in lines if f'"{wanted.field}"' not in line]
+        area.text = "\n".join([kept[0], f'  "{wanted.field}": "fixed@example.com",', *kept[1:]])
+        await pilot.press("ctrl+s", "ctrl+s")
+        await wait_said(app, pilot, "Saved as dead letter")
+        await wait_for(pilot, lambda: "fixed@example.com" in text_of(app))
+        await pilot.press("r")
+        await asked(app, pilot)
+        text = text_of(app)
+        assert "Replay 1 dead letter to demo-crm" in text and "127.0.0.1" in text and "oldest" in text
+        assert isinstance(app.focused, Button) and app.focused.id == "cancel"
+        await pilot.press("y")
+        await wait_said(app, pilot, "Replay ended: 1 succeeded.")
+        await wait_for(pilot, lambda: "succeeded" in text_of(app) or "✓ ok" in text_of(app))
+        await pilot.press("v", "v", "v")
+        assert "manual" in text_of(app)
+    after = await states(live)
+    assert after["open"] == before - 1 and after["edited"] == 1 and after["succeeded"] == 1
+
+
+async def test_K8_a_record_that_is_refused_again_comes_back(live: Workspace) -> None:
+    before = await states(live)
+    async with open_console(live, "deadletters") as (app, pilot):
+        await pilot.press("r")
+        await asked(app, pilot)
+        count = inbox(app).issues_pane.listing.rows[0].open
+        await pilot.press("y")
+        await wait_said(app, pilot, f"{count} failed")
+        assert not inbox(app).has_class("-busy") and inbox(app).job is None
+    assert await states(live) == before
+
+
+async def test_K10_production_wants_the_name_and_cancel_sends_nothing(live: Workspace) -> None:
+    crm = await profiles.get(live, "demo-crm")
+    await live.store.profiles.put(replace(crm, environment=Environment.PRODUCTION))
+    before = await states(live)
+    async with open_console(live, "deadletters", (80, 24)) as (app, pilot):
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: inbox(app).items_pane.table.cursor_row is not None)
+        await pilot.press("r")
+        await asked(app, pilot)
+        assert "production" in text_of(app) and "Type demo-crm to confirm" in text_of(app)
+        await pilot.press("y")
+        assert isinstance(app.screen, ConfirmScreen)
+        await pilot.press("escape")
+        await wait_said(app, pilot, "Nothing was sent.")
+    assert await states(live) == before
+
+
+async def test_K9_many_are_replayed_with_progress_and_end_in_the_target(
+    live: Workspace, tmp_path: Path
+) -> None:
+    """A target that lost its table gets everything back: marked rows first, then the rest of the issue."""
+    numbers = list(await deadletters.numbers(live, DeadLetterFilter()))
+    letters = await deadletters.rows(live, numbers)
+    integration = await live.store.integrations.get("demo-to-crm")
+    assert integration is not None
+    file = tmp_path / "rescue.sqlite"
+    await profiles.add(
+        live, name="rescue", platform="sqlite", environment="sandbox", values={"path": str(file)}, secrets={}
+    )
+    await live.store.integrations.put(
+        replace(integration, target_profile="rescue", target_platform="sqlite", text=integration.text + "\n")
+    )
+    async with open_console(live, "deadletters") as (app, pilot):
+        wanted = next(issue for issue in inbox(app).issues_pane.listing.rows if issue.code == "too_long")
+        app.go("deadletters", "issue", wanted.fingerprint)
+        table = inbox(app).items_pane.table
+        await wait_for(pilot, lambda: table.cursor_row is not None)
+        whole = table.count
+        await pilot.press("space", "space", "r")
+        await asked(app, pilot)
+        assert "Replay 2 dead letters to rescue" in text_of(app)
+        await pilot.press("y")
+        await wait_said(app, pilot, "Replay ended: 2 succeeded.")
+        await wait_for(pilot, lambda: table.count == whole - 2)
+        assert not table.marked
+        await pilot.press("R")
+        await asked(app, pilot)
+        await pilot.press("y")
+        await wait_said(app, pilot, f"{whole - 2} succeeded.")
+        await wait_for(pilot, lambda: table.count == 0)
+        assert "Nothing is left to do here" in text_of(app)
+    db = sqlite3.connect(file)
+    assert db.execute("SELECT COUNT(*) FROM contacts").fetchone() == (whole,)
+    db.close()
+    assert (await states(live)).get("open", 0) == len(letters) - whole
+
+
+async def test_a_running_replay_is_cancelled_and_loses_nothing(live: Workspace) -> None:
+    before = await states(live)
+    async with open_console(live, "deadletters") as (app, pilot):
+        view = inbox(app)
+        await pilot.press("r")
+        await asked(app, pilot)
+        await pilot.press("y")
+        await wait_for(
+            pilot,
+            lambda: view.job is not None or any("Replay" in item.text for item in app.log_book.reports()),
+        )
+        await pilot.press("x")
+        await wait_for(pilot, lambda: view.job is None and not view.has_class("-busy"))
+    after = await states(live)
+    assert after.get(DeadLetterState.REPLAYING.value, 0) == 0
+    assert sum(after.values()) == sum(before.values())
+
+
+async def test_dead_letters_of_two_targets_are_not_mixed(live: Workspace) -> None:
+    """What cannot be planned is one sentence, nothing is asked and nothing sent."""
+    await profiles.add(
+        live,
+        name="gone",
+        platform="sqlite",
+        environment="sandbox",
+        values={"path": "/tmp/x.sqlite"},
+        secrets={},
+    )
+    integration = await live.store.integrations.get("demo-to-crm")
+    assert integration is not None
+    await live.store.integrations.put(
+        replace(integration, target_profile="gone", text=integration.text + "\n")
+    )
+    await live.store.profiles.remove("gone")
+    async with open_console(live, "deadletters") as (app, pilot):
+        await pilot.press("r")
+        await wait_said(app, pilot, "The target profile 'gone' is gone.")
+        assert not isinstance(app.screen, ConfirmScreen)
