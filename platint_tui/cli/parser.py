@@ -154,6 +154,9 @@ def _syncs(commands: Any) -> None:
     reset.add_argument("integration")
     reset.add_argument("stream")
     reset.add_argument("--yes", action="store_true", help="do not ask")
+    remove = _command(group, "remove", "syncs:remove", "remove an integration; what it wrote stays")
+    remove.add_argument("integration", metavar="NAME")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
     account = _command(group, "account", "syncs:account", "compare source and target: where is every record?")
     account.add_argument("integration", metavar="FILE-OR-NAME")
 

@@ -80,7 +80,7 @@ async def show(options: Namespace) -> int:
 async def run(options: Namespace) -> int:
     """Run an integration and watch it; the exit code tells how it ended."""
     async with opened(options) as workspace:
-        found = await syncs.find(workspace, options.integration)
+        found = await syncs.find(workspace, options.integration, note)
         if options.detach:
             started = await syncs.run(workspace, found.name, options.streams)
             note(f"Run {started.number} is queued: platint-tui runs watch {started.number}")
@@ -120,6 +120,18 @@ async def reset(options: Namespace) -> int:
     if options.json:
         document({"before": asdict(before) if before else None})
     note(f"The next run reads '{options.stream}' from the beginning; rows in the target are replaced by key.")
+    return ExitCode.DONE
+
+
+async def remove(options: Namespace) -> int:
+    """Remove an integration; what it has written stays."""
+    async with opened(options) as workspace:
+        found = await syncs.find(workspace, options.integration)
+        confirm(f"Remove '{found.name}' and forget its positions?", yes=options.yes, word=found.name)
+        await syncs.remove(workspace, found.name)
+    if options.json:
+        document({"removed": found.name})
+    note(f"'{found.name}' is removed. Its runs and dead letters stay, and so does what it wrote.")
     return ExitCode.DONE
 
 

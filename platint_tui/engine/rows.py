@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from platint_tui.core.errors import ErrorClass, PlatintError, RecordError
 from platint_tui.core.ids import digest
-from platint_tui.core.jsontext import canonical_key, content_hash
+from platint_tui.core.jsontext import canonical_key, content_hash, dumps
 from platint_tui.core.model import Fault, NewDeadLetter, Page, Row
 from platint_tui.engine.fingerprint import fingerprint
 from platint_tui.engine.plan import Side, StreamPlan
@@ -73,9 +73,12 @@ def _key_part(value: Mapping[str, Any], name: str) -> Any:
     return part
 
 
-def row_idempotency_key(plan: StreamPlan, key: str, raw: str, seq: int) -> str:
-    """The key that stays the same for every attempt to write this record from position `seq`."""
-    return digest(plan.integration, plan.stream, key, content_hash(raw), str(seq))
+def row_idempotency_key(plan: StreamPlan, key: str, raw: str, seq: int, sent: str = "") -> str:
+    """The key that stays the same for every attempt to write this record, as `sent`, from position `seq`.
+
+    `sent` is what the mapping made of it: a platform refuses a key that comes back with another body.
+    """
+    return digest(plan.integration, plan.stream, key, content_hash(raw), str(seq), sent)
 
 
 def make_row(plan: StreamPlan, raw: str, value: dict[str, Any], idempotency_key: str = "") -> Row:
@@ -98,11 +101,12 @@ def prepare(plan: StreamPlan, pages: Iterable[Page], seq: int, *, keys: bool) ->
         for raw, value in page.records:
             try:
                 row = make_row(plan, raw, value)
+                if keys:
+                    own = row_idempotency_key(plan, row.key, raw, seq, dumps(row.value))
+                    row = row._replace(idempotency_key=own)
             except PlatintError as error:
                 rejected.append(Rejected(raw, _key_or_none(plan, raw, value), _fault_of(error)))
                 continue
-            if keys:
-                row = row._replace(idempotency_key=row_idempotency_key(plan, row.key, raw, seq))
             if row.key in rows:
                 repeated += 1
                 del rows[row.key]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from platint_tui.core.clock import Clock
@@ -93,11 +93,20 @@ class StreamRun:
             stored = await self._runs.sync_state(self.plan.integration, self.plan.stream)
             held = await target.confirmed() if target.transactional else None
             start = resume_rule(stored, held, target.transactional)
+            if start.position is None:
+                start = await self._after_reset(start)
             self.note = start.note
             self._seq, self._store_seq = start.highest, start.seq
             return await self._pump(source, target, start, stop)
         finally:
             await target.close()
+
+    async def _after_reset(self, start: Start) -> Start:
+        """Page numbers go on where a forgotten position was: a number that comes again would give rows the
+        idempotency keys of then, and the target would take them for done."""
+        forgotten = await self._runs.position_history(self.plan.integration, self.plan.stream, 1)
+        seq = max([start.seq, *(item.seq for item in forgotten)])
+        return replace(start, seq=seq, highest=max(seq, start.highest))
 
     async def _pump(self, source: Driver, target: Target, start: Start, stop: asyncio.Event) -> bool:
         buffer = PageBuffer()

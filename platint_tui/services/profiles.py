@@ -220,7 +220,8 @@ async def remove(workspace: Workspace, name: str) -> list[str]:
     ]
     if users:
         raise ConfigError(
-            f"Profile '{name}' is used by {', '.join(users)}.", hint="Remove those integrations first."
+            f"Profile '{name}' is used by {', '.join(users)}.",
+            hint="Remove first what uses it: `platint-tui syncs remove NAME`.",
         )
     await workspace.store.profiles.remove(name)
     return await _forget(workspace, set(profile.secrets.values()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,16 +24,62 @@ class SyncView:
     unresolved: int
 
 
-async def import_file(workspace: Workspace, path: Path) -> Integration:
-    """Check an integration file and store it (a new version when it changed). Raises ConfigError with file:line."""
+async def import_file(
+    workspace: Workspace, path: Path, tell: Callable[[str], None] = lambda _: None
+) -> Integration:
+    """Check an integration file and store it (a new version when it changed). Raises ConfigError with file:line.
+
+    A stream whose source or target is another one now is read from the beginning: its position says nothing
+    about those. `tell` is given a sentence for each.
+    """
     refuse_read_only(workspace, "import an integration")
-    return await workspace.store.integrations.put(load_integration(path, workspace.registry))
+    wanted = load_integration(path, workspace.registry)
+    before = await workspace.store.integrations.get(wanted.name)
+    for stream in _moved(before, wanted) if before else ():
+        if await workspace.store.runs.sync_state(wanted.name, stream) is None:
+            continue
+        await _refuse_active(workspace, wanted.name, "Cancel it or wait for its end, then change the ends.")
+        await workspace.store.runs.reset_position(wanted.name, stream)
+        tell(f"'{stream}' is read from the beginning: its source or target is another one now.")
+    return await workspace.store.integrations.put(wanted)
 
 
-async def find(workspace: Workspace, file_or_name: str) -> Integration:
-    """An integration by name, or by file (which is imported first). Raises NotFound or ConfigError."""
+def _moved(before: Integration, after: Integration) -> list[str]:
+    """The streams that come from somewhere else, or go somewhere else, than they did."""
+    accounts = (before.source_profile, before.target_profile)
+    same = accounts == (after.source_profile, after.target_profile)
+    targets = {item.stream: item.target for item in before.streams}
+    return [
+        item.stream
+        for item in after.streams
+        if item.stream in targets and not (same and targets[item.stream] == item.target)
+    ]
+
+
+async def _refuse_active(workspace: Workspace, integration: str, hint: str) -> None:
+    states = tuple(ACTIVE_RUN_STATES)
+    for active in await workspace.store.runs.list(integration=integration, states=states, limit=1):
+        state = active.state.replace("_", " ")
+        raise ConfigError(f"Run {active.number} of '{integration}' is {state}.", hint=hint)
+
+
+async def remove(workspace: Workspace, integration: str) -> None:
+    """Remove an integration and forget its positions; its runs, dead letters and rows in the target stay.
+
+    Raises NotFound, ConfigError while a run of it is active.
+    """
+    refuse_read_only(workspace, "remove an integration")
+    await find(workspace, integration)
+    await _refuse_active(workspace, integration, "Cancel it first.")
+    await workspace.store.integrations.remove(integration)
+
+
+async def find(
+    workspace: Workspace, file_or_name: str, tell: Callable[[str], None] = lambda _: None
+) -> Integration:
+    """An integration by name, or by file (which is imported first, see there). Raises NotFound or ConfigError."""
     if file_or_name.endswith((".yaml", ".yml")) or "/" in file_or_name:
-        return await import_file(workspace, Path(file_or_name))
+        return await import_file(workspace, Path(file_or_name), tell)
     found = await workspace.store.integrations.get(file_or_name)
     if found is None:
         known = ", ".join(item.name for item in await workspace.store.integrations.list()) or "none yet"
@@ -88,10 +134,7 @@ async def reset(workspace: Workspace, integration: str, stream: str) -> SyncStat
     """Forget where a stream was read to; the next run reads from the beginning. Returns what was there, for undo."""
     refuse_read_only(workspace, "reset a position")
     await find(workspace, integration)
-    for active in await workspace.store.runs.list(integration=integration, states=tuple(ACTIVE_RUN_STATES)):
-        raise ConfigError(
-            f"Run {active.number} of '{integration}' is {active.state}.", hint="Cancel it, then reset."
-        )
+    await _refuse_active(workspace, integration, "Cancel it, then reset.")
     before = await workspace.store.runs.sync_state(integration, stream)
     await call(workspace, "reset", {"integration": integration, "stream": stream})
     return before

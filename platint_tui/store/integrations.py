@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from platint_tui.core.model import Integration, StreamMapping
+from platint_tui.store import positions
 from platint_tui.store.codec import dump, load, text
 from platint_tui.store.noun import Noun
 
@@ -63,6 +64,17 @@ class Integrations(Noun):
             return [_integration(row) for row in rows]
 
         return await self._database.read(task)
+
+    async def remove(self, name: str) -> bool:
+        """Remove every version, and forget the positions; runs and dead letters stay. False without one."""
+
+        def task(connection: sqlite3.Connection) -> bool:
+            found = connection.execute("SELECT stream FROM positions WHERE integration = ?", (name,))
+            for row in found.fetchall():
+                positions.reset(connection, name, row["stream"])
+            return connection.execute("DELETE FROM integrations WHERE name = ?", (name,)).rowcount > 0
+
+        return await self._database.write(task)
 
 
 def _integration(row: sqlite3.Row) -> Integration:

@@ -69,6 +69,9 @@ class Integrations(Protocol):
     async def list(self) -> Sequence[Integration]:
         """The newest version of each."""
 
+    async def remove(self, name: str) -> bool:
+        """Remove every version, and forget the positions; runs and dead letters stay. False without one."""
+
 
 class Runs(Protocol):
     """Runs, their streams and the positions of syncs. Every write of an engine is fenced by (run, epoch)."""
