@@ -23,7 +23,10 @@ from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.secret import Secret
 from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
+from platint_tui.drivers.judged import by_rules
 from platint_tui.drivers.tables import quoted
+from platint_tui.manifest.schema import Connector
+from platint_tui.manifest.vectors import rule_for_code
 
 TLS_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -48,6 +51,7 @@ class Address:
     ca_file: str | None
     connect_seconds: float
     command_seconds: float
+    connector: Connector
 
     @property
     def where(self) -> str:
@@ -84,6 +88,7 @@ def address_of(context: DriverContext) -> Address:
         fields.get("ca_file") or transport.ca_file,
         transport.timeout.connect,
         transport.timeout.total,
+        context.connector,
     )
 
 
@@ -154,7 +159,7 @@ def translate(error: BaseException, address: Address) -> PlatintError:
     state = str(getattr(error, "sqlstate", "") or "")
     text = clean(REDACTOR.redact(str(error)))
     if state:
-        return _of_state(state, text, address)
+        return by_rules(_of_state(state, text, address), address.connector, state)
     if isinstance(error, ssl.SSLCertVerificationError):
         return ConfigError(
             f"The server's certificate is not trusted: {error.verify_message}.",
@@ -210,11 +215,14 @@ def _of_state(state: str, text: str, address: Address) -> PlatintError:
     return SystemicError(f"The database refuses: {text}.", where=where, code=state)
 
 
-def is_record_error(error: BaseException) -> bool:
-    """Whether one row is to blame: SQLSTATE classes 22 and 23, or a value that asyncpg cannot encode."""
-    state = getattr(error, "sqlstate", None)
+def is_record_error(error: BaseException, connector: Connector) -> bool:
+    """Whether one row is to blame: what the manifest's rules say of the SQLSTATE (without a rule, classes 22 and
+    23), or a value that asyncpg cannot encode.
+    """
+    state = str(getattr(error, "sqlstate", "") or "")
     if state:
-        return str(state)[:2] in ("22", "23")
+        rule = rule_for_code(connector, state)
+        return rule.class_ == ErrorClass.RECORD if rule else state[:2] in ("22", "23")
     return isinstance(error, CLIENT_ERRORS) and not isinstance(error, OSError)
 
 

@@ -236,7 +236,7 @@ class PostgresqlTarget:
                         written += await self._upsert(connection, layout, piece)
                     used = True
                 except Exception as error:
-                    if not is_record_error(error):
+                    if not is_record_error(error, self._address.connector):
                         raise
                     if len(piece) == 1:
                         faults.append((piece[0][0], row_fault(error)))

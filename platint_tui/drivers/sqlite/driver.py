@@ -35,7 +35,7 @@ class SqliteDriver:
                 where=context.profile.name,
                 hint="Edit the profile and fill in its path.",
             )
-        self._file = SqliteFile(Path(given).expanduser())
+        self._file = SqliteFile(Path(given).expanduser(), context.connector)
 
     async def check(self) -> Sequence[Capability]:
         """Whether the file, or the folder in which it will be made, can be used. Creates nothing."""

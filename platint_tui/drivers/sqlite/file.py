@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from platint_tui.core.errors import ConfigError, PlatintError, SystemicError, TransientError
+from platint_tui.drivers.judged import by_rules
+from platint_tui.manifest.schema import Connector
 
 _T = TypeVar("_T")
 
@@ -33,8 +35,9 @@ class SqliteFile:
     All statements run on one thread: a single connection of this process writes and checkpoints.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, connector: Connector) -> None:
         self.path = path
+        self._connector = connector
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sqlite-target")
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -52,7 +55,7 @@ class SqliteFile:
         try:
             return function(self._open())
         except (sqlite3.Error, OSError) as error:
-            raise translate(error, self.path) from None
+            raise by_rules(translate(error, self.path), self._connector, native_code(error)) from None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -130,6 +133,11 @@ def check_place(path: Path) -> None:
         raise ConfigError(
             "The folder of the database does not exist.", where=str(path), hint=f"Make {path.parent} first."
         )
+
+
+def native_code(error: Exception) -> str:
+    """SQLite's name of an error without its details: SQLITE_CONSTRAINT for SQLITE_CONSTRAINT_UNIQUE."""
+    return "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
 
 
 def translate(error: Exception, path: Path) -> PlatintError:
