@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -50,7 +51,7 @@ class PlatintApp(Frame, Movement, Operations, CrashSafe, inherit_bindings=False)
     """The console. `open` opens the workspace once the first frame is on the screen."""
 
     TITLE = "platint"
-    CSS_PATH = "app.tcss"
+    CSS_PATH = Path(__file__).with_name("app.tcss")
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(key, f"verb({key!r})", verb, show=False, priority=key == "ctrl+q")
@@ -66,7 +67,7 @@ class PlatintApp(Frame, Movement, Operations, CrashSafe, inherit_bindings=False)
     ) -> None:
         super().__init__()
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-medium"), (140, "-wide")]
-        self.VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-medium-height"), (30, "-tall")]
         self.options = options or Options()
         self.failure: PlatintError | None = None
         self.registry = Registry()

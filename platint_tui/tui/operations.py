@@ -177,9 +177,7 @@ class Operations:
                 (
                     Choice("stay", "escape", "stay here", "Nothing changes."),
                     Choice("keep", "k", "keep running", "The engine goes on without the screen."),
-                    Choice(
-                        "stop", "s", "stop", "Each run stops at its next page border; its position is kept."
-                    ),
+                    Choice("stop", "s", "stop", "At the next page; positions are kept."),
                 ),
             )
         )

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.widgets import Button, Input, Static
 
-from platint_tui.tui.dialogs.base import Dialog, words
+from platint_tui.tui.dialogs.base import Dialog, label, words
 from platint_tui.tui.present import toned
 
 
@@ -47,8 +46,8 @@ class AskScreen(Dialog[str]):
             if asked.hint:
                 yield words(asked.hint, "muted", classes="hint")
             with Horizontal(classes="buttons"):
-                yield Button(Content("Cancel"), id="cancel")
-                yield Button(toned(asked.verb), id="answer-button")
+                yield Button(label("Cancel"), id="cancel")
+                yield Button(label(asked.verb), id="answer-button")
 
     def on_mount(self) -> None:
         """Ready to type."""

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from platint_tui.core.text import clean
 from platint_tui.tui.present import toned
 
 T = TypeVar("T")
@@ -35,6 +37,11 @@ class Dialog(ModalScreen[T]):
 def words(text: str, tone: str = "", *, classes: str = "", id: str | None = None) -> Static:
     """A static text, cleaned; empty lines between paragraphs are kept."""
     return Static(toned(text, tone, lines=True), classes=classes, id=id, markup=False)
+
+
+def label(text: str) -> Content:
+    """The text of a button, cleaned, in the colour that the rules give it."""
+    return Content(clean(text))
 
 
 def paragraphs(lines: Sequence[str]) -> str:

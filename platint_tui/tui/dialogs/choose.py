@@ -10,8 +10,8 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Static
 
 from platint_tui.tui.actions import key_name
-from platint_tui.tui.dialogs.base import Dialog, paragraphs, words
-from platint_tui.tui.present import joined, toned
+from platint_tui.tui.dialogs.base import Dialog, label, paragraphs, words
+from platint_tui.tui.present import joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class ChooseScreen(Dialog[str]):
                 yield Static(joined(pieces), markup=False)
             with Horizontal(classes="buttons"):
                 for choice in self._choices:
-                    yield Button(toned(choice.label), id=choice.id)
+                    yield Button(label(choice.label), id=choice.id)
 
     def on_mount(self) -> None:
         """The first choice is the safe one."""

@@ -9,11 +9,10 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.widgets import Button, Input
 
-from platint_tui.tui.dialogs.base import Dialog, paragraphs, words
-from platint_tui.tui.present import plural, toned
+from platint_tui.tui.dialogs.base import Dialog, label, paragraphs, words
+from platint_tui.tui.present import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +68,9 @@ class ConfirmScreen(Dialog[bool]):
                 yield words(f"Type {asked.typed} to confirm.", "warn")
                 yield Input(id="name")
             with Horizontal(classes="buttons"):
-                yield Button(Content("Cancel  n"), id="cancel")
-                label = asked.verb if asked.typed else f"{asked.verb}  y"
-                yield Button(toned(label), id="confirm", classes="danger", disabled=bool(asked.typed))
+                yield Button(label("Cancel  n"), id="cancel")
+                verb = asked.verb if asked.typed else f"{asked.verb}  y"
+                yield Button(label(verb), id="confirm", classes="danger", disabled=bool(asked.typed))
 
     def _facts(self) -> list[str]:
         asked = self._confirmation
