@@ -111,9 +111,10 @@ async def test_K10_production_wants_the_name_and_cancel_sends_nothing(live: Work
     async with open_console(live, "deadletters", (80, 24)) as (app, pilot):
         await pilot.press("enter")
         await wait_for(pilot, lambda: inbox(app).items_pane.table.cursor_row is not None)
-        await pilot.press("r")
+        await pilot.press("R")
         await asked(app, pilot)
-        assert "production" in text_of(app) and "Type demo-crm to confirm" in text_of(app)
+        text = text_of(app)
+        assert "production" in text and "Type demo-crm to confirm" in text and "Cancel" in text
         await pilot.press("y")
         assert isinstance(app.screen, ConfirmScreen)
         await pilot.press("escape")

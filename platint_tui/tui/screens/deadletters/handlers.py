@@ -25,6 +25,8 @@ from platint_tui.tui.widgets.payload import text_of
 if TYPE_CHECKING:
     from platint_tui.tui.screens.deadletters.section import DeadLettersSection
 
+_TALL = 26
+
 
 def _me(self: object) -> DeadLettersSection:
     return cast("DeadLettersSection", self)
@@ -120,7 +122,8 @@ class Handlers:
         workspace = view.console.workspace
         plan = await deadletters.plan_replay(workspace, ids)
         first = await deadletters.show(workspace, ids[0])
-        asked = plan_confirmation(plan, first, left_out, view.console.clock.now_ms())
+        room = 5 if view.app.size.height >= _TALL else 3
+        asked = plan_confirmation(plan, first, left_out, view.console.clock.now_ms(), bodies=room)
         if not await view.console.confirm(asked):
             return "Nothing was sent."
         self._draw_job("Asking the engine…", "muted")
@@ -317,29 +320,29 @@ class Handlers:
         return f"Saved {present.plural(await output.write_lines(path, lines), 'dead letter')} to {path}."
 
 
-def plan_confirmation(plan: ReplayPlan, first: DeadLetterView, left_out: int, now_ms: int) -> Confirmation:
-    """What a replay would do, as the question before it."""
+def plan_confirmation(
+    plan: ReplayPlan, first: DeadLetterView, left_out: int, now_ms: int, *, bodies: int = 5
+) -> Confirmation:
+    """What a replay would do, as the question before it; `bodies` is how many payloads there is room for."""
     number = len(plan.ids)
     lines = [
         f"to        {plan.target_profile} ({plan.target_platform}, {plan.environment})",
+        f"where     {plan.address or 'as its profile says'}",
         f"oldest    {present.age(plan.oldest_ms, now_ms)}",
-        "keys      each keeps its idempotency key, however often it is sent",
     ]
     if first.letter.state == DeadLetterState.UNKNOWN:
         lines.append("caution   an earlier answer was lost: the target may have it already")
     if left_out:
         lines.append(f"left out  {present.plural(left_out, 'dead letter')} in another state")
     lines.append("")
-    lines += [fit(" ".join(body.split()), 64).rstrip() for body in plan.first]
-    if number > len(plan.first):
-        lines.append(f"and {present.count(number - len(plan.first))} more")
+    shown = plan.first[:bodies]
+    lines += [fit(" ".join(body.split()), 64).rstrip() for body in shown]
+    if number > len(shown):
+        lines.append(f"and {present.count(number - len(shown))} more")
     bulk = needs_name(environment=plan.environment, count=number)
     return Confirmation(
         title=f"Replay {present.plural(number, 'dead letter')} to {plan.target_profile}",
         verb="Replay",
         lines=tuple(lines),
-        host=plan.address,
-        count=number,
         typed=plan.target_profile if bulk else "",
-        noun="dead letter",
     )

@@ -82,6 +82,7 @@ class DiscoverySection(SectionView):
     profile = ""
     _offer: Offer | None = None
     _wanted_stream = ""
+    _steer = False
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -144,8 +145,8 @@ class DiscoverySection(SectionView):
         self._offer, self.profile = snapshot, snapshot.profile
         self.set_class(not snapshot.views, "-bare")
         self.accounts.show(snapshot.views)
-        if snapshot.profile:
-            self.accounts.go_to(snapshot.profile)
+        if self._steer and self.accounts.go_to(snapshot.profile):
+            self._steer = False
         self._draw()
         if self._wanted_stream and snapshot.catalogue is not None:
             self.outline.open_branch(self._wanted_stream)
@@ -207,6 +208,8 @@ class DiscoverySection(SectionView):
         """`profile` by name, `stream` as profile/stream."""
         name, _, stream = id.partition("/")
         if kind in ("profile", "stream"):
+            # The list follows what was asked for; everywhere else it leads.
+            self._steer = True
             self._turn_to(name)
             self._wanted_stream = stream if kind == "stream" else ""
 
