@@ -8,7 +8,7 @@ from typing import Any
 
 from platint_tui.cli.dead import replay_progress
 from platint_tui.cli.output import document, latency, line, note, table
-from platint_tui.cli.runs import follow, run_document
+from platint_tui.cli.runs import run_document, run_to_end
 from platint_tui.core.errors import ExitCode, NotFound
 from platint_tui.core.model import Catalogue, Issue, Run
 from platint_tui.services import account as accounts
@@ -37,7 +37,10 @@ async def _headless(options: Namespace, demo: Demo) -> int:
     try:
         async with local_engine(workspace) as mine:
             found = await _discover(workspace)
-            runs = [await _run(workspace, name, not mine) for name in service.INTEGRATIONS]
+            runs = [
+                await run_to_end(workspace, integration, alone=mine)
+                for integration in await service.integrations(workspace)
+            ]
             issues = await deadletters.issues(workspace)
             _show_issues(options, issues)
             fixed = await _fix(workspace)
@@ -66,11 +69,6 @@ async def _discover(workspace: Workspace) -> dict[str, Catalogue]:
         found[profile], _ = await discovery.discover(workspace, profile)
         note(f"discovered {profile}: {', '.join(stream.name for stream in found[profile].streams)}")
     return found
-
-
-async def _run(workspace: Workspace, name: str, start_engine: bool) -> Run:
-    run = await syncs.run(workspace, name)
-    return await follow(workspace, run.id, start_engine=start_engine)
 
 
 def _show_issues(options: Namespace, issues: list[Issue]) -> None:

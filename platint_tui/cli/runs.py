@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from platint_tui.cli.output import document, line, moment, note, table
 from platint_tui.cli.session import opened, tty
 from platint_tui.core.errors import ExitCode
-from platint_tui.core.model import Run
-from platint_tui.core.states import RunState
+from platint_tui.core.model import Integration, Run
+from platint_tui.core.states import ACTIVE_RUN_STATES, RunState
 from platint_tui.services import runs, syncs
 from platint_tui.services.workspace import Workspace
 
@@ -105,6 +106,26 @@ async def watch(options: Namespace) -> int:
     else:
         print_run(run)
     return syncs.exit_code(run)
+
+
+async def run_to_end(
+    workspace: Workspace, integration: Integration, streams: Sequence[str] = (), *, alone: bool
+) -> Run:
+    """Run and narrate; returns the run's last state. `alone`: this process is the engine.
+
+    Then a run that an earlier engine left behind goes on first; it is all that is to be done unless other
+    streams are wanted, or the integration was changed since.
+    """
+    left = await syncs.unfinished(workspace, integration.name) if alone else None
+    if left is not None:
+        note(f"Run {left.number} was interrupted; it goes on from its position.")
+        left = await follow(workspace, left.id, start_engine=False)
+        wanted = set(streams) or {item.stream for item in integration.streams}
+        same = left.version == integration.version and wanted <= set(left.wanted)
+        if left.state in ACTIVE_RUN_STATES or (same and left.state != RunState.CANCELLED):
+            return left
+    started = await syncs.run(workspace, integration.name, streams)
+    return await follow(workspace, started.id, start_engine=not alone)
 
 
 async def follow(workspace: Workspace, run_id: str, *, start_engine: bool = True) -> Run:

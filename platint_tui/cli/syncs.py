@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from platint_tui.cli.output import document, line, note, table
-from platint_tui.cli.runs import GLYPHS, follow, print_run, run_document
+from platint_tui.cli.runs import GLYPHS, print_run, run_document, run_to_end
 from platint_tui.cli.session import confirm, opened
 from platint_tui.core.errors import ExitCode
 from platint_tui.services import account as accounts
@@ -86,8 +86,7 @@ async def run(options: Namespace) -> int:
             note(f"Run {started.number} is queued: platint-tui runs watch {started.number}")
         else:
             async with local_engine(workspace) as mine:
-                started = await syncs.run(workspace, found.name, options.streams)
-                started = await follow(workspace, started.id, start_engine=not mine)
+                started = await run_to_end(workspace, found, options.streams, alone=mine)
     if started.error:
         note(started.error)
     if options.json:

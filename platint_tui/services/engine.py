@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from platint_tui.core import errors
@@ -15,6 +16,7 @@ from platint_tui.core.errors import ConfigError, PlatintError, SystemicError
 from platint_tui.core.model import JsonObject
 from platint_tui.core.redaction import REDACTOR
 from platint_tui.services.workspace import Workspace
+from platint_tui.vault import PASSPHRASE_FILE
 
 _POLL_SECONDS = 0.03
 
@@ -82,7 +84,7 @@ def ensure_engine(workspace: Workspace) -> None:
         return
     arguments = [sys.executable, "-m", "platint_tui", "serve", "--until-idle"]
     if workspace.connectors is not None:
-        arguments += ["--connectors", str(workspace.connectors)]
+        arguments += ["--connectors", str(workspace.connectors.absolute())]
     passphrase = workspace.passphrase() if workspace.passphrase is not None else ""
     if passphrase:
         arguments.append("--passphrase-stdin")
@@ -93,7 +95,7 @@ def ensure_engine(workspace: Workspace) -> None:
             stdin=subprocess.PIPE if passphrase else subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=dict(workspace.environ),
+            env=_environment(workspace),
             start_new_session=True,
             cwd="/",
         )
@@ -102,6 +104,15 @@ def ensure_engine(workspace: Workspace) -> None:
             process.stdin.write(passphrase.encode() + b"\n")
             process.stdin.close()
     _CHILDREN[str(workspace.paths.engine_lock)] = process
+
+
+def _environment(workspace: Workspace) -> dict[str, str]:
+    """This process's environment; the engine has another working folder, so paths in it are made absolute."""
+    found = dict(workspace.environ)
+    for name in ("PLATINT_HOME", PASSPHRASE_FILE):
+        if found.get(name):
+            found[name] = str(Path(found[name]).expanduser().absolute())
+    return found
 
 
 _CHILDREN: dict[str, subprocess.Popen[bytes]] = {}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from platint_tui.core.errors import ConfigError, CredentialError, NotFound
 from platint_tui.core.model import Environment, Profile, ProfileCheck
 from platint_tui.core.secret import Secret
 from platint_tui.manifest.form import FormView, environment_of, form_view, origins_of, validate_fields
+from platint_tui.manifest.schema import Connector
 from platint_tui.services.engine import call, refuse_read_only
 from platint_tui.services.workspace import Workspace
 
@@ -115,7 +117,7 @@ async def add(
             hint=f"One of {', '.join(connector.profile.environments)}.",
         )
     texts = {field: value.reveal() if isinstance(value, Secret) else None for field, value in secrets.items()}
-    checked = validate_fields(connector, values, secrets=texts)
+    checked = _absolute_paths(connector, validate_fields(connector, values, secrets=texts))
     # A live key makes it a production profile whatever was said.
     effective = environment_of(connector, {**checked, **texts}) or Environment(environment)
     references: dict[str, str] = {}
@@ -146,6 +148,15 @@ async def add(
     return profile
 
 
+def _absolute_paths(connector: Connector, fields: Mapping[str, str]) -> dict[str, str]:
+    """Paths as seen from anywhere: an engine of its own has another working folder."""
+    kinds = {field.id: field.type for field in connector.profile.fields}
+    return {
+        name: text if kinds[name] != "path" or text.startswith("~") else str(Path(text).absolute())
+        for name, text in fields.items()
+    }
+
+
 async def _forget(workspace: Workspace, references: set[str]) -> list[str]:
     """Delete secrets that no profile refers to any more; returns a sentence for each that could not be deleted."""
     used = {
@@ -167,6 +178,7 @@ async def edit_fields(workspace: Workspace, name: str, values: Mapping[str, str]
     connector = workspace.registry.get(profile.platform)
     merged = {**profile.fields, **values}
     checked = validate_fields(connector, merged, secrets=dict.fromkeys(profile.secrets))
+    checked = _absolute_paths(connector, checked)
     origins = origins_of(connector, checked)
     if profile.secrets and origins != profile.origins:
         raise ConfigError(

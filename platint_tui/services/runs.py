@@ -40,12 +40,18 @@ async def watch(workspace: Workspace, run_id: str, *, start_engine: bool = True)
             if run != shown:
                 shown = run
                 yield run
-            if run.state in FINAL_RUN_STATES or run.state == RunState.RATE_LIMITED:
+            if run.state in FINAL_RUN_STATES or _parked(run, workspace.clock.now_ms()):
                 return
         elif start_engine and workspace.clock.monotonic() - looked > 2.0:
             looked = workspace.clock.monotonic()
             ensure_engine(workspace)
         await asyncio.sleep(0.05)
+
+
+def _parked(run: Run, now_ms: int) -> bool:
+    """Whether the run waits for a time that has not come; else an engine takes it up at once."""
+    times = [item.resume_at_ms for item in run.streams if item.resume_at_ms is not None]
+    return run.state == RunState.RATE_LIMITED and min(times, default=now_ms + 1) > now_ms
 
 
 @dataclass(frozen=True, slots=True)

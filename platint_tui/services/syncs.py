@@ -57,8 +57,8 @@ def _moved(before: Integration, after: Integration) -> list[str]:
 
 
 async def _refuse_active(workspace: Workspace, integration: str, hint: str) -> None:
-    states = tuple(ACTIVE_RUN_STATES)
-    for active in await workspace.store.runs.list(integration=integration, states=states, limit=1):
+    active = await unfinished(workspace, integration)
+    if active is not None:
         state = active.state.replace("_", " ")
         raise ConfigError(f"Run {active.number} of '{integration}' is {state}.", hint=hint)
 
@@ -110,6 +110,13 @@ async def run(workspace: Workspace, integration: str, streams: Sequence[str] = (
     """Queue a run (of some streams, or all) and return it; the engine works on it. Raises ConfigError."""
     result = await call(workspace, "run", {"integration": integration, "streams": list(streams)})
     return await get_run(workspace, str(result["run"]))
+
+
+async def unfinished(workspace: Workspace, integration: str) -> Run | None:
+    """The run of this integration that has no end yet: it runs, waits, or was left when its engine died."""
+    states = tuple(ACTIVE_RUN_STATES)
+    found = await workspace.store.runs.list(integration=integration, states=states, limit=1)
+    return found[0] if found else None
 
 
 async def get_run(workspace: Workspace, run_id: str) -> Run:
