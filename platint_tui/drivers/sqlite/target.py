@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
 from platint_tui.core.errors import ConfigError, Fenced, SystemicError
@@ -48,6 +49,9 @@ _SCHEMA = (
 # Integers, numbers and times get no declared type: a column with one would turn what does not fit 64 bits,
 # which is kept as text, into a rounded number.
 _DECLARED = {"string": " TEXT", "boolean": " INTEGER", "object": " TEXT", "array": " TEXT"}
+_ROWS_AT_ONCE = 50
+_VARIABLES = 30_000
+"""Below SQLite's own limit of 32,766 in one statement."""
 _ROW_ERRORS = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
@@ -80,6 +84,8 @@ class _Layout:
     seen: frozenset[str]
     encoder: RowEncoder
     upsert: str
+    upsert_many: str
+    rows_at_once: int
 
 
 class SqliteTarget:
@@ -203,10 +209,13 @@ class SqliteTarget:
                 f"INSERT OR REPLACE INTO {COLUMNS} VALUES (?, ?, ?)",
                 (target, _storable(column.key), column.name),
             )
+        at_once = max(1, min(_ROWS_AT_ONCE, _VARIABLES // (len(columns) + len(OWN_COLUMNS))))
         return _Layout(
             frozenset(known).union(keys, (column.key for column in columns)),
             RowEncoder(columns, [accepted_cells(column, _CELLS) for column in columns]),
             _upsert(target, columns),
+            _upsert(target, columns, at_once),
+            at_once,
         )
 
     def _confirmed(self, connection: sqlite3.Connection) -> Confirmed | None:
@@ -298,7 +307,7 @@ class SqliteTarget:
             return 0, 0
         connection.execute("SAVEPOINT rows")
         try:
-            changed = connection.executemany(layout.upsert, (cells for _, cells in rows)).rowcount
+            changed = _insert_all(connection, layout, [cells for _, cells in rows])
         except _ROW_ERRORS:
             self._still_in_transaction(connection)
             connection.execute("ROLLBACK TO rows")
@@ -344,13 +353,30 @@ class SqliteTarget:
         )
 
 
-def _upsert(target: str, columns: Sequence[Column]) -> str:
-    """Insert, or replace by key unless the stored version is newer."""
+def _insert_all(connection: sqlite3.Connection, layout: _Layout, rows: Sequence[list[Any]]) -> int:
+    """Write all rows; returns how many were changed.
+
+    Many rows a statement: each statement gives up the interpreter's lock once, and waits for it once.
+    """
+    changed = 0
+    size = layout.rows_at_once
+    whole = len(rows) - len(rows) % size
+    for start in range(0, whole, size):
+        values = list(chain.from_iterable(rows[start : start + size]))
+        changed += connection.execute(layout.upsert_many, values).rowcount
+    if whole < len(rows):
+        changed += connection.executemany(layout.upsert, rows[whole:]).rowcount
+    return changed
+
+
+def _upsert(target: str, columns: Sequence[Column], rows: int = 1) -> str:
+    """Insert `rows` rows, or replace by key unless the stored version is newer."""
     names = [quoted(column.name) for column in columns] + list(OWN_COLUMNS)
     table = quoted(target)
+    one = f"({', '.join('?' * len(names))})"
     changes = ", ".join(f"{name} = excluded.{name}" for name in names if name != "_key")
     return (
-        f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+        f"INSERT INTO {table} ({', '.join(names)}) VALUES {', '.join([one] * rows)}"
         f" ON CONFLICT (_key) DO UPDATE SET {changes}"
         f" WHERE excluded._version IS NULL OR {table}._version IS NULL"
         f" OR excluded._version >= {table}._version"
