@@ -23,7 +23,7 @@ from platint_tui.core.states import ACTIVE_RUN_STATES, RunState
 from platint_tui.engine.commands import QUICK, carry_out
 from platint_tui.engine.context import Context
 from platint_tui.engine.lock import EngineLock
-from platint_tui.engine.replay import ReplayTask, recover
+from platint_tui.engine.replay import ReplayTask
 from platint_tui.engine.runner import GRACE, RunTask
 
 log = logging.getLogger("platint.engine")
@@ -94,8 +94,6 @@ class Engine:
         # There is one engine: whatever another one holds, it holds no more.
         for run in await store.runs.reap([me]):
             log.info("run %s goes on: its engine had ended", run.number)
-        for job in await store.replays.unfinished():
-            await recover(self.context, job)
 
     async def _loop(self, stop: asyncio.Event, until_idle: bool, linger: float) -> None:
         clock = self.context.clock

@@ -27,6 +27,7 @@ class _Bucket:
     tokens: int = 0
     ready_ms: float = 0.0
     blocked_ms: float = 0.0
+    seen_ms: float = 0.0
 
 
 class LimiterHub:
@@ -44,9 +45,18 @@ class LimiterHub:
     def _bucket(self, key: str) -> _Bucket:
         return self._buckets.setdefault(key, _Bucket())
 
+    def _mind_the_clock(self, bucket: _Bucket) -> None:
+        """A clock that was set back must not turn seconds of waiting into days."""
+        now = self._clock.now_ms()
+        back = max(0.0, bucket.seen_ms - now)
+        bucket.ready_ms -= back
+        bucket.blocked_ms -= back
+        bucket.seen_ms = now
+
     async def acquire(self, key: str, count: int, period: float, burst: int, weight: int) -> None:
         """Wait for `weight` calls under `key`. Raises RateLimited when that takes more than LONGEST_WAIT."""
         bucket = self._bucket(key)
+        self._mind_the_clock(bucket)
         # Whoever waits holds the lock: the others queue here, and only one reservation is outstanding.
         async with bucket.lock:
             now = self._clock.now_ms()

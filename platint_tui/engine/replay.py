@@ -78,6 +78,9 @@ class ReplayTask:
     async def execute(self) -> None:
         """Send what is pending until nothing is, the job was cancelled, or the target seems to be down."""
         try:
+            # Nobody else works at this job: what is on its way was left by a dead engine, or by an earlier try
+            # of this one that could not store what came of it.
+            await _recover(self._context, self._job)
             while not self._shutdown.is_set():
                 job = await self._replays.get(self._job.id)
                 if job is None or job.ended_ms is not None:
@@ -324,11 +327,11 @@ def _text(error: Exception) -> str:
     return REDACTOR.redact(text)
 
 
-async def recover(context: Context, job: ReplayJob) -> None:
-    """Settle what a dead engine left in flight: sent again where the target takes a repeat, else unknown."""
+async def _recover(context: Context, job: ReplayJob) -> None:
+    """Settle what was left in flight: sent again where the target takes a repeat, else unknown."""
     # A job may go to several targets; one that does not take a repeat makes the answer for all of them.
     idempotent = await _idempotent(context, job)
-    count = await context.store.replays.recover(job.id, [context.worker], idempotent)
+    count = await context.store.replays.recover(job.id, [], idempotent)
     if count:
         log.info("replay %s: %d in flight recovered (idempotent=%s)", job.id, count, idempotent)
 

@@ -65,7 +65,9 @@ class RunTask:
         try:
             try:
                 plan = await self._plan([item.stream for item in pending])
-            except PlatintError as error:
+            except StoreError:
+                raise
+            except Exception as error:
                 await self._fail_all(pending, error)
             else:
                 await self._with_drivers(plan, pending)
@@ -88,7 +90,9 @@ class RunTask:
                 if plan.target.profile.name != plan.source.profile.name:
                     destination = await self._context.open_driver(plan.target.profile)
                     stack.push_async_callback(_close, destination)
-            except PlatintError as error:
+            except StoreError:
+                raise
+            except Exception as error:
                 await self._fail_all(pending, error)
                 return
             await self._supervise(plan, pending, source, destination)
@@ -177,14 +181,16 @@ class RunTask:
                     )
                 done = await work.run(source, destination, self._halt)
                 outcome = await self._ended(plan.stream, work.note) if done else self._halted()
-            except (Fenced, StoreError):
-                raise  # nothing about this stream can be stored by us, or at all
+            except StoreError:
+                raise  # nothing about this stream can be stored
             except RateLimited as error:
                 until = max(error.until_ms, 1)
                 outcome = Outcome(
                     RunState.RATE_LIMITED, error.code, error.sentence(), until, error.error_class
                 )
             except PlatintError as error:
+                # Fenced by the target: when the store says the same, the move below raises it again; when the
+                # run is still ours, another installation writes there, and this stream has failed.
                 outcome = _failure(error)
             except Exception as error:
                 outcome = _internal(error, f"stream {plan.stream} of run {self._run.number}")
@@ -216,14 +222,14 @@ class RunTask:
             resume_at_ms=outcome.resume_at_ms,
         )
 
-    async def _fail_all(self, pending: list[StreamProgress], error: PlatintError) -> None:
+    async def _fail_all(self, pending: list[StreamProgress], error: Exception) -> None:
         """What stops the whole run before its first request is said by each of its streams."""
-        if isinstance(error, Fenced):
-            raise error
+        what = f"run {self._run.number}"
+        outcome = _failure(error) if isinstance(error, PlatintError) else _internal(error, what)
         for item in pending:
             if item.state == RunState.INTERRUPTED:
                 await self._move(item.stream, Outcome(RunState.RUNNING))
-            await self._move(item.stream, _failure(error))
+            await self._move(item.stream, outcome)
 
     async def _watch(self) -> None:
         """Notice a cancellation or the engine's end, whatever the streams are doing."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from typing import Any
 
 from aiohttp import web
@@ -396,6 +398,48 @@ async def test_a_parked_stream_goes_on_while_another_still_runs(
         run = await installation.ended((await only_run(installation)).id)
     assert run.state == RunState.SUCCEEDED
     assert run.epoch == 1
+
+
+async def test_another_installation_that_writes_the_same_target_fails_the_run(
+    installation: Installation, peer: Peer
+) -> None:
+    peer.fill(400)
+    reached = asyncio.Event()
+
+    async def read(request: web.Request) -> None:
+        if request.query.get("after") == "2":
+            reached.set()
+            await peer.hang.wait()
+
+    peer.read = read
+    name = await installation.integrate(integration("shared", {"items": "items"}, target="sqlite"))
+    async with installation.engine():
+        answer = await installation.call("run", integration=name, streams=[])
+        await asyncio.wait_for(reached.wait(), 20)
+        await until(lambda: installation.store.runs.sync_state(name, "items"))
+        with contextlib.closing(sqlite3.connect(installation.warehouse, timeout=5)) as connection, connection:
+            connection.execute("UPDATE _platint_positions SET run = 'another', seq = seq + 1")
+        peer.hang.set()
+        run = await installation.ended(str((answer.result or {})["run"]))
+        assert (run.state, run.streams[0].error_code) == (RunState.FAILED, "fenced")
+        # The integration is free again.
+        again = await installation.run(name)
+    assert again.state == RunState.SUCCEEDED
+    assert len(installation.table("items")) == 400
+
+
+async def test_an_unforeseen_error_before_the_first_request_ends_the_run(
+    installation: Installation, peer: Peer
+) -> None:
+    name = await installation.integrate(integration("broken", {"items": "items"}, target="sqlite"))
+
+    def broken(*_: Any) -> Any:
+        raise ValueError("a mistake in a driver")
+
+    async with installation.engine() as engine:
+        object.__setattr__(engine.context, "make_driver", broken)
+        run = await installation.run(name)
+    assert (run.state, run.streams[0].error_code) == (RunState.FAILED, "internal")
 
 
 async def test_K3_a_lost_answer_in_a_sync_is_unknown_and_not_replayed_by_the_way(

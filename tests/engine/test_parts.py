@@ -281,6 +281,17 @@ async def test_a_long_wait_parks_and_keeps_the_reservation() -> None:
     assert limits.asked == asked
 
 
+async def test_C2_a_clock_that_is_set_back_does_not_park_a_limit() -> None:
+    clock = Sleepless()
+    limiter = LimiterHub(CountedLimits(clock), clock).of("live")
+    await limiter.acquire("read", 100, 1.0, 100)
+    await limiter.block("read", 5)
+    clock.shift_ms -= 3_600_000
+    before = clock.now_ms()
+    await limiter.acquire("read", 100, 1.0, 100)
+    assert clock.now_ms() - before <= 6000
+
+
 async def test_a_block_reaches_everyone_who_waits() -> None:
     clock = Sleepless()
     hub = LimiterHub(CountedLimits(clock), clock)

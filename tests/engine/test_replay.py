@@ -10,6 +10,7 @@ from aiohttp import web
 from engine.peer import Peer, integration
 from engine.support import Installation, until
 
+from platint_tui.core.errors import StoreError
 from platint_tui.core.jsontext import content_hash
 from platint_tui.core.model import DeadLetter, ReplayJob
 from platint_tui.core.states import DeadLetterState
@@ -137,6 +138,37 @@ async def test_K2_K3_a_lost_answer_is_unknown_and_not_sent_again(
     after = await installation.store.dead_letters.get(letter.id)
     assert after is not None
     assert after.state == DeadLetterState.UNKNOWN
+
+
+async def test_K2_an_answer_that_cannot_be_read_is_unknown(installation: Installation, peer: Peer) -> None:
+    (letter,) = await dead_letters(installation, peer, 1, target="mailbox")
+    peer.write = lambda request: web.Response(status=201, body=b"x", headers={"Content-Encoding": "br"})
+    async with installation.engine():
+        job = await replay(installation, dead_letters=[letter.id])
+    assert (job.unknown, job.failed, len(peer.sent)) == (1, 0, 1)
+
+
+async def test_outcomes_that_could_not_be_stored_are_settled_without_a_restart(
+    installation: Installation, peer: Peer
+) -> None:
+    letters = await dead_letters(installation, peer, 20)
+    async with installation.engine() as engine:
+        replays: Any = engine.context.store.replays
+        settle, calls = replays.settle, 0
+
+        async def full(*args: Any, **named: Any) -> None:
+            nonlocal calls
+            calls += 1
+            if calls in (3, 4):
+                raise StoreError("The disk is full.")
+            await settle(*args, **named)
+
+        replays.settle = full
+        job = await replay(installation, dead_letters=[item.id for item in letters])
+    assert (job.state, job.succeeded, job.pending) == ("done", 20, 0)
+    # The two were sent again under their own keys.
+    assert len(peer.sent) == 22
+    assert {key for key, _ in peer.sent} == {item.idempotency_key for item in letters}
 
 
 async def test_A9_an_engine_killed_in_flight_leaves_unknown_where_repeats_do_harm(

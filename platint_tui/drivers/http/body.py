@@ -8,6 +8,7 @@ from platint_tui.core.errors import SystemicError, TransientError
 
 WIRE_CAP = 8 * 1024 * 1024
 DECODED_CAP = 32 * 1024 * 1024
+_PIECE = 64 * 1024
 _LINE_TYPES = ("ndjson", "jsonl", "json-seq", "csv", "text/plain", "tab-separated")
 
 
@@ -30,25 +31,30 @@ def decode_body(data: bytes, coding: str, cap: int, host: str) -> bytes:
 def gunzip(data: bytes, cap: int, host: str) -> bytes:
     """Every member of a gzip stream, at most `cap` bytes in all, each with its end marker and checksum."""
     parts: list[bytes] = []
-    size = 0
-    rest = data
+    size = at = 0
+    rest = b""
     while True:
         member = zlib.decompressobj(wbits=31)
         try:
             while not member.eof:
+                if not rest:
+                    # A piece at a time: what follows a member is copied, and there may be many small ones.
+                    rest, at = data[at : at + _PIECE], at + _PIECE
                 part = member.decompress(rest, cap + 1 - size)
                 size += len(part)
                 parts.append(part)
                 if size > cap:
                     raise too_large(host, cap, "unpacked body")
                 rest = member.unconsumed_tail
-                if not rest and not part and not member.eof:
+                if not rest and not part and at >= len(data) and not member.eof:
                     raise TransientError(
                         f"{host} sent a gzip body that ends before its end marker.", code="truncated"
                     )
         except zlib.error as error:
             raise SystemicError(f"{host} sent a damaged gzip body ({error}).", code="coding") from None
         rest = member.unused_data.lstrip(b"\0")
+        while not rest and at < len(data):
+            rest, at = data[at : at + _PIECE].lstrip(b"\0"), at + _PIECE
         if not rest:
             return parts[0] if len(parts) == 1 else b"".join(parts)
 

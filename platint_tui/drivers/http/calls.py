@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from platint_tui.core.backoff import RetryPolicy, backoff
-from platint_tui.core.errors import ErrorClass, RateLimited, TransientError
+from platint_tui.core.errors import ErrorClass, RateLimited, SystemicError, TransientError
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth import Authorizer
 from platint_tui.drivers.http.client import Answer, HttpClient
@@ -24,6 +24,8 @@ LONGEST_PARK = 900.0
 BRIEF_TRIES = 3
 BRIEF_WAIT = 2.0
 UNKNOWN = "unknown_outcome"
+_UNREADABLE = frozenset({"coding", "too_large", "unframed"})
+"""Codes of errors that say that an answer came and cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,12 @@ class Caller:
             requests += 1
             try:
                 got = await self._send(operation, op, request, signed)
+            except SystemicError as error:
+                if request.safe or error.code not in _UNREADABLE:
+                    raise
+                # The platform answered, what it did is lost: to send it again might do it twice.
+                damaged = Verdict(error.error_class, "dead_letter", error.code, error.message)
+                return Result(None, _unknown(damaged, self._name), requests)
             except TransientError as error:
                 answer, verdict = None, self.rules.judge_network(error)
                 sent = error.sent if isinstance(error, NetworkError) else True

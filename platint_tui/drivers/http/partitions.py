@@ -31,6 +31,8 @@ class Partitions:
     shared: bool = False
     since: Json = None
     low: Json = None
+    top: Json = None
+    """The greatest value that any partition has shown, once all share one position."""
 
     @classmethod
     def load(cls, rule: CursorRule | None, document: JsonObject | None) -> Partitions:
@@ -49,6 +51,7 @@ class Partitions:
                 bool(document.get("shared")),
                 document.get("since"),
                 document.get("low"),
+                document.get("top", document.get("since")),
             )
         except (KeyError, ValueError, TypeError, AttributeError):
             raise SystemicError(
@@ -69,7 +72,7 @@ class Partitions:
         if self.done:
             result["done"] = list(self.done)
         if self.shared:
-            result.update(shared=True, since=self.since, low=self.low)
+            result.update(shared=True, since=self.since, low=self.low, top=self.top)
         return result
 
     def scan(self, key: str) -> Scan:
@@ -104,8 +107,15 @@ class Partitions:
             self.known, self.done = {}, {}
 
     def _lower(self, high: Json) -> None:
+        """Take in what a partition has shown, in the order of reading.
+
+        One without a record was empty up to what others had shown by then, and not up to what they show later.
+        """
+        high = self.top if high is None else high
         if high is None or self.rule is None:
             return
+        if self.top is None or self.rule.comparable(high) > self.rule.comparable(self.top):
+            self.top = high
         if self.low is None or self.rule.comparable(high) < self.rule.comparable(self.low):
             self.low = high
 
