@@ -7,7 +7,6 @@ import importlib
 import os
 import resource
 import signal
-import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
@@ -21,7 +20,7 @@ Handler = Callable[[Namespace], Coroutine[Any, Any, int]]
 
 
 def run(arguments: list[str], console: Callable[..., Awaitable[int]]) -> int:
-    """Run one command; returns its exit code. Never raises, never prints a traceback.
+    """Run one command; returns its exit code, never prints a traceback. Raises BrokenPipeError only.
 
     `console` opens the screen; commands that need it find it in their options.
     """
@@ -42,9 +41,7 @@ def run(arguments: list[str], console: Callable[..., Awaitable[int]]) -> int:
         note("Interrupted; what was confirmed is saved.")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has left; the interpreter must not complain about it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        raise  # no error of ours: `main` ends quietly
     except Exception as error:
         return _crashed(error)
 

@@ -24,7 +24,7 @@ SECRETS = {
     "CRM_SECRET": "cs_demo_cli_0123456789",
     "CHAT_TOKEN": "xoxb-demo-cli-0123456789",
 }
-_OTHERS = ("PLATINT_", "PYTHON_KEYRING", "XDG_", "DBUS_")
+_OTHERS = ("PLATINT_", "PYTHON_KEYRING", "PYTHONUNBUFFERED", "XDG_", "DBUS_")
 
 
 @dataclass(frozen=True)

@@ -99,3 +99,90 @@ def test_killed_twice(cli: Cli, peer: Peer, tmp_path: Path) -> None:
     peer.release()
     assert cli.json("syncs", "run", "held-copy")["state"] == "succeeded"
     all_there(cli, peer, tmp_path)
+
+
+def test_other_streams_or_a_changed_file_get_a_run_of_their_own(cli: Cli, peer: Peer, tmp_path: Path) -> None:
+    """The run that was left ends as it began; what was asked for now is done after it."""
+    start(cli, peer, tmp_path).kill()
+    peer.release()
+    path = write_integration(
+        *(tmp_path, "held-copy", ("held", "held"), ("sqlite", "warehouse"), ["items"]),
+        "streams:\n  items: {select: [id, updated], map: {text: upper(text)}}\n",
+    )
+    peer.items.append({"id": COUNT + 1, "text": "made meanwhile", "updated": 5000})
+    done = cli("syncs", "run", path)
+    assert "goes on from its position" in done.err
+    assert [(run["number"], run["version"], run["state"]) for run in cli.runs()] == [
+        (2, 2, "succeeded"),
+        (1, 1, "succeeded"),
+    ]
+    all_there(cli, peer, tmp_path)
+
+
+def test_cancel_a_run_of_the_background_engine(cli: Cli, peer: Peer, tmp_path: Path) -> None:
+    peer.hold_at(4)
+    done = cli("syncs", "run", tmp_path / "held-copy.yaml", "--detach")
+    assert done.out == "" and "runs watch 1" in done.err
+    engine = wait_for(cli.engine_pid, "the background engine")
+    assert peer.holding.wait(30)
+    watching = cli.start("runs", "watch", "1", "--json")
+
+    # A second run of the same integration is refused while this one is at work.
+    one_sentence(cli("syncs", "run", "held-copy", code=4), 4, "run 1", "running", "syncs cancel 1")
+    one_sentence(cli("syncs", "reset", "held-copy", "items", "--yes", code=4), 4, "run 1", "cancel it")
+    one_sentence(cli("syncs", "remove", "held-copy", "--yes", code=4), 4, "run 1", "cancel it")
+
+    assert cli.json("syncs", "cancel", "1")["cancel_requested"]
+    out, err = watching.communicate(timeout=30)
+    assert watching.returncode == 1 and '"state": "cancelled"' in out, (out, err)
+    one_sentence(cli("syncs", "cancel", "1", code=4), 4, "already ended", "cancelled")
+    kept = set(written(tmp_path))
+    assert len(kept) == 60
+    peer.release()
+    again = cli.json("syncs", "run", "held-copy")
+    assert counts(again) == {"items": (COUNT - 60, COUNT - 60, 0)}
+    all_there(cli, peer, tmp_path)
+    # Nothing is left to do and nobody looks: the engine ends by itself.
+    wait_for(lambda: not Path(f"/proc/{engine}").exists(), "the end of the idle engine", 30)
+    assert cli.engine_pid() is None
+
+
+def test_killing_the_command_that_waits_stops_no_run(cli: Cli, peer: Peer, tmp_path: Path) -> None:
+    """The engine is a process of its own: who only watches may leave."""
+    peer.hold_at(4)
+    serve = cli.start("serve")
+    wait_for(cli.engine_pid, "the engine")
+    watching = cli.start("syncs", "run", tmp_path / "held-copy.yaml")
+    assert peer.holding.wait(30)
+    assert cli.engine_pid() == serve.pid  # the run is the engine's, the command has attached to it
+    watching.kill()
+    peer.release()
+    document = cli.json("runs", "watch", "1")
+    assert document["state"] == "succeeded" and document["number"] == 1
+    one_sentence(_last_line(cli("serve", code=4)), 4, "engine runs already", str(serve.pid))
+    serve.send_signal(signal.SIGTERM)
+    _, err = serve.communicate(timeout=30)
+    assert serve.returncode == 130 and "Traceback" not in err
+    all_there(cli, peer, tmp_path)
+
+
+def _last_line(done: Any) -> Any:
+    """What `serve` says after that it starts."""
+    head, _, rest = done.err.partition("\n")
+    assert head.startswith("Starting the engine")
+    return type(done)(done.args, done.code, done.out, rest)
+
+
+def test_a_killed_background_engine_is_replaced(cli: Cli, peer: Peer, tmp_path: Path) -> None:
+    """A13: whoever watches the run starts another engine, which goes on from the confirmed position."""
+    peer.hold_at(4)
+    cli("syncs", "run", tmp_path / "held-copy.yaml", "--detach")
+    assert peer.holding.wait(30)
+    wait_for(lambda: len(written(tmp_path)) == 60, "the rows of the first pages")
+    engine = wait_for(cli.engine_pid, "the engine")
+    os.kill(engine, signal.SIGKILL)
+    peer.release()
+    document = cli.json("runs", "watch", "1")
+    assert document["state"] == "succeeded" and document["epoch"] > 1
+    assert counts(document) == {"items": (COUNT, COUNT, 0)}
+    all_there(cli, peer, tmp_path)

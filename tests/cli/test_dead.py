@@ -1,0 +1,252 @@
+"""The inbox by the command line: look, edit, replay, discard, export; every record stays accounted for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from cli.kit import (
+    Cli,
+    Done,
+    Platforms,
+    add_crm,
+    add_payments,
+    lost,
+    one_sentence,
+    platforms,
+    rows,
+    write_integration,
+)
+
+TO_CRM = """\
+streams:
+  customers:
+    target: contacts
+    select: [name, email, country, balance, updated_at]
+    map: {external_id: id}
+"""
+
+
+class Inbox(NamedTuple):
+    cli: Cli
+    server: Platforms
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def inbox(make_cli: Callable[..., Cli], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inbox]:
+    """A sync of 500 customers to the CRM that refused some of them."""
+    folder = tmp_path_factory.mktemp("inbox")
+    cli = make_cli("inbox-home")
+    with platforms(folder / "platforms", records=2000) as server:
+        add_payments(cli, server)
+        add_crm(cli, server)
+        path = write_integration(
+            folder, "to-crm", ("demo-payments", "payments"), ("demo-crm", "crm"), ["customers"], TO_CRM
+        )
+        cli("syncs", "run", path, code=3)
+        yield Inbox(cli, server, folder)
+
+
+def open_letters(cli: Cli, **where: str) -> list[dict[str, Any]]:
+    options = [part for name, value in where.items() for part in (f"--{name}", value)]
+    found: list[dict[str, Any]] = cli.json("dead", "list", "--limit", "1000", *options)
+    return found
+
+
+def one(cli: Cli, code: str, field: str) -> dict[str, Any]:
+    """The oldest open dead letter with this cause."""
+    return [item for item in open_letters(cli) if (item["code"], item["field"]) == (code, field)][-1]
+
+
+def key_of(letter: dict[str, Any]) -> str:
+    return str(json.loads(letter["record_key"])[0])
+
+
+def accounted(inbox: Inbox) -> None:
+    (found,) = inbox.cli.json("syncs", "account", "to-crm")
+    assert found["lost"] == 0 and found["source"] == found["in_target"] + found["in_dead_letters"] == 500
+
+
+def test_groups_are_the_letters_by_cause(inbox: Inbox) -> None:
+    groups = inbox.cli.json("dead", "groups")
+    letters = open_letters(inbox.cli)
+    assert len(groups) == 3 and sum(group["open"] for group in groups) == len(letters) > 5
+    assert {group["code"] for group in groups} == {"missing_field", "wrong_type", "too_long"}
+    for group in groups:
+        same = open_letters(inbox.cli, fingerprint=group["fingerprint"][:10])
+        assert len(same) == group["open"]
+        assert {item["code"] for item in same} == {group["code"]}
+    assert set(inbox.server.contacts()).isdisjoint(map(key_of, letters))
+    accounted(inbox)
+
+
+def test_show_has_the_record_whole_with_request_and_answer(inbox: Inbox) -> None:
+    letter = one(inbox.cli, "wrong_type", "balance")
+    whole = inbox.cli.json("dead", "show", str(letter["number"]))
+    record = json.loads(whole["payload"])
+    assert record["id"] == key_of(letter) and isinstance(record["balance"], str)
+    assert whole["size"] == len(whole["payload"].encode())
+    assert whole["request"]["method"] == "POST" and whole["response"]["status"] == 422
+    assert "authorization" not in {name.lower() for name in whole["request"]["headers"]}
+    told = inbox.cli("dead", "show", str(letter["number"])).out
+    assert whole["payload"] in told and "balance must be an integer" in told
+
+
+def test_edit_replay_and_the_original_is_kept(inbox: Inbox) -> None:
+    cli = inbox.cli
+    letter = one(cli, "missing_field", "email")
+    number = str(letter["number"])
+    before = cli.json("dead", "show", number)
+    child = cli.json("dead", "edit", number, "--set", "email=corrected@example.com")
+    assert child["parent"] == letter["id"] and child["number"] != letter["number"]
+
+    original = cli.json("dead", "show", number)
+    assert original["payload"] == before["payload"] and original["state"] == "edited"
+    edited = cli.json("dead", "show", str(child["number"]))
+    assert json.loads(edited["payload"]) == {
+        **json.loads(before["payload"]),
+        "email": "corrected@example.com",
+    }
+    keys = {
+        row["id"]: row["idempotency_key"]
+        for row in rows(cli.database, "SELECT id, idempotency_key FROM dead_letters")
+    }
+    assert keys[child["id"]] != keys[letter["id"]]
+
+    plan = cli("dead", "replay", str(child["number"]), "--plan", "--json")
+    assert plan.json["target_profile"] == "crm" and plan.json["address"] == inbox.server.urls["crm"]
+    assert json.loads(plan.json["first"][0])["email"] == "corrected@example.com"
+    assert key_of(letter) not in inbox.server.contacts()  # a plan sends nothing
+    one_sentence(_after_plan(cli("dead", "replay", str(child["number"]), code=2)), 2, "--yes")
+    assert key_of(letter) not in inbox.server.contacts()
+
+    job = cli.json("dead", "replay", str(child["number"]), "--yes")
+    assert (job["succeeded"], job["total"]) == (1, 1)
+    assert inbox.server.contacts()[key_of(letter)]["email"] == "corrected@example.com"
+    (attempt,) = cli.json("dead", "show", str(child["number"]))["attempts"]
+    assert attempt["trigger"] == "manual" and attempt["outcome"] == "succeeded"
+    accounted(inbox)
+
+    for settled in (number, str(child["number"])):
+        one_sentence(cli("dead", "replay", settled, "--yes", code=4), 4, f"dead letter {settled} is")
+        one_sentence(cli("dead", "edit", settled, "--set", "email=x@example.com", code=4), 4, settled)
+        one_sentence(cli("dead", "discard", settled, "--yes", code=4), 4, "nothing was discarded")
+
+
+def _after_plan(done: Done) -> Done:
+    """What is said after the plan."""
+    head, _, rest = done.err.partition("\n")
+    assert head.startswith("Plan: send 1 dead letter to crm")
+    return Done(done.args, done.code, done.out, rest)
+
+
+def test_a_replay_that_fails_again_stays_in_the_inbox(inbox: Inbox) -> None:
+    cli = inbox.cli
+    letter = one(cli, "too_long", "name")
+    job = cli.json("dead", "replay", str(letter["number"]), "--yes", code=3)
+    assert (job["failed"], job["succeeded"], job["total"]) == (1, 0, 1)
+    again = cli.json("dead", "show", str(letter["number"]))
+    assert again["state"] == "open" and len(again["attempts"]) == 1
+    assert again["attempts"][0]["outcome"] == "failed"
+    accounted(inbox)
+
+
+def test_all_of_a_cause_in_one_replay(inbox: Inbox) -> None:
+    """Each is edited (one by one, the whole text from stdin too); then the fingerprint is replayed."""
+    cli = inbox.cli
+    group = next(item for item in cli.json("dead", "groups") if item["code"] == "wrong_type" and item["open"])
+    letters = open_letters(cli, fingerprint=group["fingerprint"])
+    for letter in letters:
+        record = json.loads(cli.json("dead", "show", letter["id"])["payload"])
+        record["balance"] = 4200
+        cli("dead", "edit", letter["id"], "--stdin", input=json.dumps(record))
+    job = cli.json("dead", "replay", "--fingerprint", group["fingerprint"][:8], "--yes")
+    assert (job["succeeded"], job["total"], job["trigger"]) == (len(letters), len(letters), "bulk")
+    held = inbox.server.contacts()
+    assert all(held[key_of(letter)]["balance"] == 4200 for letter in letters)
+    (now,) = [item for item in cli.json("dead", "groups") if item["fingerprint"] == group["fingerprint"]]
+    assert now["open"] == 0 and now["state"] == "resolved"
+    accounted(inbox)
+
+
+def test_discard_and_reopen(inbox: Inbox) -> None:
+    cli = inbox.cli
+    first, second = (str(item["number"]) for item in open_letters(cli)[:2])
+    one_sentence(cli("dead", "discard", first, code=2), 2, "--yes")
+    assert cli.json("dead", "discard", first, "--yes") == {"discarded": 1}
+    assert first not in {str(item["number"]) for item in open_letters(cli)}
+    accounted(inbox)  # discarded, and still there
+    one_sentence(cli("dead", "replay", first, "--yes", code=4), 4, f"dead reopen {first}")
+    one_sentence(cli("dead", "reopen", second, code=4), 4, "nothing was reopened")
+    done = cli("dead", "reopen", first, second, "--json")
+    assert done.json == {"reopened": 1} and "1 of 2" in done.err
+    assert cli.json("dead", "show", first)["state"] == "open"
+    accounted(inbox)
+
+
+def test_export(inbox: Inbox, tmp_path: Path) -> None:
+    cli = inbox.cli
+    letters = open_letters(cli)
+    path = tmp_path / "letters.jsonl"
+    cli("dead", "export", "--output", path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["id"] for line in lines] == [item["id"] for item in reversed(letters)]
+    for line in lines:
+        assert line["payload"] == cli.json("dead", "show", line["id"])["payload"]
+    before = path.read_bytes()
+    one_sentence(cli("dead", "export", "--output", path, code=4), 4, str(path), "exists")
+    assert path.read_bytes() == before
+    one_sentence(cli("dead", "export", "--output", tmp_path / "no" / "x", code=4), 4, "cannot write")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    one_sentence(cli("dead", "export", "--output", tmp_path / "link", code=4), 4, "cannot write")
+    assert not (tmp_path / "elsewhere").exists()
+    assert [json.loads(line) for line in cli("dead", "export").out.splitlines()] == lines
+    everything = cli("dead", "export", "--state", "any").out.splitlines()
+    assert len(everything) == len(cli.json("dead", "list", "--state", "any", "--limit", "1000")) > len(lines)
+
+
+def test_wrong_edits_change_nothing(inbox: Inbox) -> None:
+    cli = inbox.cli
+    number = str(one(cli, "too_long", "name")["number"])
+    count = len(cli.json("dead", "list", "--state", "any", "--limit", "1000"))
+    payload = cli.json("dead", "show", number)["payload"]
+    for code, arguments, text, needle in (
+        (2, (), "", "--set"),
+        (2, ("--set", "name"), "", "FIELD=JSON"),
+        (2, ("--set", "name={"), "", "not valid JSON"),
+        (4, ("--stdin",), "{", "not valid JSON"),
+        (4, ("--stdin",), "[1, 2]", "not a JSON object"),
+        (4, ("--stdin",), '{"name": "no key"}', "key field 'id'"),
+        (4, ("--stdin",), payload, "nothing was changed"),
+        (4, ("--set", "name.first=x"), "", "not an object"),
+    ):
+        one_sentence(cli("dead", "edit", number, *arguments, input=text, code=code), code, needle)
+    assert cli.json("dead", "show", number)["payload"] == payload
+    assert len(cli.json("dead", "list", "--state", "any", "--limit", "1000")) == count
+
+
+def test_what_is_not_there(inbox: Inbox) -> None:
+    cli = inbox.cli
+    for command in (("show", "9999"), ("edit", "9999", "--set", "a=1"), ("replay", "9999", "--yes")):
+        one_sentence(cli("dead", *command, code=4), 4, "no dead letter '9999'", "dead list")
+    one_sentence(cli("dead", "replay", "--yes", code=4), 4, "nothing to replay")
+    one_sentence(cli("dead", "replay", "--fingerprint", "zzzz", "--yes", code=4), 4, "zzzz", "dead groups")
+    one_sentence(cli("dead", "list", "--state", "lost", code=2), 2, "no state", "discarded")
+
+
+def test_the_next_run_supersedes_what_it_brings(inbox: Inbox) -> None:
+    """The same records are read again: what is refused again is the same dead letter, seen once more."""
+    cli = inbox.cli
+    letters = {item["id"]: item["occurrences"] for item in open_letters(cli)}
+    assert letters
+    cli("syncs", "reset", "to-crm", "customers", "--yes")
+    cli("syncs", "run", "to-crm", code=3)
+    again = {item["id"]: item["occurrences"] for item in open_letters(cli)}
+    assert all(again.get(letter, 0) == seen + 1 for letter, seen in letters.items()), (letters, again)
+    assert lost(cli, "to-crm") == 0
+    accounted(inbox)
