@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 MASK = "•••"
 SENSITIVE_NAME = re.compile(
@@ -24,7 +25,11 @@ class Redactor:
         if len(value) < 6 or value in self._values:
             return
         raw = value.encode()
-        encoded = {value, quote(value, safe=""), raw.hex(), base64.b64encode(raw).decode().rstrip("=")}
+        percent = quote(value, safe="")
+        encoded = {value, percent, percent.lower(), quote_plus(value), raw.hex()}
+        encoded |= {base64.b64encode(raw).decode().rstrip("=")}
+        # As a JSON text shows it: a platform that echoes it writes its quotes and umlauts in another way.
+        encoded |= {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
         self._values |= encoded
         ordered = sorted(self._values, key=len, reverse=True)
         self._pattern = re.compile("|".join(re.escape(item) for item in ordered))

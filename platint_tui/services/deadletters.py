@@ -7,8 +7,8 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from platint_tui.core.errors import ConfigError, NotFound, PlatintError
-from platint_tui.core.jsontext import canonical_key, content_hash, dumps, loads
+from platint_tui.core.errors import ConfigError, NotFound, PlatintError, RecordError
+from platint_tui.core.jsontext import content_hash, dumps, loads
 from platint_tui.core.model import Attempt, DeadLetter, Issue, Json, ReplayJob, Trigger
 from platint_tui.core.states import DeadLetterState, IssueState
 from platint_tui.services.engine import call, ensure_engine, refuse_read_only
@@ -110,28 +110,30 @@ async def edit(workspace: Workspace, id_or_number: str, payload: str) -> DeadLet
         raise ConfigError("The edit is not a JSON object.", hint="A record is an object: {…}.")
     if payload.encode() == original.payload:
         raise ConfigError("Nothing was changed.", hint="Replay it as it is, or change something.")
-    key = await _record_key(workspace, original, value)
+    key = await _record_key(workspace, original, value, payload)
     return await workspace.store.dead_letters.edit(original.id, payload.encode(), key, content_hash(payload))
 
 
-async def _record_key(workspace: Workspace, letter: DeadLetter, value: Mapping[str, Json]) -> str:
+async def _record_key(
+    workspace: Workspace, letter: DeadLetter, value: Mapping[str, Json], payload: str
+) -> str:
+    """The key under which a replay will write the edit."""
+    from platint_tui.engine.rows import record_key
+
     integration = await workspace.store.integrations.get(letter.integration)
     mapping = (
         next((item for item in integration.streams if item.stream == letter.stream), None)
         if integration
         else None
     )
-    if mapping is None or not mapping.key:
+    if mapping is None:
         return letter.record_key
-    parts = []
-    for name in mapping.key:
-        part = value.get(name)
-        if part is None or isinstance(part, (dict, list)):
-            raise ConfigError(
-                f"The edit has no usable key field '{name}'.", hint="Give it a text or a number."
-            )
-        parts.append(part)
-    return canonical_key(parts)
+    try:
+        return record_key(value, payload, mapping.key)
+    except RecordError as error:
+        raise ConfigError(
+            f"The edit has no usable key field '{error.where}'.", hint="Give it a text or a number."
+        ) from None
 
 
 def apply_changes(payload: bytes, changes: Mapping[str, Json], removed: Sequence[str] = ()) -> str:

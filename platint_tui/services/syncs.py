@@ -52,7 +52,8 @@ def _moved(before: Integration, after: Integration) -> list[str]:
     return [
         item.stream
         for item in after.streams
-        if item.stream in targets and not (same and targets[item.stream] == item.target)
+        # One that the file did not name before may have a position from when it did.
+        if not (same and targets.get(item.stream) == item.target)
     ]
 
 
