@@ -7,14 +7,17 @@ from dataclasses import asdict
 
 from platint_tui.cli.output import document, latency, line, table
 from platint_tui.cli.session import opened
-from platint_tui.core.errors import ExitCode
+from platint_tui.core.errors import ConfigError, ExitCode, UsageError
 from platint_tui.core.units import parse_duration
 from platint_tui.services import metrics as service
 
 
 async def metrics(options: Namespace) -> int:
     """The window as a table per platform and operation, and as one line."""
-    window = parse_duration(options.since)
+    try:
+        window = parse_duration(options.since)
+    except ConfigError as error:
+        raise UsageError(error.message, hint=error.hint) from None
     async with opened(options) as workspace:
         rows = await service.summary(workspace, window)
         whole = await service.headline(workspace, window)

@@ -118,7 +118,7 @@ async def add(options: Namespace) -> int:
         form = profiles.form(workspace, options.platform)
         name = options.name or options.platform
         values = pairs(options.field, "ID=VALUE")
-        references = pairs(options.secret_from, "ID=env:NAME")
+        references = pairs(options.secret_from, "ID=env:NAME or ID=file:/PATH")
         secret_fields = {field.id for field in form.fields if field.secret}
         for given in values:
             if given in secret_fields:
@@ -218,7 +218,7 @@ async def edit(options: Namespace) -> int:
         if values:
             profile = await profiles.edit_fields(workspace, options.name, values)
         form = {field.id: field for field in profiles.form(workspace, profile.platform).fields}
-        for field, reference in pairs(options.secret_from, "ID=env:NAME").items():
+        for field, reference in pairs(options.secret_from, "ID=env:NAME or ID=file:/PATH").items():
             await profiles.set_secret(workspace, options.name, field, reference)
         for name in options.secret:
             if name not in form or not form[name].secret:

@@ -50,7 +50,8 @@ def pairs(items: list[str], what: str) -> dict[str, str]:
     for item in items:
         name, equals, value = item.partition("=")
         if not equals or not name:
-            raise UsageError(f"'{name}' is not {what}.", hint=f"Write it as {what}.")
+            # Not repeated: it may be a secret in the wrong place.
+            raise UsageError(f"An argument is not {what}.", hint=f"Write it as {what}.")
         found[name] = value
     return found
 

@@ -15,6 +15,7 @@ from platint_tui.manifest.form import FormView, environment_of, form_view, origi
 from platint_tui.manifest.schema import Connector
 from platint_tui.services.engine import call, refuse_read_only
 from platint_tui.services.workspace import Workspace
+from platint_tui.vault.references import parse
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -116,6 +117,7 @@ async def add(
             where="environment",
             hint=f"One of {', '.join(connector.profile.environments)}.",
         )
+    _check_references(secrets)
     texts = {field: value.reveal() if isinstance(value, Secret) else None for field, value in secrets.items()}
     checked = _absolute_paths(connector, validate_fields(connector, values, secrets=texts))
     # A live key makes it a production profile whatever was said.
@@ -146,6 +148,23 @@ async def add(
     if existing is not None:
         await _forget(workspace, set(existing.secrets.values()) - set(references.values()))
     return profile
+
+
+def _check_references(secrets: Mapping[str, Secret | str]) -> None:
+    """Raise ConfigError for a reference that is none; it is not repeated, it may be the secret itself."""
+    for field, value in secrets.items():
+        if isinstance(value, Secret):
+            continue
+        try:
+            reference = parse(value)
+        except CredentialError:
+            reference = None
+        if reference is None or (reference.kind == "file" and not Path(reference.name).is_absolute()):
+            raise ConfigError(
+                "This is no reference to a secret.",
+                where=field,
+                hint="Write env:NAME or file:/path; the secret itself is never an argument.",
+            )
 
 
 def _absolute_paths(connector: Connector, fields: Mapping[str, str]) -> dict[str, str]:
@@ -203,6 +222,7 @@ async def set_secret(workspace: Workspace, name: str, field: str, value: Secret 
     refuse_read_only(workspace, "change a secret")
     profile = await get(workspace, name)
     connector = workspace.registry.get(profile.platform)
+    _check_references({field: value})
     text = value.reveal() if isinstance(value, Secret) else None
     validate_fields(connector, profile.fields, secrets={**dict.fromkeys(profile.secrets), field: text})
     reference = await workspace.vault.store(name, field, value) if isinstance(value, Secret) else value

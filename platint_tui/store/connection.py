@@ -97,7 +97,11 @@ def configure(
     for name, value in settings.items():
         connection.execute(f"PRAGMA {name}={value}").fetchall()
     if writes:
-        connection.execute("PRAGMA journal_mode=WAL").fetchall()
+        # It is written into the file: only into one of ours, or a new one.
+        (owner,) = connection.execute("PRAGMA application_id").fetchone()
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        if owner == APPLICATION_ID or pages == 0:
+            connection.execute("PRAGMA journal_mode=WAL").fetchall()
     else:
         connection.execute("PRAGMA query_only=ON").fetchall()
     connection.row_factory = sqlite3.Row
