@@ -33,6 +33,7 @@ BEAT = 2.0
 CONSOLE_FRESH_MS = 15_000
 _POLL = 0.05
 _LOOK_ANYWAY = 0.5
+_CLEAN_EVERY = 3600.0
 _STORE_PAUSE = 1.0
 _LONGEST_SETBACK = 60.0
 
@@ -74,15 +75,16 @@ class Engine:
         Raises Fenced when another engine took the lock, StoreError when the store cannot be opened for work.
         """
         await self._begin()
-        helper = asyncio.create_task(self._keep_house(stop))
+        helpers = [asyncio.create_task(self._keep_house(stop)), asyncio.create_task(self._clean_up())]
         try:
             await self._loop(stop, until_idle, linger)
             if self._lock is not None and self._lock.lost():
                 raise Fenced("Another engine took over; this one has stopped.")
         finally:
             self._stop.set()
-            helper.cancel()
-            await asyncio.gather(helper, return_exceptions=True)
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
             await self._end()
 
     async def _begin(self) -> None:
@@ -231,6 +233,15 @@ class Engine:
             except (PlatintError, OSError) as error:
                 log.error("%s", REDACTOR.redact(str(error)))
             await asyncio.sleep(1.0)
+
+    async def _clean_up(self) -> None:
+        """Retention, in small transactions beside everything else."""
+        while True:
+            try:
+                await self.context.store.purge()
+            except PlatintError as error:
+                log.error("%s", REDACTOR.redact(error.sentence()))
+            await asyncio.sleep(_CLEAN_EVERY)
 
     async def _end(self) -> None:
         """Bring everything to a page border, then leave."""

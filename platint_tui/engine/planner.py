@@ -56,8 +56,23 @@ async def plan_integration(
     target, writing = await _side(context, integration.target_profile, integration.target_platform)
     wanted = _wanted(integration, streams)
     found = {item.name: item for item in await _discovered(context, source.profile.name)}
+    if writing.driver != "http":
+        _refuse_shared_tables(integration)
     plans = tuple(_plan_stream(integration, item, source, target, reading, writing, found) for item in wanted)
     return IntegrationPlan(integration, source, target, plans)
+
+
+def _refuse_shared_tables(integration: Integration) -> None:
+    """Records of two streams may have the same key: in one table each would replace the other."""
+    tables: dict[str, str] = {}
+    for item in integration.streams:
+        other = tables.setdefault(item.target.lower(), item.stream)
+        if other != item.stream:
+            raise ConfigError(
+                f"'{other}' and '{item.stream}' of '{integration.name}' go to the same table '{item.target}'.",
+                hint="Give each stream a target of its own.",
+                code="shared_target",
+            )
 
 
 async def _side(context: Context, profile_name: str, platform: str) -> tuple[Side, Connector]:

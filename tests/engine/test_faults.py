@@ -428,6 +428,32 @@ async def test_another_installation_that_writes_the_same_target_fails_the_run(
     assert len(installation.table("items")) == 400
 
 
+async def test_two_streams_do_not_share_a_table(installation: Installation, peer: Peer) -> None:
+    name = await installation.integrate(integration("both", {"items": "t", "others": "T"}, target="sqlite"))
+    async with installation.engine():
+        answer = await installation.call("run", integration=name, streams=["others"])
+    assert answer.state == "failed"
+    assert (answer.error or {})["code"] == "shared_target"
+
+
+async def test_an_engine_applies_retention_once_the_clock_is_believed(installation: Installation) -> None:
+    await installation.store.settings.put("retention", {"commands_days": 1})
+
+    async def noted() -> bool:
+        return await installation.store.settings.get("retention.clock") is not None
+
+    async with installation.engine():
+        await installation.call("cancel", run="none")
+        await until(noted)
+    installation.clock.shift_ms += 36 * 3_600_000
+
+    async def gone() -> bool:
+        return not await installation.store.commands.recent()
+
+    async with installation.engine():
+        await until(gone)
+
+
 async def test_an_unforeseen_error_before_the_first_request_ends_the_run(
     installation: Installation, peer: Peer
 ) -> None:
