@@ -66,7 +66,7 @@ async def test_in_and_out(workspace: Workspace, clock: FixedClock, console: Cons
         await pilot.press("v")
         assert "422" in text_of(app) and "POST" in text_of(app)
         await pilot.press("v")
-        assert "initial" in text_of(app) and "payload hash" in text_of(app)
+        assert "initial" in text_of(app) and "fingerprint" in text_of(app)
         await pilot.press("v", "escape")
         await wait_for(pilot, lambda: inbox(app).level == "items")
         assert inbox(app).items_pane.table.cursor == 1

@@ -176,6 +176,11 @@ class VirtualTable(LineView, Generic[R], can_focus=True):
         return tuple(row for row in self._ids if row in self._marks) if self._marks else ()
 
     @property
+    def marks(self) -> int:
+        """How many rows are marked."""
+        return len(self._marks)
+
+    @property
     def note(self) -> str:
         """What is shown instead of rows: loading, empty, or why they cannot be read."""
         return self._note

@@ -47,7 +47,7 @@ class Handlers:
         if view.level == "item":
             shown = view.item_pane.shown
             return shown.letter if shown else None
-        if view.level == "items" and not view.items_pane.table.marked:
+        if view.level == "items" and not view.items_pane.table.marks:
             return view.items_pane.table.cursor_row
         return None
 
@@ -243,16 +243,23 @@ class Handlers:
 
     async def acknowledge(self) -> str | None:
         """Acknowledge the issue, or open it again."""
-        issue = self.current_issue
+        issue = await self._issue_now()
         if issue is None:
             return None
-        return await self._set_issue(
-            IssueState.ACKNOWLEDGED if issue.state == IssueState.OPEN else IssueState.OPEN
-        )
+        wanted = IssueState.ACKNOWLEDGED if issue.state == IssueState.OPEN else IssueState.OPEN
+        return await self._set_issue(wanted)
+
+    async def _issue_now(self) -> Issue | None:
+        """The chosen issue as the store has it: what is on the screen may be a moment old."""
+        shown = self.current_issue
+        if shown is None:
+            return None
+        found = await deadletters.issues(_me(self).console.workspace)
+        return next((issue for issue in found if issue.fingerprint == shown.fingerprint), None)
 
     async def _set_issue(self, state: IssueState) -> str | None:
         view = _me(self)
-        issue = self.current_issue
+        issue = await self._issue_now()
         if issue is None:
             return None
         if issue.state == state:

@@ -36,6 +36,12 @@ def _one(context: Context) -> str | None:
     return None if _view(context).one_letter is not None else "Open an issue and choose a dead letter."
 
 
+def _mark(context: Context) -> str | None:
+    view = _view(context)
+    rows = view.level == "items" and view.items_pane.table.count
+    return None if rows else "Open an issue: its dead letters are marked."
+
+
 def _edit(context: Context) -> str | None:
     letter = _view(context).one_letter
     if letter is None:
@@ -98,7 +104,7 @@ ACTIONS: tuple[Action, ...] = (
     _action("editor", "E", "$EDITOR", "Change the payload in your own editor.",
             "edit_in_editor", _edit, writes=True),
     _action("mark", "space", "mark", "Mark a dead letter, for one replay or discard of several.",
-            "mark_row", _one, footer=8),
+            "mark_row", _mark, footer=8),
     _action("discard", "d", "discard", "Put dead letters aside, or ignore an issue; z takes it back.",
             "discard_chosen", _anything, writes=True, footer=3),
     _action("acknowledge", "c", "acknowledge", "Say that somebody has seen this issue, or open it again.",

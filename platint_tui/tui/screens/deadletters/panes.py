@@ -85,8 +85,8 @@ class ItemsPane(Vertical):
         table = self.table
         kind = "of every state" if whole else "unresolved"
         pieces = [(title, "strong"), (f"   {present.count(table.count)} {kind}", "muted")]
-        if table.marked:
-            pieces.append((f"   {present.count(len(table.marked))} marked", "accent"))
+        if table.marks:
+            pieces.append((f"   {present.count(table.marks)} marked", "accent"))
         self.query_one("#items-head", Static).update(present.joined(pieces))
 
 

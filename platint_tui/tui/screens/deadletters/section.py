@@ -35,8 +35,12 @@ _LIVE_ISSUES = (IssueState.OPEN, IssueState.ACKNOWLEDGED)
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """What one load brings: the issues as filtered, how many there are in all, and the open dead letter."""
+    """What one load brings: the issues as filtered, how many there are in all, and the open dead letter.
 
+    `version` tells whether anything in the store changed since another load.
+    """
+
+    version: int
     issues: tuple[Issue, ...]
     all_issues: int
     item: DeadLetterView | None
@@ -54,6 +58,7 @@ class DeadLettersSection(Handlers, SectionView):
     issue: Issue | None = None
     number = ""
     every_state = False
+    _listed = -1
 
     def compose(self) -> ComposeResult:
         """The three panes and the line of a running replay."""
@@ -93,6 +98,7 @@ class DeadLettersSection(Handlers, SectionView):
 
     async def load(self, workspace: Workspace) -> Inbox:
         """Issues (filtered in SQL), and the dead letter that is open on the screen."""
+        version = await workspace.changed()
         states = () if self.every_state else _LIVE_ISSUES
         text = self.query_one("#filter-issues", FilterBar).text
         whole = await deadletters.issues(workspace, states)
@@ -100,7 +106,7 @@ class DeadLettersSection(Handlers, SectionView):
         item = None
         if self.level == "item" and self.number:
             item = await deadletters.show(workspace, self.number)
-        return Inbox(tuple(found), len(whole), item)
+        return Inbox(version, tuple(found), len(whole), item)
 
     def show(self, snapshot: Inbox) -> None:
         """Put a snapshot on the screen."""
@@ -117,7 +123,9 @@ class DeadLettersSection(Handlers, SectionView):
             same = [issue for issue in snapshot.issues if issue.fingerprint == self.issue.fingerprint]
             self.issue = same[0] if same else self.issue
         if self.level == "items":
-            self.items_pane.table.reload()
+            if snapshot.version != self._listed:
+                self._listed = snapshot.version
+                self.items_pane.table.reload()
             self._draw_items_head()
         if snapshot.item is not None and self.level == "item":
             if self.issue is None or self.issue.fingerprint != snapshot.item.letter.fingerprint:
