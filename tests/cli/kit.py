@@ -24,7 +24,7 @@ SECRETS = {
     "CRM_SECRET": "cs_demo_cli_0123456789",
     "CHAT_TOKEN": "xoxb-demo-cli-0123456789",
 }
-_OTHERS = ("PLATINT_", "PYTHON_KEYRING", "PYTHONUNBUFFERED", "XDG_", "DBUS_")
+_OTHERS = ("PLATINT_", "PYTHON_KEYRING", "PYTHONUNBUFFERED", "PYTHONDONTWRITE", "XDG_", "DBUS_")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Cli:
 
     def with_env(self, **changes: str) -> Cli:
         """The same installation with other environment variables."""
-        other = Cli(self.home, {**self.env, **changes}, self.options)
+        other = type(self)(self.home, {**self.env, **changes}, self.options)
         other._started = self._started
         return other
 

@@ -72,9 +72,12 @@ class Peer:
     """The platform, in threads of this process. `items` may be changed while it serves.
 
     `hold_at(n)`: the n-th page and those after it wait until `release()`; `holding` is set when one waits.
+    `refuse`: everybody is answered 401, with the credential that was sent in the message.
     """
 
-    def __init__(self, count: int = 0) -> None:
+    def __init__(self, count: int = 0, token: str = TOKEN) -> None:
+        self.token = token
+        self.refuse = False
         self.items = [{"id": n, "text": f"item {n}", "updated": 1000 + n} for n in range(1, count + 1)]
         self.pages = 0
         self.holding = threading.Event()
@@ -87,8 +90,9 @@ class Peer:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                    self._answer(401, {"error": {"message": "This token is not known."}})
+                given = self.headers.get("Authorization", "")
+                if peer.refuse or given != f"Bearer {peer.token}":
+                    self._answer(401, {"error": {"message": f"'{given}' is not known here."}})
                     return
                 try:
                     self._answer(200, peer.page(parse_qs(urlsplit(self.path).query)))
