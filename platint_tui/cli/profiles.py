@@ -156,6 +156,7 @@ async def add(options: Namespace) -> int:
             secrets=secrets,
             place=options.place,
             replace_existing=options.replace,
+            tell=note,
         )
         places = {field: reference.partition(":")[0] for field, reference in profile.secrets.items()}
     if options.json:
@@ -216,7 +217,7 @@ async def edit(options: Namespace) -> int:
         profile = await profiles.get(workspace, options.name)
         values = pairs(options.field, "ID=VALUE")
         if values:
-            profile = await profiles.edit_fields(workspace, options.name, values)
+            profile = await profiles.edit_fields(workspace, options.name, values, note)
         form = {field.id: field for field in profiles.form(workspace, profile.platform).fields}
         for field, reference in pairs(options.secret_from, "ID=env:NAME or ID=file:/PATH").items():
             await profiles.set_secret(workspace, options.name, field, reference)

@@ -195,6 +195,8 @@ async def _add(workspace: Workspace, platform: str, values: dict[str, str], secr
         values=values,
         secrets={secret.lower(): f"env:{variable}"},
         replace_existing=True,
+        # A kept demo is served on other ports each time.
+        same_account=True,
     )
 
 

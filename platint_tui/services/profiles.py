@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from platint_tui.core.secret import Secret
 from platint_tui.manifest.form import FormView, environment_of, form_view, origins_of, validate_fields
 from platint_tui.manifest.schema import Connector
 from platint_tui.services.engine import call, refuse_read_only
+from platint_tui.services.syncs import restart_users
 from platint_tui.services.workspace import Workspace
 from platint_tui.vault.references import parse
 
@@ -92,8 +93,13 @@ async def add(
     secrets: Mapping[str, Secret | str],
     place: Literal["keyring", "vault"] | None = None,
     replace_existing: bool = False,
+    same_account: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Profile:
     """Check the form, put the secrets into the vault, then store the profile with references to them.
+
+    A profile that is replaced by one with other fields is another account: what reads from it starts from the
+    beginning, which `tell` is told. `same_account` says that only its address has changed.
 
     `secrets` maps a field to a Secret (stored in `place`: keyring or vault, None chooses) or to a reference
     such as `env:NAME` or `file:/path`. Raises ConfigError naming the field, CredentialError when a secret cannot
@@ -134,6 +140,7 @@ async def add(
                 await workspace.vault.delete(reference)
         raise
     now = workspace.clock.now_ms()
+    other = existing is not None and (existing.platform, dict(existing.fields)) != (platform, checked)
     profile = Profile(
         name=name,
         platform=platform,
@@ -144,10 +151,23 @@ async def add(
         created_ms=existing.created_ms if existing else now,
         updated_ms=now,
     )
-    await workspace.store.profiles.put(profile)
+    await _put(workspace, profile, other and not same_account, tell)
     if existing is not None:
         await _forget(workspace, set(existing.secrets.values()) - set(references.values()))
     return profile
+
+
+async def _put(workspace: Workspace, profile: Profile, other: bool, tell: Callable[[str], None]) -> None:
+    """Store a profile; `other`: it is another account than before, so positions say nothing about it."""
+    if other:
+        restarted = await restart_users(workspace, profile.name, profile.platform)
+        await workspace.store.profiles.put(profile)
+        # Once more: a run may have come in between, and read the account of before.
+        await restart_users(workspace, profile.name, profile.platform)
+        for sync in restarted:
+            tell(f"'{sync}' is read from the beginning: '{profile.name}' is another account now.")
+    else:
+        await workspace.store.profiles.put(profile)
 
 
 def _check_references(secrets: Mapping[str, Secret | str]) -> None:
@@ -190,8 +210,13 @@ async def _forget(workspace: Workspace, references: set[str]) -> list[str]:
     return left
 
 
-async def edit_fields(workspace: Workspace, name: str, values: Mapping[str, str]) -> Profile:
-    """Change plain fields of a profile. Raises ConfigError when the change would send credentials to another origin."""
+async def edit_fields(
+    workspace: Workspace, name: str, values: Mapping[str, str], tell: Callable[[str], None] = lambda _: None
+) -> Profile:
+    """Change plain fields of a profile; what reads from it starts from the beginning, which `tell` is told.
+
+    Raises ConfigError when the change would send credentials to another origin.
+    """
     refuse_read_only(workspace, "edit a profile")
     profile = await get(workspace, name)
     connector = workspace.registry.get(profile.platform)
@@ -205,7 +230,7 @@ async def edit_fields(workspace: Workspace, name: str, values: Mapping[str, str]
             hint="Add a new profile and enter the credential for that address.",
         )
     changed = replace(profile, fields=checked, updated_ms=workspace.clock.now_ms())
-    await workspace.store.profiles.put(changed)
+    await _put(workspace, changed, dict(profile.fields) != checked, tell)
     return changed
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,13 +35,48 @@ async def import_file(
     refuse_read_only(workspace, "import an integration")
     wanted = load_integration(path, workspace.registry)
     before = await workspace.store.integrations.get(wanted.name)
-    for stream in _moved(before, wanted) if before else ():
-        if await workspace.store.runs.sync_state(wanted.name, stream) is None:
-            continue
-        await _refuse_active(workspace, wanted.name, "Cancel it or wait for its end, then change the ends.")
-        await workspace.store.runs.reset_position(wanted.name, stream)
+    if before is None:
+        return await workspace.store.integrations.put(wanted)
+    known = {
+        state.stream for state in await workspace.store.runs.sync_states() if state.integration == wanted.name
+    }
+    moved = [stream for stream in _moved(before, wanted) if stream in known]
+    _refuse_other_keys(before, wanted, known.difference(moved))
+    stored = await workspace.store.integrations.put(wanted, moved)
+    for stream in moved:
         tell(f"'{stream}' is read from the beginning: its source or target is another one now.")
-    return await workspace.store.integrations.put(wanted)
+    return stored
+
+
+def _refuse_other_keys(before: Integration, after: Integration, streams: Collection[str]) -> None:
+    """Raise ConfigError when rows that are in the target would get other keys there and stand twice."""
+    keys = {item.stream: item.key for item in before.streams}
+    for item in after.streams:
+        if item.stream in streams and keys.get(item.stream, item.key) != item.key:
+            raise ConfigError(
+                f"The key of '{item.stream}' goes from {', '.join(keys[item.stream]) or 'none'} to "
+                f"{', '.join(item.key) or 'none'}, but '{item.target}' holds its rows under the old one.",
+                where=f"streams.{item.stream}.key",
+                hint="Name another target for it, which is then filled from the beginning.",
+            )
+
+
+async def restart_users(workspace: Workspace, profile: str, platform: str) -> list[str]:
+    """Forget the positions of what reads from or writes to a profile that is another account now.
+
+    A target that keeps the position beside its rows knows itself what it holds, so nothing is forgotten for it.
+    Returns `integration/stream` of each. Raises ConfigError while a run of one of them is active.
+    """
+    http = workspace.registry.get(platform).driver == "http"
+    known = {(state.integration, state.stream) for state in await workspace.store.runs.sync_states()}
+    restarted = []
+    for item in await workspace.store.integrations.list():
+        if profile == item.source_profile or (profile == item.target_profile and http):
+            streams = [entry.stream for entry in item.streams if (item.name, entry.stream) in known]
+            if streams:
+                await workspace.store.integrations.put(item, streams)
+            restarted += [f"{item.name}/{stream}" for stream in streams]
+    return restarted
 
 
 def _moved(before: Integration, after: Integration) -> list[str]:

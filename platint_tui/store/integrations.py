@@ -11,19 +11,28 @@ from platint_tui.core.model import Integration, StreamMapping
 from platint_tui.store import positions
 from platint_tui.store.codec import dump, load, text
 from platint_tui.store.noun import Noun
+from platint_tui.store.runrows import refuse_second
 
 
 class Integrations(Noun):
     """ports.Integrations in SQLite."""
 
-    async def put(self, integration: Integration) -> Integration:
-        """Store; returns it with its version (a new one only when the text or content changed)."""
+    async def put(self, integration: Integration, restart: Sequence[str] = ()) -> Integration:
+        """Store; returns it with its version (a new one only when the text or content changed).
+
+        The positions of the streams in `restart` are forgotten in the same transaction. Raises ConfigError (code
+        `already_running`) when there are such streams and a run of the integration is active.
+        """
         content = asdict(integration)
         del content["version"], content["text"]
         document, source = dump(content), text(integration.text)
         now = self._clock.now_ms()
 
         def task(connection: sqlite3.Connection) -> int:
+            if restart:
+                refuse_second(connection, integration.name)
+            for stream in restart:
+                positions.reset(connection, integration.name, stream)
             newest = connection.execute(
                 "SELECT version, content, text FROM integrations WHERE name = ?"
                 " ORDER BY version DESC LIMIT 1",

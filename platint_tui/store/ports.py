@@ -62,8 +62,12 @@ class Catalogues(Protocol):
 class Integrations(Protocol):
     """Integration files as imported; each change is a new version, a run keeps the one that it ran with."""
 
-    async def put(self, integration: Integration) -> Integration:
-        """Store; returns it with its version (a new one only when the text or content changed)."""
+    async def put(self, integration: Integration, restart: Sequence[str] = ()) -> Integration:
+        """Store; returns it with its version (a new one only when the text or content changed).
+
+        The positions of the streams in `restart` are forgotten in the same transaction. Raises ConfigError (code
+        `already_running`) when there are such streams and a run of the integration is active.
+        """
 
     async def get(self, name: str, version: int | None = None) -> Integration | None: ...
     async def list(self) -> Sequence[Integration]:

@@ -12,7 +12,7 @@ from platint_tui.core.errors import ConfigError, ErrorClass
 from platint_tui.core.jsontext import content_hash
 from platint_tui.core.model import Counters, DeadLetter, Fault, NewDeadLetter, SyncState
 from platint_tui.core.states import RunState
-from platint_tui.services import deadletters, syncs
+from platint_tui.services import deadletters, profiles, syncs
 from platint_tui.services.workspace import Workspace, open_workspace
 
 FILE = """
@@ -106,3 +106,52 @@ async def test_an_edit_is_known_by_the_key_under_which_it_will_be_written(worksp
         await deadletters.edit(workspace, made.id, '{"owner":{"name":"x"}}')
     child = await deadletters.edit(workspace, made.id, '{"owner":{"id":5}}')
     assert child.record_key == "[5]"
+
+
+async def test_another_key_into_a_filled_target_is_refused(workspace: Workspace) -> None:
+    await imported(workspace, "first", "customers")
+    assert await imported(workspace, "first", "customers", key="email") == [], "nothing is there yet"
+    await workspace.store.runs.restore_position(SyncState("bills", "customers", 7, {"v": 1}, None, None, 1))
+    with pytest.raises(ConfigError, match="goes from email to id, but 'customers' holds its rows"):
+        await imported(workspace, "first", "customers", key="id")
+    stored = await workspace.store.integrations.get("bills")
+    assert stored is not None and stored.streams[0].key == ("email",)
+
+
+async def test_a_profile_that_is_another_account_now_is_read_from_the_beginning(workspace: Workspace) -> None:
+    told: list[str] = []
+
+    async def add(port: int, *, same_account: bool = False) -> None:
+        await profiles.add(
+            workspace,
+            name="first",
+            platform="demo-payments",
+            environment="sandbox",
+            values={"base_url": f"http://127.0.0.1:{port}"},
+            secrets={"api_key": "env:KEY"},
+            replace_existing=True,
+            same_account=same_account,
+            tell=told.append,
+        )
+
+    await add(4001)
+    await imported(workspace, "first", "customers")
+    state = SyncState("bills", "customers", 7, {"v": 1}, None, None, 1)
+    await workspace.store.runs.restore_position(state)
+    await add(4001)
+    await add(4002, same_account=True)
+    assert told == [] and await workspace.store.runs.sync_state("bills", "customers") is not None
+    await add(4003)
+    assert told == ["'bills/customers' is read from the beginning: 'first' is another account now."]
+    assert await workspace.store.runs.sync_states() == []
+
+
+async def test_a_profile_in_use_by_a_run_is_not_made_another_account(workspace: Workspace) -> None:
+    await imported(workspace, "first", "customers")
+    integration = await workspace.store.integrations.get("bills")
+    assert integration is not None
+    await workspace.store.runs.restore_position(SyncState("bills", "customers", 7, {"v": 1}, None, None, 1))
+    await workspace.store.runs.create(integration, ["customers"], "manual")
+    with pytest.raises(ConfigError, match="Run 1 of 'bills' is queued"):
+        await syncs.restart_users(workspace, "first", "demo-payments")
+    assert await workspace.store.runs.sync_state("bills", "customers") is not None
