@@ -190,7 +190,8 @@ def test_discard_and_reopen(inbox: Inbox) -> None:
 
 def test_export(inbox: Inbox, tmp_path: Path) -> None:
     cli = inbox.cli
-    letters = open_letters(cli)
+    settled, *letters = open_letters(cli)
+    cli("dead", "discard", settled["id"], "--yes")
     path = tmp_path / "letters.jsonl"
     cli("dead", "export", "--output", path)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -208,6 +209,7 @@ def test_export(inbox: Inbox, tmp_path: Path) -> None:
     assert [json.loads(line) for line in cli("dead", "export").out.splitlines()] == lines
     everything = cli("dead", "export", "--state", "any").out.splitlines()
     assert len(everything) == len(cli.json("dead", "list", "--state", "any", "--limit", "1000")) > len(lines)
+    cli("dead", "reopen", settled["id"])
 
 
 def test_wrong_edits_change_nothing(inbox: Inbox) -> None:
