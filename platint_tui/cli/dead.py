@@ -17,7 +17,7 @@ from platint_tui.core.model import ReplayJob
 from platint_tui.core.states import DeadLetterState
 from platint_tui.services import deadletters
 from platint_tui.services.deadletters import DeadLetterFilter
-from platint_tui.services.engine import local_engine
+from platint_tui.services.engine import local_engine, refuse_read_only
 
 
 async def groups(options: Namespace) -> int:
@@ -220,6 +220,7 @@ async def replay(options: Namespace) -> int:
             if options.json:
                 document(asdict(plan))
             return ExitCode.DONE
+        refuse_read_only(workspace, "replay")
         confirm("Send?", yes=options.yes, word=plan.target_profile)
         async with local_engine(workspace):
             started = await deadletters.replay(workspace, ids)
@@ -241,6 +242,7 @@ def replay_progress(job: ReplayJob) -> str:
 async def discard(options: Namespace) -> int:
     """Mark dead letters as discarded."""
     async with opened(options) as workspace:
+        refuse_read_only(workspace, "discard dead letters")
         ids = [(await deadletters.show(workspace, item)).letter.id for item in options.ids]
         confirm(f"Discard {plural(len(ids), 'dead letter')}?", yes=options.yes)
         count = await deadletters.discard(workspace, ids)

@@ -155,7 +155,7 @@ def _print(result: dict[str, Any], whole: metrics.Headline, account: list[Stream
     line()
     line("Account of every record, by comparing source, target and inbox")
     table(
-        ("STREAM", "SOURCE", "IN TARGET", "DEAD LETTER", "LOST"),
+        ("STREAM", "SOURCE", "IN TARGET", "DEAD LETTER", "LOST", "STALE"),
         [
             (
                 f"{item.integration}/{item.stream}",
@@ -163,6 +163,7 @@ def _print(result: dict[str, Any], whole: metrics.Headline, account: list[Stream
                 f"{item.in_target:,}",
                 f"{item.in_dead_letters:,}",
                 item.lost,
+                item.stale,
             )
             for item in account
         ],

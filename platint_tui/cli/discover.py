@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import asdict
 
-from platint_tui.cli.output import document, note, table
+from platint_tui.cli.output import document, note, plural, table
 from platint_tui.cli.session import opened
 from platint_tui.core.errors import ExitCode
 from platint_tui.services import discovery
@@ -46,5 +46,9 @@ async def discover(options: Namespace) -> int:
                 for item in changes
             ],
         )
-    note(f"{len(catalogue.streams)} streams; {len(changes)} changes since the last discovery.")
+    if not catalogue.streams and not options.diff:
+        note("There is nothing here that can be read or described yet; a target gets its tables from syncs.")
+    note(
+        f"{plural(len(catalogue.streams), 'stream')}; {plural(len(changes), 'change')} since the last discovery."
+    )
     return ExitCode.DONE

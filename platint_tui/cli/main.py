@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import io
 import os
 import resource
 import signal
+import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
@@ -26,6 +28,9 @@ def run(arguments: list[str], console: Callable[..., Awaitable[int]]) -> int:
     """
     # A core file would hold the secrets of this process.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the terminal's encoding lacks is shown as an escape, never an error.
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = build_parser()
     try:
         options = parser.parse_args(arguments)

@@ -145,7 +145,7 @@ def _syncs(commands: Any) -> None:
     )
     run = _command(group, "run", "syncs:run", "run an integration, or some of its streams, and watch it")
     run.add_argument("integration", metavar="FILE-OR-NAME")
-    run.add_argument("streams", nargs="*", metavar="STREAM")
+    run.add_argument("streams", nargs="*", default=[], metavar="STREAM")
     run.add_argument("--detach", action="store_true", help="do not wait for the end")
     _command(group, "cancel", "syncs:cancel", "stop a run at the next page border").add_argument("run")
     reset = _command(

@@ -14,6 +14,7 @@ from platint_tui.core.errors import ExitCode
 from platint_tui.core.model import Integration, Run
 from platint_tui.core.states import ACTIVE_RUN_STATES, RunState
 from platint_tui.services import runs, syncs
+from platint_tui.services.engine import engine_is_running
 from platint_tui.services.workspace import Workspace
 
 GLYPHS = {
@@ -37,6 +38,7 @@ async def list_runs(options: Namespace) -> int:
     """Runs, newest first."""
     async with opened(options) as workspace:
         found = await runs.list_runs(workspace, integration=options.integration, limit=options.limit)
+        alive = engine_is_running(workspace)
     if options.json:
         document([run_document(run) for run in found])
         return ExitCode.DONE
@@ -58,17 +60,32 @@ async def list_runs(options: Namespace) -> int:
             for run in found
         ],
     )
+    _say_orphans(found, alive)
+    if not found:
+        note("Nothing has run yet: `platint-tui syncs run FILE` runs an integration.")
     return ExitCode.DONE
+
+
+def _say_orphans(found: Sequence[Run], alive: bool) -> None:
+    """An active run without an engine makes no progress, whatever its last state says."""
+    waiting = [str(run.number) for run in found if run.state in ACTIVE_RUN_STATES]
+    if waiting and not alive:
+        note(
+            f"No engine is at work: run {', '.join(waiting)} stands still and goes on from its confirmed position "
+            "with the console, `platint-tui serve` or `platint-tui runs watch`."
+        )
 
 
 async def show(options: Namespace) -> int:
     """One run with its streams."""
     async with opened(options) as workspace:
         run = await syncs.get_run(workspace, options.run)
+        alive = engine_is_running(workspace)
     if options.json:
         document(run_document(run))
     else:
         print_run(run)
+        _say_orphans([run], alive)
     return ExitCode.DONE
 
 

@@ -143,7 +143,7 @@ async def account(options: Namespace) -> int:
         document([asdict(item) for item in result])
     else:
         table(
-            ("STREAM", "SOURCE", "IN TARGET", "DEAD LETTER", "LOST"),
+            ("STREAM", "SOURCE", "IN TARGET", "DEAD LETTER", "LOST", "STALE"),
             [
                 (
                     item.stream,
@@ -151,11 +151,18 @@ async def account(options: Namespace) -> int:
                     f"{item.in_target:,}",
                     f"{item.in_dead_letters:,}",
                     item.lost,
+                    "?" if item.stale is None else item.stale,
                 )
                 for item in result
             ],
         )
+        if any(item.stale for item in result):
+            note(
+                "Stale: the content differs; these changed in the source since the last run, or in the target."
+            )
     lost = [key for item in result for key in item.lost_keys]
-    for key in lost[:20]:
+    for key in lost[:10]:
         note(f"lost: {key}")
+    if len(lost) > 10:
+        note(f"and {len(lost) - 10:,} more; --json lists them all.")
     return ExitCode.FAILED if lost else ExitCode.DONE

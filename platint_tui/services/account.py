@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from platint_tui.core.errors import ConfigError, RecordError
-from platint_tui.core.jsontext import canonical_key, content_hash
+from platint_tui.core.jsontext import content_hash, dumps
 from platint_tui.core.model import Integration, StreamMapping
 from platint_tui.core.ports import Driver
 from platint_tui.core.states import DeadLetterState
+from platint_tui.manifest.mapping import compile_mapping
 from platint_tui.services.profiles import get
 from platint_tui.services.workspace import Workspace
 from platint_tui.store.ports import DeadLetterFilter
@@ -22,7 +23,11 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class StreamAccount:
-    """Where the records of one stream are. `lost` ones are in the source, and neither in the target nor kept."""
+    """Where the records of one stream are. `lost` ones are in the source, and neither in the target nor kept.
+
+    `stale` ones (part of `in_target`) have another content in the source than in the target: they changed since
+    the last run, or in the target. `stale` is None where the target cannot be compared by content.
+    """
 
     integration: str
     stream: str
@@ -30,6 +35,7 @@ class StreamAccount:
     in_target: int
     in_dead_letters: int
     lost: int
+    stale: int | None
     lost_keys: tuple[str, ...]
 
 
@@ -69,62 +75,107 @@ async def account(workspace: Workspace, integration: Integration) -> list[Stream
 async def _stream(
     workspace: Workspace, integration: Integration, mapping: StreamMapping, source: Driver, target: Driver
 ) -> StreamAccount:
-    there = await _target_keys(workspace, integration, mapping, target)
-    letter_keys, letter_texts = await _kept(workspace, integration.name, mapping.stream)
-    count = in_target = kept = 0
+    there = await _target_rows(workspace, integration, mapping, target)
+    letter_keys, letter_texts, corrected = await _kept(workspace, integration.name, mapping.stream)
+    sent = _as_sent(mapping, isinstance(target, _ScansKeys))
+    count = in_target = kept = stale = 0
     lost: list[str] = []
-    async for key, text in _source_keys(source, mapping):
+    async for key, raw, value in _source_records(source, mapping):
         count += 1
+        text = content_hash(raw)
         if key and key in there:
             in_target += 1
+            held = there[key]
+            # A newer version that was refused is kept in the inbox; a corrected record is meant to differ.
+            known = held is None or key in corrected or text in letter_texts
+            stale += not known and held != sent(raw, value)
         elif (key and key in letter_keys) or text in letter_texts:
             kept += 1
         else:
             lost.append(key or text)
-    return StreamAccount(integration.name, mapping.stream, count, in_target, kept, len(lost), tuple(lost))
+    comparable = all(held is not None for held in there.values())
+    return StreamAccount(
+        integration.name,
+        mapping.stream,
+        count,
+        in_target,
+        kept,
+        len(lost),
+        stale if comparable else None,
+        tuple(lost),
+    )
 
 
-async def _source_keys(source: Driver, mapping: StreamMapping) -> AsyncIterator[tuple[str, str]]:
-    """(key, content hash) of every record of the source; the key is empty for a record that has none."""
+def _as_sent(mapping: StreamMapping, whole: bool) -> Callable[[str, dict[str, Any]], str]:
+    """What a target holds of a source record, as a digest: its exact text, or the fields that were mapped."""
+    if whole:
+        return lambda raw, _: content_hash(raw)
+    mapper, names = compile_mapping(mapping), _names(mapping)
+    return lambda _, value: _part(mapper(value), names)
+
+
+def _names(mapping: StreamMapping) -> list[str]:
+    """The target's names of the fields that are sent, when the mapping lists them; else none."""
+    return [] if "*" in mapping.select else sorted({*mapping.select, *mapping.map})
+
+
+def _part(value: Mapping[str, Any], names: Sequence[str]) -> str:
+    return content_hash(dumps([value.get(name) for name in names]))
+
+
+async def _source_records(
+    source: Driver, mapping: StreamMapping
+) -> AsyncIterator[tuple[str, str, dict[str, Any]]]:
+    """(key, text, value) of every record of the source; the key is empty for a record that has none."""
     from platint_tui.engine.rows import record_key
 
     async for page in source.read(mapping.stream, None):
         for element in page.bad:
-            yield "", content_hash(element.raw)
+            yield "", element.raw, {}
         for raw, value in page.records:
             try:
                 key = record_key(value, raw, mapping.key)
             except RecordError:
                 key = ""
-            yield key, content_hash(raw)
+            yield key, raw, value
 
 
-async def _kept(workspace: Workspace, integration: str, stream: str) -> tuple[set[str], set[str]]:
-    """Keys and content hashes of the dead letters that still hold a record."""
+async def _kept(workspace: Workspace, integration: str, stream: str) -> tuple[set[str], set[str], set[str]]:
+    """Keys and content hashes of the dead letters that still hold a record, and keys of corrected records."""
     letters = workspace.store.dead_letters
     numbers = await letters.numbers(DeadLetterFilter(integration=integration, stream=stream))
     keys: set[str] = set()
     texts: set[str] = set()
+    corrected: set[str] = set()
     for start in range(0, len(numbers), _CHUNK):
         for letter in await letters.rows(numbers[start : start + _CHUNK]):
             if letter.state not in _GONE:
                 keys.add(letter.record_key)
                 texts.add(letter.content_hash)
-    return keys, texts
+            elif letter.parent is not None:
+                corrected.add(letter.record_key)
+    return keys, texts, corrected
 
 
-async def _target_keys(
+async def _target_rows(
     workspace: Workspace, integration: Integration, mapping: StreamMapping, target: Driver
-) -> set[str]:
+) -> dict[str, str | None]:
+    """Key and digest of what the target holds, None for a digest that says nothing about the source."""
     if isinstance(target, _ScansKeys):
-        return {key async for key, _ in target.scan_keys(mapping.target)}
+        return {key: text async for key, text in target.scan_keys(mapping.target)}
     from platint_tui.engine.rows import record_key
 
     fields = _key_fields_in_target(workspace, integration, mapping)
-    found: set[str] = set()
+    names = _names(mapping)
+    found: dict[str, str | None] = {}
     async for page in target.read(mapping.target, None):
         for raw, value in page.records:
-            found.add(record_key(value, raw, fields) if fields else canonical_key([content_hash(raw)]))
+            try:
+                key = record_key(value, raw, fields)
+            except RecordError:
+                # Somebody else's row: no record of the source has no key.
+                continue
+            found[key] = _part(value, names) if names else None
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -13,7 +14,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from platint_tui.core.errors import ConfigError, NotFound
 from platint_tui.core.model import DeadLetter, Integration
@@ -24,6 +25,8 @@ from platint_tui.services.workspace import Workspace, open_workspace
 
 INTEGRATIONS = ("demo-to-sqlite", "demo-to-crm")
 _STATE = "demo.json"
+_LOCK = "demo.lock"
+_PREFIX = "platint-demo-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,33 +58,63 @@ async def running(options: DemoOptions, environ: Mapping[str, str] | None = None
     environ = os.environ if environ is None else environ
     if not 1 <= options.records < 10**9:
         raise ConfigError(f"The demo serves 1 to 999,999,999 records, not {options.records}.")
-    home = (
-        find_paths(environ).data / "demo" if options.keep else Path(tempfile.mkdtemp(prefix="platint-demo-"))
-    )
+    home = find_paths(environ).data / "demo" if options.keep else _temporary_home()
     make_private(home)
-    generation = _next_generation(home, options)
-    credentials = {
-        "payments_key": f"demo_{secrets.token_urlsafe(24)}",
-        "crm_client_id": "platint-demo",
-        "crm_client_secret": secrets.token_urlsafe(32),
-        "chat_token": secrets.token_urlsafe(32),
-    }
-    settings = {
-        "seed": options.seed,
-        "records": options.records,
-        "generation": generation,
-        "misbehave": not options.calm,
-        "latency": [0, 0] if options.calm else [5, 40],
-        "state": str(home / "platforms"),
-        "credentials": credentials,
-    }
-    server = await _start_server(settings)
+    owner = _own(home)
     try:
-        yield Demo(home, server.urls, _environment(environ, home, credentials), generation)
+        generation = _next_generation(home, options)
+        credentials = {
+            "payments_key": f"demo_{secrets.token_urlsafe(24)}",
+            "crm_client_id": "platint-demo",
+            "crm_client_secret": secrets.token_urlsafe(32),
+            "chat_token": secrets.token_urlsafe(32),
+        }
+        settings = {
+            "seed": options.seed,
+            "records": options.records,
+            "generation": generation,
+            "misbehave": not options.calm,
+            "latency": [0, 0] if options.calm else [5, 40],
+            "state": str(home / "platforms"),
+            "credentials": credentials,
+        }
+        server = await _start_server(settings)
+        try:
+            yield Demo(home, server.urls, _environment(environ, home, credentials), generation)
+        finally:
+            await server.stop()
     finally:
-        await server.stop()
+        owner.close()
         if not options.keep:
             shutil.rmtree(home, ignore_errors=True)
+
+
+def _temporary_home() -> Path:
+    """A new folder. Those that killed demos have left behind are removed on the way."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        lock = left / _LOCK
+        if lock.is_symlink() or not lock.is_file() or lock.stat().st_uid != os.getuid():
+            continue
+        with lock.open() as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=_PREFIX))
+
+
+def _own(home: Path) -> IO[str]:
+    """Hold the folder for the life of this process. Raises ConfigError when another demo has it."""
+    handle = (home / _LOCK).open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise ConfigError(
+            "Another kept demo runs on the same data.", where=str(home), hint="Leave that one first."
+        ) from None
+    return handle
 
 
 def _next_generation(home: Path, options: DemoOptions) -> int:

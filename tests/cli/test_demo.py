@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,3 +165,23 @@ def test_ended_from_outside_it_leaves_nothing(cli: Cli, tmp_path: Path, number: 
     _, err = demo.communicate(timeout=30)
     assert demo.returncode == 130 and "Traceback" not in err, err
     assert list(temporary.iterdir()) == []
+
+
+def test_a_killed_demo_is_swept_up_by_the_next_one(tmp_path: Path) -> None:
+    from platint_tui.services.demo import _LOCK, _PREFIX
+
+    left = tmp_path / f"{_PREFIX}left"
+    left.mkdir()
+    (left / _LOCK).touch()
+    other = tmp_path / f"{_PREFIX}other"
+    other.mkdir()
+    finished = subprocess.run(
+        [sys.executable, "-m", "platint_tui", "demo", "--headless", "--json", "--records", "20", "--calm"],
+        env={**os.environ, "TMPDIR": str(tmp_path), "PLATINT_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert finished.returncode in (0, 3), finished.stderr.decode()
+    assert not left.exists() and other.is_dir(), "only what a demo has marked as its own is removed"
+    assert [path.name for path in tmp_path.glob(f"{_PREFIX}*")] == [other.name]
