@@ -109,6 +109,7 @@ class Cli:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",
             env=self.env,
             cwd=options.pop("cwd", self.home.parent),
             **options,

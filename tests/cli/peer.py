@@ -72,13 +72,16 @@ class Peer:
     """The platform, in threads of this process. `items` may be changed while it serves.
 
     `hold_at(n)`: the n-th page and those after it wait until `release()`; `holding` is set when one waits.
-    `refuse`: everybody is answered 401, with the credential that was sent in the message.
+    `refuse`: everybody is answered 401, with `message` or the credential that was sent.
     """
 
     def __init__(self, count: int = 0, token: str = TOKEN) -> None:
         self.token = token
         self.refuse = False
-        self.items = [{"id": n, "text": f"item {n}", "updated": 1000 + n} for n in range(1, count + 1)]
+        self.message = ""
+        self.items: list[dict[str, Any]] = [
+            {"id": n, "text": f"item {n}", "updated": 1000 + n} for n in range(1, count + 1)
+        ]
         self.pages = 0
         self.holding = threading.Event()
         self._open = threading.Event()
@@ -92,7 +95,7 @@ class Peer:
             def do_GET(self) -> None:
                 given = self.headers.get("Authorization", "")
                 if peer.refuse or given != f"Bearer {peer.token}":
-                    self._answer(401, {"error": {"message": f"'{given}' is not known here."}})
+                    self._answer(401, {"error": {"message": peer.message or f"'{given}' is not known here."}})
                     return
                 try:
                     self._answer(200, peer.page(parse_qs(urlsplit(self.path).query)))
@@ -116,14 +119,15 @@ class Peer:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def page(self, query: dict[str, list[str]]) -> dict[str, Any]:
-        """One page in the order of the id."""
+        """One page, after the record with the id `after`."""
         self.pages += 1
         if self._hold_at and self.pages >= self._hold_at:
             self.holding.set()
             self._open.wait(60)
-        after, since = int(query.get("after", ["0"])[0]), int(query.get("since", ["0"])[0])
+        after, since = query.get("after", [""])[0], int(query.get("since", ["0"])[0])
         limit = int(query.get("limit", ["20"])[0])
-        found = [item for item in self.items if item["id"] > after and item["updated"] >= since]
+        places = {str(item["id"]): place for place, item in enumerate(self.items, 1)}
+        found = [item for item in self.items[places.get(after, 0) :] if item["updated"] >= since]
         return {"data": found[:limit], "more": len(found) > limit}
 
     def hold_at(self, page: int) -> None:

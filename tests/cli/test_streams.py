@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
-from cli.kit import Cli, Done, one_sentence
+from cli.kit import Cli, Done, add_warehouse, one_sentence, write_integration
+from cli.peer import TOKEN, Peer, write_manifest
 
 
 def run(cli: Cli, *args: str, stdout: int, env: dict[str, str] | None = None) -> Done:
@@ -108,3 +111,73 @@ def test_every_list_is_a_json_document_when_there_is_nothing(cli: Cli) -> None:
     assert cli.json("metrics")["operations"] == []
     assert {item["state"] for item in cli.json("doctor")} <= {"ok", "note"}
     assert cli("dead", "export").out == ""
+
+
+HOSTILE = (
+    "\x1b]0;owned\x07\x1b[31mred\x9b2J \u202egnp.exe \u200b [bold]markup[/bold] line\r\nnext"
+    " \x00 end é 漢字 \U0001f600"
+)
+UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e]")
+
+
+def test_M1_text_of_a_platform_cannot_drive_the_terminal(cli: Cli, tmp_path: Path) -> None:
+    """Records, and what a platform says, in every list, payload, document and error."""
+    peer = Peer()
+    peer.items = [
+        {"id": 1, "text": HOSTILE + "x" * 100, "updated": 1},
+        {"id": HOSTILE, "text": [HOSTILE], "updated": 2},
+    ]
+    cli = cli.with_env(HELD_TOKEN=TOKEN, LC_ALL="C.UTF-8")
+    cli.options = ("--connectors", str(write_manifest(tmp_path / "connectors")))
+    try:
+        cli(
+            "profiles",
+            "add",
+            "held",
+            "--field",
+            f"base_url={peer.url}",
+            "--secret-from",
+            "token=env:HELD_TOKEN",
+        )
+        add_warehouse(cli, tmp_path / "warehouse.sqlite")
+        path = write_integration(tmp_path, "hostile", ("held", "held"), ("sqlite", "warehouse"), ["items"])
+        said = [cli("syncs", "run", path, code=3)]
+        peer.message = HOSTILE
+        peer.refuse = True
+        said += [cli("syncs", "run", "hostile", code=5), cli("profiles", "test", "held", code=5)]
+    finally:
+        peer.stop()
+    letters = cli.json("dead", "list")
+    assert len(letters) == 2
+    numbers = [str(letter["number"]) for letter in letters]
+    for command in (
+        ("dead", "groups"),
+        ("dead", "list"),
+        *(("dead", "show", number) for number in numbers),
+        *(("dead", "show", number, "--json") for number in numbers),
+        ("dead", "export"),
+        ("dead", "replay", numbers[0], "--plan", "--json"),
+        ("runs", "list"),
+        ("runs", "show", "2"),
+        ("profiles", "show", "held"),
+    ):
+        said.append(cli(*command))
+    for done in said:
+        found = UNSAFE.search(done.out + done.err)
+        assert found is None, (done.args, found)
+    payloads = {json.loads(line)["payload"] for line in cli("dead", "export").out.splitlines()}
+    assert {json.loads(text)["id"] for text in payloads} == {1, HOSTILE}  # kept exactly
+    shown = "".join(done.out for done in said)
+    assert "␛]0;owned" in shown and "[bold]markup[/bold]" in shown
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1:strict"])
+def test_a_terminal_that_cannot_show_everything(cli: Cli, tmp_path: Path, encoding: str) -> None:
+    cli = cli.with_env(PYTHONIOENCODING=encoding, NAMED="x")
+    cli(
+        *("profiles", "add", "demo-payments", "--field", "base_url=http://127.0.0.1:1"),
+        *("--secret-from", "api_key=env:NAMED"),
+    )
+    assert "env" in cli("profiles", "show", "demo-payments").out
+    one_sentence(cli("profiles", "show", "nö漢", code=4), 4, "no profile")
+    assert cli("--help").code == 0 and cli("dead", "list", "--help").code == 0
