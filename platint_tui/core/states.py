@@ -81,7 +81,9 @@ DEAD_LETTER_MOVES: dict[DeadLetterState, frozenset[DeadLetterState]] = {
             DeadLetterState.SUPERSEDED,
         }
     ),
-    DeadLetterState.UNKNOWN: frozenset({DeadLetterState.REPLAYING, DeadLetterState.DISCARDED}),
+    DeadLetterState.UNKNOWN: frozenset(
+        {DeadLetterState.REPLAYING, DeadLetterState.SUPERSEDED, DeadLetterState.DISCARDED}
+    ),
     DeadLetterState.SUCCEEDED: frozenset(),
     DeadLetterState.EDITED: frozenset({DeadLetterState.OPEN}),
     DeadLetterState.SUPERSEDED: frozenset(),

@@ -196,6 +196,13 @@ class ReplayTask:
             if self._ended is not None or self._shutdown.is_set() or self._held_back():
                 await self._give_back(letters)
                 return
+            # The sync may have written newer versions since these were claimed.
+            gone = await self._replays.newer_written(self._job.id)
+            await self._give_back([letter for letter in letters if letter.id in gone])
+            items = [item for item in items if item[0].id not in gone]
+            letters = [letter for letter, _ in items]
+            if not items:
+                return
             try:
                 result = await route.target.write(Batch([row for _, row in items], None))
                 failpoint("replay.after_send")

@@ -23,7 +23,7 @@ _ISSUE = (
     "fingerprint, state, platform, profile, integration, stream, error_class, code, field, message, hint,"
     " open, total, first_seen_ms, last_seen_ms"
 )
-_MOVING = "number, id, state, parent, fingerprint"
+_MOVING = "number, id, state, parent, fingerprint, newer_written"
 
 
 class DeadLetters(Noun):
@@ -164,6 +164,12 @@ class DeadLetters(Noun):
                 raise SystemicError(
                     f"Dead letter {row['number']} was sent already; its edit cannot be undone.", code="state"
                 )
+            if original["newer_written"]:
+                raise SystemicError(
+                    f"A newer version of the record of dead letter {original['number']} was written since; "
+                    "the original stays closed.",
+                    code="state",
+                )
             if not _may_reopen(connection, row):
                 raise SystemicError(
                     f"The edit {row['number']} was undone already, or another one took its place.",
@@ -188,7 +194,10 @@ class DeadLetters(Noun):
         )
 
     async def reopen(self, ids: Sequence[str]) -> int:
-        """Discarded ones become open; returns how many. An edit stays while its original is open."""
+        """Discarded ones become open; returns how many.
+
+        An edit stays while its original is open, and so does what a later version was written of since.
+        """
         return await self._move_all(ids, (DeadLetterState.DISCARDED,), DeadLetterState.OPEN)
 
     async def _move_all(
@@ -219,6 +228,8 @@ class DeadLetters(Noun):
 
 def _may_reopen(connection: sqlite3.Connection, row: sqlite3.Row) -> bool:
     """Of an original and its edits only one may be open: else the record would be sent twice."""
+    if row["newer_written"]:
+        return False
     if row["parent"] is None:
         return True
     others = connection.execute(

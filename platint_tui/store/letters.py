@@ -16,7 +16,7 @@ SUMMARY = (
     "d.number, d.id, d.state, d.direction, d.profile, d.platform, d.integration, d.stream, d.run,"
     " d.manifest_version, d.record_key, d.content_hash, d.idempotency_key, d.fingerprint, d.error_class,"
     " d.code, d.message, d.field, d.hint, d.parent, d.occurrences, d.attempts, d.first_seen_ms,"
-    " d.last_seen_ms, d.size, d.row_hash"
+    " d.last_seen_ms, d.size, d.row_hash, d.rank, d.newer_written"
 )
 """Columns of a dead letter without its body; the table is `dead_letters AS d`."""
 BODY = "b.payload, b.request, b.response"
@@ -25,8 +25,8 @@ BODY = "b.payload, b.request, b.response"
 _INSERT = (
     "INSERT INTO dead_letters (id, state, live, direction, profile, platform, integration, stream, run,"
     " manifest_version, record_key, content_hash, idempotency_key, fingerprint, error_class, code, message,"
-    " field, hint, parent, first_seen_ms, last_seen_ms, size, row_hash)"
-    " VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " field, hint, parent, first_seen_ms, last_seen_ms, size, row_hash, rank)"
+    " VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_BODY = "INSERT INTO dead_letter_bodies (number, payload, request, response) VALUES (?, ?, ?, ?)"
 
@@ -41,7 +41,7 @@ def insert_new(connection: sqlite3.Connection, letters: Sequence[NewDeadLetter],
     for letter in letters:
         key = text(letter.record_key)
         known = connection.execute(
-            "SELECT number, fingerprint FROM dead_letters WHERE live = 1 AND integration = ? AND stream = ?"
+            "SELECT number, fingerprint, rank FROM dead_letters WHERE live = 1 AND integration = ? AND stream = ?"
             " AND record_key = ? AND content_hash = ? AND parent IS NULL ORDER BY number DESC LIMIT 1",
             (letter.integration, letter.stream, key, letter.content_hash),
         ).fetchone()
@@ -50,6 +50,7 @@ def insert_new(connection: sqlite3.Connection, letters: Sequence[NewDeadLetter],
                 "UPDATE dead_letters SET occurrences = occurrences + 1, last_seen_ms = ? WHERE number = ?",
                 (now, known["number"]),
             )
+            _read_last(connection, letter.integration, letter.stream, key, known["rank"])
             connection.execute(
                 "UPDATE issues SET last_seen_ms = ? WHERE fingerprint = ?", (now, known["fingerprint"])
             )
@@ -58,6 +59,29 @@ def insert_new(connection: sqlite3.Connection, letters: Sequence[NewDeadLetter],
         _count_in_issue(connection, letter, now)
         new += 1
     return new
+
+
+def _next_rank(connection: sqlite3.Connection, integration: str, stream: str, key: str) -> int:
+    """The rank of a version of this record that is newer than all others here."""
+    if not key:
+        return 0
+    row = connection.execute(
+        "SELECT COALESCE(MAX(rank), 0) + 1 FROM dead_letters WHERE live = 1 AND integration = ? AND stream = ?"
+        " AND record_key = ?",
+        (integration, stream, key),
+    ).fetchone()
+    return int(row[0])
+
+
+def _read_last(connection: sqlite3.Connection, integration: str, stream: str, key: str, rank: int) -> None:
+    """A version that is here already (with its edits) was read again, so it is the record's newest one."""
+    if not key:
+        return
+    connection.execute(
+        "UPDATE dead_letters SET rank = ?, newer_written = 0 WHERE live = 1 AND integration = ? AND stream = ?"
+        " AND record_key = ? AND rank = ?",
+        (_next_rank(connection, integration, stream, key), integration, stream, key, rank),
+    )
 
 
 def _insert(connection: sqlite3.Connection, letter: NewDeadLetter, key: str, now: int) -> None:
@@ -90,6 +114,7 @@ def _insert(connection: sqlite3.Connection, letter: NewDeadLetter, key: str, now
             now,
             len(letter.payload),
             checked,
+            _next_rank(connection, letter.integration, letter.stream, key),
         ),
     )
     connection.execute(_INSERT_BODY, (cursor.lastrowid, letter.payload, request, response))
@@ -138,6 +163,9 @@ def insert_child(
 ) -> None:
     """An edit of `original` (a row with SUMMARY and BODY): its cause and origin, another payload and key."""
     request, response = original["request"], original["response"]
+    rank = original["rank"]
+    if record_key != original["record_key"]:
+        rank = _next_rank(connection, original["integration"], original["stream"], record_key)
     cursor = connection.execute(
         _INSERT,
         (
@@ -164,6 +192,7 @@ def insert_child(
             now,
             len(payload),
             _checksum(identity, idempotency_key, payload, request, response),
+            rank,
         ),
     )
     connection.execute(_INSERT_BODY, (cursor.lastrowid, payload, request, response))

@@ -116,28 +116,44 @@ def end_job(connection: sqlite3.Connection, job: str, now: int) -> None:
 
 
 def supersede(
-    connection: sqlite3.Connection, integration: str, stream: str, keys: Iterable[str], now: int
+    connection: sqlite3.Connection,
+    integration: str,
+    stream: str,
+    keys: Iterable[str],
+    now: int,
+    below: int | None = None,
 ) -> int:
-    """A later version of these records was written: their open dead letters are superseded."""
+    """A later version of these records was written: their waiting dead letters are superseded.
+
+    What cannot be superseded now (on its way, discarded, edited) is marked, so that it does not follow the later
+    version. `below`: only versions of a lower rank. Returns how many became superseded.
+    """
     some_live = connection.execute(
         "SELECT 1 FROM dead_letters WHERE live = 1 AND integration = ? AND stream = ? LIMIT 1",
         (integration, stream),
     ).fetchone()
     if some_live is None:
         return 0
-    counts, gone = IssueCounts(), []
-    for some in chunks(list(keys)):
+    counts, gone, marked = IssueCounts(), list[str](), list[int]()
+    for some in chunks([key for key in keys if key]):
         rows = connection.execute(
-            "SELECT number, id, state, parent, fingerprint FROM dead_letters WHERE live = 1"
+            "SELECT number, id, state, parent, fingerprint, rank FROM dead_letters WHERE live = 1"
             f" AND integration = ? AND stream = ? AND record_key IN ({marks(some)})",
             [integration, stream, *some],
         ).fetchall()
         for row in rows:
-            # Compared here: in the query it would tempt SQLite to walk the index of states.
-            if row["state"] != DeadLetterState.OPEN:
+            if below is not None and row["rank"] >= below:
                 continue
-            move(connection, row, DeadLetterState.SUPERSEDED, now, counts)
-            gone.append(row["id"])
+            # Compared here: in the query it would tempt SQLite to walk the index of states.
+            if row["state"] in (DeadLetterState.OPEN, DeadLetterState.UNKNOWN):
+                move(connection, row, DeadLetterState.SUPERSEDED, now, counts)
+                gone.append(row["id"])
+            else:
+                marked.append(row["number"])
+    for numbers in chunks(marked):
+        connection.execute(
+            f"UPDATE dead_letters SET newer_written = 1 WHERE number IN ({marks(numbers)})", numbers
+        )
     if gone:
         close_items(connection, gone, "superseded", now)
         counts.write(connection)

@@ -142,8 +142,9 @@ class Runs(Protocol):
         """One transaction: fence check, dead letters, mirrored position, counters.
 
         `seq` must be greater than the stored one. A dead letter whose (integration, stream, record_key,
-        content_hash) is there and not settled for good counts as one more occurrence of it. Open dead letters
-        of this stream whose record_key is in `written_keys` become superseded (a later version arrived).
+        content_hash) is there and not settled for good counts as one more occurrence of it. Open and unknown
+        dead letters of this stream whose record_key is in `written_keys` become superseded (a later version
+        arrived); those on their way, discarded or edited are marked, and never follow it.
         Returns the number of new dead letter rows. Raises Fenced; SystemicError (code `seq`) for a page that
         was committed before, (code `state`) when the stream is not running.
         """
@@ -210,7 +211,8 @@ class Replays(Protocol):
     async def plan(self, dead_letters: Sequence[str], trigger: Trigger) -> ReplayJob:
         """A job with one item per dead letter that is open or unknown, its idempotency key stored with it.
 
-        A dead letter that is in another unfinished job is left out.
+        A dead letter that is in another unfinished job is left out, and so is one whose record was written in a
+        newer version since.
         """
 
     async def get(self, job: str) -> ReplayJob | None: ...
@@ -219,7 +221,8 @@ class Replays(Protocol):
     async def claim(self, job: str, worker: str, count: int) -> Sequence[DeadLetter]:
         """Up to `count` pending items become sending (attempt row written, dead letter replaying).
 
-        They come whole, each with the idempotency key that was stored when the job was planned.
+        They come whole, each with the idempotency key that was stored when the job was planned. Versions of one
+        record are never on their way together, and the newest comes first.
         """
 
     async def settle(
@@ -235,13 +238,18 @@ class Replays(Protocol):
     ) -> None:
         """Outcome succeeded, failed, unknown, superseded, or released (not sent; pending again).
 
-        Moves the dead letter with it and finishes the job with its last item. Raises SystemicError when the
-        item is not being sent.
+        Moves the dead letter with it and finishes the job with its last item. When it succeeded, waiting older
+        versions of the same record are superseded. When a newer version was written meanwhile, one that did not
+        arrive is superseded, and one that arrived is unknown: which came last is not known. Raises SystemicError
+        when the item is not being sent.
         """
+
+    async def newer_written(self, job: str) -> frozenset[str]:
+        """Dead letters on their way in this job whose record was written in a newer version since."""
 
     async def recover(self, job: str, alive: Sequence[str], idempotent: bool) -> int:
         """Items left in sending by a dead worker: pending again with the same key when the target is
-        idempotent, else unknown. Returns how many."""
+        idempotent, else unknown; superseded when a newer version was written. Returns how many."""
 
     async def cancel(self, job: str, error: str = "") -> None:
         """Pending items are released; items in flight settle. `error` says why when no operator asked."""

@@ -13,7 +13,7 @@ from platint_tui.core.model import DeadLetter, JsonObject, ReplayJob, Trigger
 from platint_tui.core.states import DeadLetterState
 from platint_tui.store.codec import chunks, dump_optional, marks, text
 from platint_tui.store.letters import BODY, SUMMARY, is_intact, letter_of
-from platint_tui.store.lifecycle import IssueCounts, count_items, end_job, move
+from platint_tui.store.lifecycle import IssueCounts, count_items, end_job, move, supersede
 from platint_tui.store.noun import Noun
 
 _JOB = (
@@ -33,7 +33,8 @@ class Replays(Noun):
     async def plan(self, dead_letters: Sequence[str], trigger: Trigger) -> ReplayJob:
         """A job with one item per dead letter that is open or unknown, its idempotency key stored with it.
 
-        A dead letter that is in another unfinished job is left out; a job without items has ended at once.
+        A dead letter that is in another unfinished job is left out, and so is one whose record was written in a
+        newer version since. A job without items has ended at once.
         """
         now, job = self._clock.now_ms(), new_id("job")
         wanted = list(dict.fromkeys(dead_letters))
@@ -50,6 +51,7 @@ class Replays(Noun):
                     " SELECT ?, id, number, 'pending', ?, idempotency_key FROM dead_letters"
                     # An expression, so that SQLite does not walk the index of states instead.
                     f" WHERE id IN ({marks(some)}) AND state || '' IN ('open', 'unknown')"
+                    " AND newer_written = 0"
                     " AND NOT EXISTS (SELECT 1 FROM replay_items AS i WHERE i.dead_letter = dead_letters.id"
                     " AND i.state IN ('pending', 'sending'))",
                     [job, trigger, *some],
@@ -92,7 +94,8 @@ class Replays(Noun):
         """Up to `count` pending items become sending (attempt row written, dead letter replaying).
 
         They come whole, each with the idempotency key that was stored when the job was planned. An item whose
-        dead letter was changed by the disk fails instead of being sent.
+        dead letter was changed by the disk fails instead of being sent. Versions of one record are never on
+        their way together, and the newest comes first, which supersedes the others once it has arrived.
         """
         now = self._clock.now_ms()
 
@@ -101,7 +104,7 @@ class Replays(Noun):
                 f"SELECT {SUMMARY}, {BODY}, i.trigger AS item_trigger, i.idempotency_key AS item_key"
                 " FROM replay_items AS i JOIN dead_letters AS d ON d.id = i.dead_letter"
                 " LEFT JOIN dead_letter_bodies AS b ON b.number = d.number"
-                " WHERE i.job = ? AND i.state = 'pending' ORDER BY i.number LIMIT ?",
+                f" WHERE i.job = ? AND i.state = 'pending' AND {_ITS_TURN} ORDER BY i.number LIMIT ?",
                 (job, count),
             ).fetchall()
             counts, claimed = IssueCounts(), list[DeadLetter]()
@@ -127,8 +130,10 @@ class Replays(Noun):
     ) -> None:
         """Outcome succeeded, failed, unknown, superseded, or released (not sent; pending again).
 
-        Moves the dead letter with it and finishes the job with its last item. Raises SystemicError when the
-        item is not being sent (another process settled it).
+        Moves the dead letter with it and finishes the job with its last item. When it succeeded, waiting older
+        versions of the same record are superseded. When a newer version was written meanwhile, one that did not
+        arrive is superseded, and one that arrived is unknown: which came last is not known. Raises SystemicError
+        when the item is not being sent (another process settled it).
         """
         now = self._clock.now_ms()
         if outcome != "released" and outcome not in _SETTLED:
@@ -138,7 +143,9 @@ class Replays(Noun):
         def task(connection: sqlite3.Connection) -> None:
             row = _sending(connection, job, dead_letter)
             counts = IssueCounts()
-            if outcome == "released":
+            if row["newer_written"]:
+                _settle_overtaken(connection, job, row, ending, counts)
+            elif outcome == "released":
                 _release(connection, job, row, now, counts)
             else:
                 move(connection, row, _SETTLED[outcome], now, counts)
@@ -146,12 +153,27 @@ class Replays(Noun):
                 _end_item(connection, job, dead_letter, outcome)
                 count_items(connection, job, outcome, 1, now)
             counts.write(connection)
+            if outcome == "succeeded" and not row["newer_written"]:
+                _supersede_older(connection, row, now)
 
         await self._database.write(task)
 
+    async def newer_written(self, job: str) -> frozenset[str]:
+        """Dead letters on their way in this job whose record was written in a newer version since."""
+
+        def task(connection: sqlite3.Connection) -> frozenset[str]:
+            rows = connection.execute(
+                "SELECT d.id FROM replay_items AS i JOIN dead_letters AS d ON d.id = i.dead_letter"
+                " WHERE i.job = ? AND i.state = 'sending' AND d.newer_written = 1",
+                (job,),
+            )
+            return frozenset(row["id"] for row in rows)
+
+        return await self._database.read(task)
+
     async def recover(self, job: str, alive: Sequence[str], idempotent: bool) -> int:
         """Items left in sending by a dead worker: pending again with the same key when the target is
-        idempotent, else unknown. Returns how many."""
+        idempotent, else unknown; superseded when a newer version was written. Returns how many."""
         now, living = self._clock.now_ms(), frozenset(alive)
 
         def task(connection: sqlite3.Connection) -> int:
@@ -163,6 +185,9 @@ class Replays(Noun):
             counts, ending = IssueCounts(), ("unknown", now, "engine_gone", _LOST, None, None)
             lost = [row for row in rows if row["item_worker"] not in living]
             for row in lost:
+                if row["newer_written"]:
+                    _settle_overtaken(connection, job, row, ending, counts)
+                    continue
                 _end_attempt(connection, row, ending)
                 if idempotent:
                     move(connection, row, DeadLetterState.OPEN, now, counts)
@@ -201,6 +226,18 @@ class Replays(Noun):
 
 
 _LOST = "The engine ended before the answer arrived."
+_OVERTAKEN = (
+    "A newer version of this record was written while this one was on its way, so the target may hold either. "
+    "Compare the record in the target; resetting the stream's position writes the newer one again."
+)
+_ITS_TURN = (
+    "(d.record_key = '' OR NOT EXISTS (SELECT 1 FROM dead_letters AS o WHERE o.live = 1"
+    " AND o.integration = d.integration AND o.stream = d.stream AND o.record_key = d.record_key"
+    " AND o.number <> d.number AND (o.state || '' = 'replaying' OR ((o.rank, o.number) > (d.rank, d.number)"
+    " AND EXISTS (SELECT 1 FROM replay_items AS w WHERE w.job = i.job AND w.dead_letter = o.id"
+    " AND w.state = 'pending')))))"
+)
+"""No other version of the record is on its way, and no newer one waits in the same job."""
 
 
 def _claim_item(
@@ -247,6 +284,32 @@ def _sending(connection: sqlite3.Connection, job: str, dead_letter: str) -> sqli
     if row is None:
         raise SystemicError(f"Dead letter '{dead_letter}' is not being sent by replay '{job}'.", code="state")
     return row
+
+
+def _settle_overtaken(
+    connection: sqlite3.Connection,
+    job: str,
+    row: sqlite3.Row,
+    ending: tuple[str, int, str, str, str | None, str | None],
+    counts: IssueCounts,
+) -> None:
+    """A newer version was written while this one was on its way: it is not sent again, whatever came of it."""
+    outcome, now, code, message, request, response = ending
+    end = "superseded"
+    if outcome == "succeeded":
+        end = outcome = "unknown"
+        code, message = "overtaken", _OVERTAKEN
+    elif outcome == "released":
+        outcome = "superseded"
+    move(connection, row, _SETTLED[end], now, counts)
+    _end_attempt(connection, row, (outcome, now, code, message, request, response))
+    _end_item(connection, job, row["id"], end)
+    count_items(connection, job, end, 1, now)
+
+
+def _supersede_older(connection: sqlite3.Connection, row: sqlite3.Row, now: int) -> None:
+    """A version arrived: sending an older one after it would put old data over it."""
+    supersede(connection, row["integration"], row["stream"], [row["record_key"]], now, below=row["rank"])
 
 
 def _release(

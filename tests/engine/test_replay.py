@@ -334,3 +334,51 @@ async def test_O6_a_stopped_engine_leaves_the_rest_of_the_job_for_the_next(
     assert ended.succeeded == 30
     keys = [key for key, _ in peer.sent]
     assert len(set(keys)) == 30
+
+
+async def test_an_older_version_is_not_sent_after_a_newer_one(installation: Installation, peer: Peer) -> None:
+    peer.write = reject
+    name = await installation.integrate(integration("doomed", {"items": "sink"}))
+    async with installation.engine():
+        for version in (1, 2):
+            peer.pages["items"] = [[{"id": "a", "n": version}]]
+            await installation.call("reset", integration=name, stream="items")
+            await installation.run(name)
+        peer.sent.clear()
+        peer.write = lambda request: None
+        ids = [item.id for item in await installation.letters()]
+        job = await replay(installation, dead_letters=ids)
+    assert (job.total, job.succeeded, job.superseded) == (2, 1, 1)
+    assert [body["n"] for _, body in peer.sent] == [2]
+    assert {item.state for item in await installation.letters()} == {
+        DeadLetterState.SUCCEEDED,
+        DeadLetterState.SUPERSEDED,
+    }
+
+
+async def test_a_replay_that_a_sync_overtook_is_not_sent_again(
+    installation: Installation, peer: Peer
+) -> None:
+    (letter,) = await dead_letters(installation, peer, 1)
+    answer = asyncio.Event()
+
+    async def write(request: web.Request) -> web.Response | None:
+        if (await request.json()) != {"id": letter_id, "n": 99}:
+            await answer.wait()
+            return web.Response(status=429, headers={"Retry-After": "40"})
+        return None
+
+    letter_id = peer.pages["items"][0][0]["id"]
+    peer.write = write
+    async with installation.engine():
+        asked = await installation.call("replay", dead_letters=[letter.id])
+        await until(lambda: asyncio.sleep(0, len(peer.sent)))
+        peer.pages["items"] = [[{"id": letter_id, "n": 99}]]
+        await installation.call("reset", integration="doomed", stream="items")
+        await installation.run("doomed")
+        answer.set()
+        job = await job_ended(installation, str((asked.result or {})["job"]))
+    assert (job.superseded, job.pending) == (1, 0)
+    assert [body["n"] for _, body in peer.sent][-1] == 99, "the newer version came last"
+    after = await installation.store.dead_letters.get(letter.id)
+    assert after is not None and after.state == DeadLetterState.SUPERSEDED

@@ -204,4 +204,92 @@ async def test_what_is_being_sent_cannot_be_discarded_or_superseded(store: Sqlit
     await commit(store, run, 2, keys=('["0"]',))
     assert (await letter_of(store, ids[0])).state == DeadLetterState.REPLAYING
     await store.replays.settle(job.id, ids[0], "succeeded")
-    assert (await letter_of(store, ids[0])).state == DeadLetterState.SUCCEEDED
+    assert (await letter_of(store, ids[0])).state == DeadLetterState.UNKNOWN, "which came last is not known"
+    (attempt,) = await store.dead_letters.attempts(ids[0])
+    assert (attempt.outcome, attempt.code) == ("unknown", "overtaken")
+    assert (await store.replays.plan(ids, Trigger.MANUAL)).total == 0, "never sent over the newer one"
+
+
+async def versions(store: SqliteStore, count: int, key: str = '["a"]') -> list[str]:
+    """Dead letters of `count` versions of one record, oldest first."""
+    run = await running(store)
+    for number in range(count):
+        await commit(store, run, number + 1, dead_letter(run.id, key, f"v{number}"))
+    numbers = await store.dead_letters.numbers(DeadLetterFilter(), newest_first=False)
+    return [item.id for item in await store.dead_letters.rows(numbers)]
+
+
+async def states(store: SqliteStore, ids: list[str]) -> list[str]:
+    return [(await letter_of(store, item)).state.value for item in ids]
+
+
+async def test_versions_of_a_record_go_one_by_one_and_the_newest_first(store: SqliteStore) -> None:
+    ids = await versions(store, 3)
+    job = await store.replays.plan(ids, Trigger.BULK)
+    assert [item.id for item in await store.replays.claim(job.id, "w1", 10)] == [ids[2]]
+    assert await store.replays.claim(job.id, "w1", 10) == [], "nothing beside it"
+    await store.replays.settle(job.id, ids[2], "failed")
+    assert [item.id for item in await store.replays.claim(job.id, "w1", 10)] == [ids[1]]
+    await store.replays.settle(job.id, ids[1], "succeeded")
+    assert await states(store, ids) == ["superseded", "succeeded", "open"], "the newer one may still come"
+    found = await job_of(store, job)
+    assert (found.succeeded, found.failed, found.superseded, found.state) == (1, 1, 1, "done")
+
+
+async def test_an_edit_has_the_age_of_its_original(store: SqliteStore) -> None:
+    ids = await versions(store, 2)
+    child = (await store.dead_letters.edit(ids[0], b"{}", '["a"]', "fixed")).id
+    job = await store.replays.plan([child, ids[1]], Trigger.BULK)
+    assert [item.id for item in await store.replays.claim(job.id, "w1", 10)] == [ids[1]]
+    await store.replays.settle(job.id, ids[1], "succeeded")
+    assert await states(store, [ids[0], child, ids[1]]) == ["edited", "superseded", "succeeded"]
+
+
+async def test_a_version_that_is_read_again_is_the_newest(store: SqliteStore) -> None:
+    ids = await versions(store, 2)
+    (run,) = await store.runs.list()
+    await commit(store, run, 3, dead_letter(run.id, '["a"]', "v0"))
+    job = await store.replays.plan(ids, Trigger.BULK)
+    assert [item.id for item in await store.replays.claim(job.id, "w1", 10)] == [ids[0]]
+    await store.replays.settle(job.id, ids[0], "succeeded")
+    assert await states(store, ids) == ["succeeded", "superseded"]
+
+
+async def test_records_without_a_key_do_not_wait_for_each_other(store: SqliteStore) -> None:
+    ids = await versions(store, 3, key="")
+    job = await store.replays.plan(ids, Trigger.BULK)
+    assert len(await store.replays.claim(job.id, "w1", 10)) == 3
+    await store.replays.settle(job.id, ids[2], "succeeded")
+    assert await states(store, ids) == ["replaying", "replaying", "succeeded"]
+
+
+@pytest.mark.parametrize("how", ["released", "failed", "unknown", "recovered", "recovered unsafe"])
+async def test_what_was_overtaken_on_its_way_is_not_sent_again(store: SqliteStore, how: str) -> None:
+    ids = await versions(store, 1)
+    job = await store.replays.plan(ids, Trigger.MANUAL)
+    await store.replays.claim(job.id, "w1", 1)
+    (run,) = await store.runs.list()
+    await commit(store, run, 2, keys=('["a"]',))
+    assert await store.replays.newer_written(job.id) == {ids[0]}
+    if how.startswith("recovered"):
+        assert await store.replays.recover(job.id, [], idempotent=how == "recovered") == 1
+    else:
+        await store.replays.settle(job.id, ids[0], how)
+    assert await states(store, ids) == ["superseded"]
+    found = await job_of(store, job)
+    assert (found.superseded, found.pending, found.state) == (1, 0, "done")
+
+
+async def test_unknown_and_discarded_ones_do_not_come_back_over_a_newer_version(store: SqliteStore) -> None:
+    ids = await versions(store, 3)
+    job = await store.replays.plan(ids[:1], Trigger.MANUAL)
+    await store.replays.claim(job.id, "w1", 1)
+    await store.replays.settle(job.id, ids[0], "unknown")
+    await store.dead_letters.discard(ids[1:2])
+    child = (await store.dead_letters.edit(ids[2], b"{}", '["b"]', "fixed")).id
+    (run,) = await store.runs.list()
+    await commit(store, run, 9, keys=('["a"]',))
+    assert await states(store, ids) == ["superseded", "discarded", "edited"]
+    assert await store.dead_letters.reopen(ids[1:2]) == 0
+    with pytest.raises(SystemicError):
+        await store.dead_letters.undo_edit(child)

@@ -40,6 +40,8 @@ class Letter:
     occurrences: int = 1
     attempts: int = 0
     settled: bool = False
+    rank: int = 1
+    newer_written: bool = False
 
 
 @dataclass
@@ -60,6 +62,38 @@ class Model:
             while one is not None:
                 one.settled = True
                 one = self.letters.get(one.parent) if one.parent else None
+
+    def next_rank(self, key: str) -> int:
+        ranks = [item.rank for item in self.letters.values() if item.key == key and not item.settled]
+        return max(ranks, default=0) + 1
+
+    def supersede(self, key: str, below: int | None = None) -> None:
+        for letter in list(self.letters.values()):
+            if letter.key != key or letter.settled or (below is not None and letter.rank >= below):
+                continue
+            if letter.state in {"open", "unknown"}:
+                self.settle(letter, "superseded")
+                self.leave(letter.id, "superseded")
+            else:
+                letter.newer_written = True
+
+    def its_turn(self, job: str, identity: str) -> bool:
+        letter, pending = self.letters[identity], self.items[job]
+        return not any(
+            other.state == "replaying" or (other.rank > letter.rank and pending.get(other.id) == "pending")
+            for other in self.letters.values()
+            if other is not letter and other.key == letter.key
+        )
+
+    def end(self, job: str, identity: str, outcome: str) -> None:
+        """What settling or recovering makes of an item that is neither given back nor overtaken, or is."""
+        letter = self.letters[identity]
+        if letter.newer_written:
+            outcome = "unknown" if outcome == "succeeded" else "superseded"
+        self.settle(letter, {"failed": "open"}.get(outcome, outcome))
+        self.items[job][identity] = outcome
+        if outcome == "succeeded":
+            self.supersede(letter.key, letter.rank)
 
     def leave(self, identity: str, outcome: str) -> None:
         for items in self.items.values():
@@ -168,10 +202,8 @@ class StoreMachine(RuleBasedStateMachine):
             return
         assert step > 0 or model.seq is None
         model.seq, model.pages, model.dead = seq, model.pages + 1, model.dead + len(failed)
-        for letter in list(model.letters.values()):
-            if letter.key in written and letter.state == "open":
-                model.settle(letter, "superseded")
-                model.leave(letter.id, "superseded")
+        for key in written:
+            model.supersede(key)
         made = 0
         for key, content in failed:
             known = [
@@ -181,6 +213,10 @@ class StoreMachine(RuleBasedStateMachine):
             ]
             if known:
                 known[-1].occurrences += 1
+                old, rank = known[-1].rank, model.next_rank(key)
+                for item in model.letters.values():
+                    if (item.key, item.rank, item.settled) == (key, old, False):
+                        item.rank, item.newer_written = rank, False
                 continue
             made += 1
             number = self._rows()[-len(failed) :]
@@ -192,7 +228,13 @@ class StoreMachine(RuleBasedStateMachine):
                 and item.fingerprint == f"f-{content}"
             )
             model.letters[stored.id] = Letter(
-                stored.id, key, content, f"f-{content}", stored.idempotency_key, None
+                stored.id,
+                key,
+                content,
+                f"f-{content}",
+                stored.idempotency_key,
+                None,
+                rank=model.next_rank(key),
             )
         assert new == made
 
@@ -219,7 +261,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(index=ANY_INDEX)
     def reopen(self, index: int) -> None:
         letter = self._some(index)
-        allowed = letter.state == "discarded"
+        allowed = letter.state == "discarded" and not letter.newer_written
         if letter.parent is not None:
             siblings = [
                 item
@@ -250,7 +292,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.model.leave(letter.id, "released")
         assert child.idempotency_key not in {item.sending_key for item in self.model.letters.values()}
         self.model.letters[child.id] = Letter(
-            child.id, letter.key, content, letter.fingerprint, child.idempotency_key, letter.id
+            child.id,
+            letter.key,
+            content,
+            letter.fingerprint,
+            child.idempotency_key,
+            letter.id,
+            rank=letter.rank,
         )
 
     @precondition(lambda self: self.model.letters)
@@ -263,6 +311,7 @@ class StoreMachine(RuleBasedStateMachine):
             and letter.attempts == 0
             and letter.state in {"open", "discarded"}
             and original.state == "edited"
+            and not (letter.newer_written or original.newer_written)
         )
         if allowed and letter.state == "discarded":
             others = [item for item in self.model.letters.values() if item.parent == letter.parent]
@@ -289,7 +338,11 @@ class StoreMachine(RuleBasedStateMachine):
             if state in {"pending", "sending"}
         }
         expected = [
-            item for item in ids if self.model.letters[item].state in {"open", "unknown"} and item not in busy
+            item
+            for item in ids
+            if self.model.letters[item].state in {"open", "unknown"}
+            and not self.model.letters[item].newer_written
+            and item not in busy
         ]
         job = self.do(self.store.replays.plan(ids, Trigger.BULK))
         assert job.total == len(expected)
@@ -299,9 +352,14 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(index=ANY_INDEX, count=st.integers(1, 3))
     def claim(self, index: int, count: int) -> None:
         job = list(self.model.items)[index % len(self.model.items)]
-        pending = [item for item, state in self.model.items[job].items() if state == "pending"]
+        items = self.model.items[job]
+        due = [
+            item
+            for item in self.model.letters
+            if items.get(item) == "pending" and self.model.its_turn(job, item)
+        ]
         claimed = self.do(self.store.replays.claim(job, "w1", count))
-        assert len(claimed) == min(count, len(pending)) and {item.id for item in claimed} <= set(pending)
+        assert len(claimed) == min(count, len(due)) and {item.id for item in claimed} <= set(due)
         for item in claimed:
             letter = self.model.letters[item.id]
             assert item.idempotency_key == letter.sending_key, "A10"
@@ -328,13 +386,12 @@ class StoreMachine(RuleBasedStateMachine):
         job, identity = sending[index % len(sending)]
         self.do(self.store.replays.settle(job, identity, outcome))
         letter = self.model.letters[identity]
-        if outcome == "released":
+        if outcome == "released" and not letter.newer_written:
             letter.attempts -= 1
             letter.state = self.model.was[identity]
             self.model.items[job][identity] = "pending"
         else:
-            self.model.settle(letter, {"failed": "open"}.get(outcome, outcome))
-            self.model.items[job][identity] = outcome
+            self.model.end(job, identity, outcome)
 
     @precondition(lambda self: self._sending())
     @rule(index=ANY_INDEX, idempotent=st.booleans())
@@ -344,8 +401,11 @@ class StoreMachine(RuleBasedStateMachine):
         lost = [item for owner, item in sending if owner == job]
         assert self.do(self.store.replays.recover(job, ["w2"], idempotent)) == len(lost)
         for identity in lost:
-            self.model.letters[identity].state = "open" if idempotent else "unknown"
-            self.model.items[job][identity] = "pending" if idempotent else "unknown"
+            if idempotent and not self.model.letters[identity].newer_written:
+                self.model.letters[identity].state = "open"
+                self.model.items[job][identity] = "pending"
+            else:
+                self.model.end(job, identity, "recovered" if idempotent else "unknown")
 
     # --- what always holds
 

@@ -111,6 +111,9 @@ CREATE INDEX position_history_sync ON position_history (integration, stream, num
 
 -- Small rows, so that a million of them are scanned quickly; what is large lies in dead_letter_bodies.
 -- `live` marks rows that a new failure or a new version of the same record concerns.
+-- `rank` orders the versions of one record (integration, stream, record_key) as they were last read; an edit has
+-- the rank of its original. 0 for records without a key. `newer_written`: the target was given a later version
+-- while this one could not be superseded (it was on its way, discarded or edited), so it must not follow it.
 CREATE TABLE dead_letters (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -124,6 +127,8 @@ CREATE TABLE dead_letters (
     run TEXT NOT NULL,
     manifest_version TEXT NOT NULL,
     record_key TEXT NOT NULL,
+    rank INTEGER NOT NULL DEFAULT 0,
+    newer_written INTEGER NOT NULL DEFAULT 0,
     content_hash TEXT NOT NULL,
     idempotency_key TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
