@@ -12,6 +12,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
+from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Static
 
 from platint_tui.core.clock import Clock, SystemClock
@@ -45,6 +46,12 @@ class Options:
     section: str = "dashboard"
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     demo_code: int | None = None
+
+
+class BaseScreen(Screen[None]):
+    """It leaves to the sections what has the focus."""
+
+    AUTO_FOCUS = ""
 
 
 class PlatintApp(Frame, Movement, Operations, CrashSafe, inherit_bindings=False):
@@ -84,6 +91,10 @@ class PlatintApp(Frame, Movement, Operations, CrashSafe, inherit_bindings=False)
         self.theme = themes.DEFAULT
 
     # --- frame ------------------------------------------------------------------------------------------
+
+    def get_default_screen(self) -> Screen[None]:
+        """The screen under all dialogs."""
+        return BaseScreen(id="_default")
 
     def compose(self) -> ComposeResult:
         """The frame; sections are made when they are shown first."""
@@ -188,7 +199,8 @@ class PlatintApp(Frame, Movement, Operations, CrashSafe, inherit_bindings=False)
         message.view.state = "ready"
         self.held = 0
         message.view.show(message.snapshot)
-        if self.screen.focused is None:
+        focused = self.screen_stack[0].focused
+        if focused is None or not all(around.display for around in focused.ancestors_with_self):
             message.view.focus_first()
         self.trouble(view="")
 

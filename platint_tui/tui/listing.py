@@ -86,6 +86,7 @@ class Listing(LineView, Generic[R], can_focus=True):
         self._empty = empty
         self._head = 1 if header else 0
         self._lit = lit
+        self._steered = False
         self.heading = heading
         self._remark: tuple[str, str] = ("", "")
         self._slots: list[Slot] = []
@@ -144,11 +145,13 @@ class Listing(LineView, Generic[R], can_focus=True):
         self._reveal()
 
     def on_focus(self) -> None:
-        """The cursor gets its full colour."""
+        """The cursor is seen."""
+        self._steered = True
         self.refresh()
 
     def on_blur(self) -> None:
-        """The cursor pales."""
+        """The cursor is not seen, but under a dialog it stays: the dialog is about its row."""
+        self._steered = not self.screen.is_current
         self.refresh()
 
     def on_click(self, event: events.Click) -> None:
@@ -220,7 +223,7 @@ class Listing(LineView, Generic[R], can_focus=True):
         cells = [column.render(self._rows[index]) for column in self._columns]
         if index != self._cursor:
             return self._line(cells, width, "plain")
-        return self._line(cells, width, "cursor" if self.has_focus or self._lit else "plain")
+        return self._line(cells, width, "cursor" if self._steered or self._lit else "plain")
 
     def _header(self, width: int) -> Strip:
         """The heading, and the titles of the columns that it does not cover."""

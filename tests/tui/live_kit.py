@@ -47,7 +47,7 @@ async def open_console(
     async def opened() -> Workspace:
         return workspace
 
-    options = Options(environ={}, section=section, read_only=read_only)
+    options = Options(environ=workspace.environ, section=section, read_only=read_only)
     app = PlatintApp(opened, clock=workspace.clock, options=options)
     async with app.run_test(size=size) as pilot:
         await ready(pilot)

@@ -187,9 +187,10 @@ async def test_a_store_that_cannot_be_read_is_said_and_comes_back(
         await wait_for(pilot, lambda: "locked by another program" not in text_of(app))
 
 
-async def test_quitting_without_work_just_quits(console: Console) -> None:
+@pytest.mark.parametrize("key", ["ctrl+q", "ctrl+c"])
+async def test_quitting_without_work_just_quits(console: Console, key: str) -> None:
     async with console() as (app, pilot):
-        await pilot.press("ctrl+q")
+        await pilot.press(key)
         await wait_for(pilot, lambda: not app.is_running)
     assert app.return_value == 0
 

@@ -94,7 +94,7 @@ def test_quitting(snap_compare: Callable[..., bool], home: Path) -> None:
     async def quitting(pilot: Pilot[int]) -> None:
         await _shown(pilot)
         await pilot.press("ctrl+q")
-        await wait_for(pilot, lambda: len(pilot.app.screen_stack) == 2)
+        await wait_for(pilot, lambda: pilot.app.focused is not None and pilot.app.focused.id == "stay")
 
     app = PictureApp(home, "dashboard")
     assert snap_compare(app, terminal_size=(80, 24), run_before=quitting)
@@ -104,5 +104,6 @@ def test_help(snap_compare: Callable[..., bool], home: Path) -> None:
     async def helping(pilot: Pilot[int]) -> None:
         await _shown(pilot)
         await pilot.press("question_mark")
+        await wait_for(pilot, lambda: pilot.app.focused is not None and pilot.app.focused.id == "help")
 
     assert snap_compare(PictureApp(home, "syncs"), terminal_size=(80, 24), run_before=helping)
