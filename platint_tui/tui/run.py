@@ -37,7 +37,10 @@ async def run_console(
     for name in _DEVELOPER_VARIABLES:
         # The developer tools of the screen library would send what is shown to another program.
         os.environ.pop(name, None)
+    from platint_tui.tui import paste
     from platint_tui.tui.app import Options, PlatintApp
+
+    paste.install()
 
     environ = os.environ if environ is None else environ
     opened: list[Workspace] = []

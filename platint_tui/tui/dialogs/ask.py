@@ -12,6 +12,7 @@ from textual.widgets import Button, Input, Static
 
 from platint_tui.tui.dialogs.base import Dialog, label, words
 from platint_tui.tui.present import toned
+from platint_tui.tui.widgets.inputs import LineInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class AskScreen(Dialog[str]):
             yield words(asked.title, "strong", classes="title")
             if asked.label:
                 yield words(asked.label)
-            yield Input(asked.value, placeholder=asked.placeholder, id="answer")
+            yield LineInput(asked.value, placeholder=asked.placeholder, id="answer")
             yield Static(id="problem", classes="problem", markup=False)
             if asked.hint:
                 yield words(asked.hint, "muted", classes="hint")

@@ -13,6 +13,7 @@ from textual.widgets import Button, Input
 
 from platint_tui.tui.dialogs.base import Dialog, label, paragraphs, words
 from platint_tui.tui.present import plural
+from platint_tui.tui.widgets.inputs import LineInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class ConfirmScreen(Dialog[bool]):
                 yield words("\n".join(facts), "muted", classes="text")
             if asked.typed:
                 yield words(f"Type {asked.typed} to confirm.", "warn")
-                yield Input(id="name")
+                yield LineInput(id="name")
             with Horizontal(classes="buttons"):
                 yield Button(label("Cancel  n"), id="cancel")
                 verb = asked.verb if asked.typed else f"{asked.verb}  y"

@@ -18,6 +18,7 @@ from platint_tui.tui.actions import key_name
 from platint_tui.tui.dialogs.base import Dialog
 from platint_tui.tui.listing import Listing
 from platint_tui.tui.widgets.cells import Cell, Column
+from platint_tui.tui.widgets.inputs import LineInput
 
 if TYPE_CHECKING:
     from platint_tui.tui.app import PlatintApp
@@ -56,7 +57,7 @@ class PaletteScreen(Dialog[None]):
     def compose(self) -> ComposeResult:
         """The line and the hits."""
         with Vertical():
-            yield Input(placeholder="an action, or an object: run 12, dead stripe, profile x", id="query")
+            yield LineInput(placeholder="an action, or an object: run 12, dead stripe, profile x", id="query")
             hits = Listing(
                 _COLUMNS, lambda hit: hit.id, header=False, lit=True, empty="Nothing matches.", id="hits"
             )

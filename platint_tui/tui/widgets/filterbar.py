@@ -12,6 +12,7 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from platint_tui.tui.widgets.cells import tame
+from platint_tui.tui.widgets.inputs import LineInput
 
 DEBOUNCE_SECONDS = 0.13
 MOST = 200
@@ -60,7 +61,7 @@ class FilterBar(Horizontal):
     def compose(self) -> ComposeResult:
         """The sign, the input and what was found."""
         yield Static("/ ", classes="sign", markup=False)
-        yield Input(compact=True, max_length=MOST, select_on_focus=False)
+        yield LineInput(compact=True, max_length=MOST, select_on_focus=False)
         yield Static("", classes="found", markup=False)
 
     @property

@@ -18,6 +18,7 @@ from textual.widgets import Input, Static
 
 from platint_tui.core.text import clean
 from platint_tui.tui.widgets.cells import tame
+from platint_tui.tui.widgets.inputs import LineInput, harmless
 
 MOST_TEXT = 4 * 1024
 MOST_SECRET = 64 * 1024
@@ -39,17 +40,20 @@ class FieldSpec:
 def single_line(text: str, most: int) -> tuple[str, str]:
     """Pasted text as one bounded line, and what was done to it ("" for nothing)."""
     stripped = text.strip()
-    line = "".join(stripped.splitlines())
+    joined = "".join(stripped.splitlines())
+    line = harmless(joined)
     said = []
-    if line != stripped:
+    if joined != stripped:
         said.append("line ends were taken out")
+    if line != joined:
+        said.append("control characters were taken out")
     if len(line) > most:
         line = line[:most]
         said.append(f"it was cut at {most:,} characters")
     return line, f"The text was pasted: {' and '.join(said)}." if said else ""
 
 
-class Line(Input):
+class Line(LineInput):
     """An input of one line. What is pasted becomes one bounded line, with a notice."""
 
     @dataclass
@@ -66,12 +70,8 @@ class Line(Input):
 
     def on_paste(self, event: events.Paste) -> None:
         """One bounded line of what was pasted, instead of what the input would make of it."""
-        text, notice = single_line(event.text, self._most)
-        if text:
-            start, end = sorted(self.selection)
-            self.replace(text[: max(0, self._most - len(self.value) + (end - start))], start, end)
-        event.stop()
-        event.prevent_default()
+        _, notice = single_line(event.text, self._most)
+        super().on_paste(event)
         if notice:
             self.post_message(self.Noticed(self, notice))
 

@@ -19,6 +19,7 @@ from platint_tui.core.text import clean
 from platint_tui.tui.dialogs.base import Dialog
 from platint_tui.tui.present import toned
 from platint_tui.tui.widgets import jsonview
+from platint_tui.tui.widgets.inputs import JsonArea
 from platint_tui.tui.widgets.lines import LinesView, difference
 
 MOST_IN_PLACE = 256 * 1024
@@ -71,7 +72,7 @@ class EditScreen(Dialog[str]):
         """Title, the text or the difference, what is wrong with it, buttons."""
         with Vertical():
             yield Static(toned(self._title, "strong"), classes="title", markup=False)
-            area = TextArea(self._text, show_line_numbers=True, compact=True, id="text")
+            area = JsonArea(self._text, id="text")
             area.highlight_cursor_line = True
             yield area
             yield LinesView(id="difference")

@@ -22,6 +22,7 @@ from platint_tui.tui.screens.history.actions import ACTIONS
 from platint_tui.tui.screens.history.detail import compare, describe
 from platint_tui.tui.sections import SectionView
 from platint_tui.tui.widgets.cells import Cell, Column
+from platint_tui.tui.widgets.inputs import LineInput
 
 if TYPE_CHECKING:
     from platint_tui.services.runs import RunDetail
@@ -99,7 +100,7 @@ class HistorySection(SectionView):
     def compose(self) -> ComposeResult:
         """Filter, list, and the opened run."""
         with Vertical(id="list-pane"):
-            yield Input(placeholder="integration or state", id="filter")
+            yield LineInput(placeholder="integration or state", id="filter")
             yield Listing(_columns(0, ""), lambda run: run.id, empty="Loading", id="runs-list")
             yield Static(id="pager", markup=False)
         with VerticalScroll(id="run-pane"):
