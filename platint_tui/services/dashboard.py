@@ -11,10 +11,13 @@ from platint_tui.services.engine import engine_is_running
 from platint_tui.services.profiles import ProfileView
 from platint_tui.services.workspace import Workspace
 
+_ENOUGH = 20
+"""Requests in the window from which their share of errors says something."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlatformHealth:
-    """One profile's health in a word: ok, failing, failed or unknown; `reason` says why."""
+    """One profile's health in a word: ok, errors, failing, failed or unknown; `reason` says why."""
 
     view: ProfileView
     word: str
@@ -60,8 +63,10 @@ def _health(view: ProfileView, latency: LatencySummary | None) -> PlatformHealth
     if view.check is not None and not view.check.ok:
         failed = next(item for item in view.check.capabilities if not item.ok and not item.optional)
         return PlatformHealth(view, "failed", failed.detail, latency)
-    if latency is not None and latency.count >= 20 and latency.error_rate > 0.2:
+    if latency is not None and latency.count >= _ENOUGH and latency.error_rate > 0.2:
         return PlatformHealth(view, "failing", f"{latency.error_rate:.0%} of requests failed", latency)
+    if latency is not None and latency.count >= _ENOUGH and latency.error_rate >= 0.05:
+        return PlatformHealth(view, "errors", f"{latency.error_rate:.0%} of requests failed", latency)
     if view.check is None:
         return PlatformHealth(view, "unknown", "not tested yet", latency)
     return PlatformHealth(view, "ok", "", latency)

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from platint_tui.core.errors import ConfigError, ErrorClass, ExitCode, NotFound
-from platint_tui.core.model import Integration, Run, SyncState
+from platint_tui.core.model import Integration, Run, StreamProgress, SyncState
 from platint_tui.core.states import ACTIVE_RUN_STATES, RunState
 from platint_tui.manifest.integration import load_integration
 from platint_tui.services.engine import call, refuse_read_only
 from platint_tui.services.workspace import Workspace
 
+_LOOKED_BACK = 20
+"""How many runs back the last part of each stream is looked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class SyncView:
-    """One integration with where its streams stand and its newest run."""
+    """One integration with where its streams stand and its newest run.
+
+    `progress` is each stream's part in the newest run that had it, `open` its unresolved dead letters.
+    """
 
     integration: Integration
     states: tuple[SyncState, ...]
     last_run: Run | None
     unresolved: int
+    progress: Mapping[str, StreamProgress] = field(default_factory=dict)
+    open: Mapping[str, int] = field(default_factory=dict)
 
 
 async def import_file(
@@ -129,15 +137,18 @@ async def find(
 async def list_syncs(workspace: Workspace) -> list[SyncView]:
     """All integrations, with position, newest run and the number of unresolved dead letters."""
     states = await workspace.store.runs.sync_states()
-    unresolved: dict[str, int] = {}
+    unresolved: dict[str, dict[str, int]] = {}
     for issue in await workspace.store.dead_letters.issues():
-        unresolved[issue.integration] = unresolved.get(issue.integration, 0) + issue.open
+        streams = unresolved.setdefault(issue.integration, {})
+        streams[issue.stream] = streams.get(issue.stream, 0) + issue.open
     views = []
     for integration in await workspace.store.integrations.list():
-        runs = await workspace.store.runs.list(integration=integration.name, limit=1)
+        runs = await workspace.store.runs.list(integration=integration.name, limit=_LOOKED_BACK)
         own = tuple(state for state in states if state.integration == integration.name)
+        waiting = unresolved.get(integration.name, {})
+        newest = {item.stream: item for run in reversed(runs) for item in run.streams}
         views.append(
-            SyncView(integration, own, runs[0] if runs else None, unresolved.get(integration.name, 0))
+            SyncView(integration, own, runs[0] if runs else None, sum(waiting.values()), newest, open=waiting)
         )
     return views
 

@@ -45,6 +45,7 @@ _LOOKS: dict[str, tuple[str, str, str]] = {
     "interrupted": ("bang", "warn", "interrupted"),
     "ok": ("tick", "ok", "ok"),
     "failing": ("bang", "warn", "failing"),
+    "errors": ("bang", "warn", "errors"),
     "unknown": ("ring", "muted", "unknown"),
     "open": ("dot", "bad", "open"),
     "replaying": ("dot", "info", "replaying"),

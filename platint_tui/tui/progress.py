@@ -63,8 +63,8 @@ def progress_of(runs: Sequence[Run], pace: Pace, now_ms: int) -> list[Progress]:
 
 
 def committed_words(row: Progress) -> str:
-    """`1,200 of 2,000`, or `1,200` where no total is known."""
-    done = present.count(settled(row.stream))
+    """What was written: `1,200 of 2,000`, or `1,200` where no total is known."""
+    done = present.count(row.stream.written)
     return f"{done} of {present.count(row.stream.total)}" if row.share is not None else done
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from console_kit import Console, text_of, wait_for
-from seeding import NOW_MS, FixedClock, Page, integration, profile, seed, seed_run
+from seeding import NOW_MS, FixedClock, Page, fault, integration, profile, seed, seed_run
 
 from platint_tui.core.model import Command
+from platint_tui.core.states import RunState
 from platint_tui.services.workspace import Workspace
 from platint_tui.tui.app import PlatintApp
 from platint_tui.tui.dialogs.confirm import ConfirmScreen
 from platint_tui.tui.pace import Pace
+from platint_tui.tui.screens.syncs.rows import columns
 from platint_tui.tui.screens.syncs.section import SyncsSection
 
 INTEGRATION = """\
@@ -222,3 +225,29 @@ def test_a_rate_is_of_the_last_ten_seconds(steps: int) -> None:
     assert pace.note("late", NOW_MS, 600, NOW_MS - 60_000) == 10, "since the start, before there is more"
     pace.keep({"late"})
     assert pace.note("x", NOW_MS, 5, None) is None
+
+
+async def test_written_is_what_was_written_and_dead_is_what_is_open_of_each_stream(
+    workspace: Workspace, clock: FixedClock, console: Console
+) -> None:
+    made = await workspace.store.integrations.put(
+        integration("two", "payments", "crm", "customers", "charges")
+    )
+    why = fault("missing_field", "email", "email is required")
+    pages = (Page("customers", 500, ((why, 8),)), Page("charges", 40))
+    await seed_run(workspace, clock, made, pages, started_ms=NOW_MS - 90_000, ends=RunState.PARTIAL)
+    one = replace(made, streams=made.streams[1:])
+    await seed_run(workspace, clock, one, (Page("charges", 3),), started_ms=NOW_MS - 30_000)
+    async with console(section="syncs", size=(120, 30)) as (app, pilot):
+        rows = {row.key: row for row in syncs(app).listing.rows}
+        customers, charges = rows["two/customers"], rows["two/charges"]
+        assert customers.progress is not None and customers.progress.state == RunState.PARTIAL
+        assert customers.progress.written == 492 and customers.view.open["customers"] == 8
+        assert charges.progress is not None and charges.progress.written == 3
+        assert "charges" not in charges.view.open
+        cells = {column.title: column for column in columns(NOW_MS)}
+        assert cells["open"].render(rows["two"])[0] == "8" == cells["open"].render(customers)[0]
+        assert cells["written"].render(customers)[0] == "492"
+        await seed_run(workspace, clock, made, pages, started_ms=NOW_MS - 9_000, ends=RunState.PARTIAL)
+        await pilot.press("ctrl+r")
+        await wait_for(pilot, lambda: "492 committed   8 dead letters" in text_of(app))

@@ -68,6 +68,8 @@ def _stream_line(row: Progress, wide: int, now_ms: int, width: int) -> Pieces:
         (f"{committed_words(row)} committed", ""),
     ]
     rest: Pieces = []
+    if stream.superseded:
+        rest.append((f"   {present.count(stream.superseded)} superseded", "muted"))
     if stream.dead_lettered:
         rest.append((f"   {present.plural(stream.dead_lettered, 'dead letter')}", "bad"))
     if stream.state == RunState.RATE_LIMITED:

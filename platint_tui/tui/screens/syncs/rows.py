@@ -61,9 +61,8 @@ def rows_of(views: Sequence[SyncView]) -> list[SyncRow]:
     for view in views:
         rows.append(SyncRow(view, None, None, None))
         states = {state.stream: state for state in view.states}
-        progress = {item.stream: item for item in view.last_run.streams} if view.last_run else {}
         rows += [
-            SyncRow(view, item, states.get(item.stream), progress.get(item.stream))
+            SyncRow(view, item, states.get(item.stream), view.progress.get(item.stream))
             for item in view.integration.streams
         ]
     return rows
@@ -77,7 +76,7 @@ def columns(now_ms: int) -> tuple[Column[SyncRow], ...]:
         Column("state", _state, 13),
         Column("position", _position, 20, grow=2, most=34, priority=2),
         Column("written", _written, 9, align="right"),
-        Column("dead", _dead, 6, align="right", priority=1),
+        Column("open", _dead, 6, align="right", priority=1),
         Column("last run", lambda row: _when(row, now_ms), 16, align="right", priority=4),
     )
 
@@ -115,7 +114,7 @@ def _written(row: SyncRow) -> Cell:
 
 def _dead(row: SyncRow) -> Cell:
     if row.stream is not None:
-        return dead_cell(row.progress.dead_lettered if row.progress else 0)
+        return dead_cell(row.view.open.get(row.stream.stream, 0))
     return dead_cell(row.view.unresolved)
 
 
