@@ -152,12 +152,22 @@ def platform_columns() -> tuple[Column[PlatformView], ...]:
 
 
 def form_fields(form: FormView, taken: Collection[str]) -> list[FieldSpec]:
-    """The fields of a form: the name first, then what the manifest asks for, then environment and place."""
+    """The fields of a form: name and environment first, then what the manifest asks for, then the place."""
     name = form.platform
     number = 2
     while name in taken:
         name, number = f"{form.platform}-{number}", number + 1
     fields = [FieldSpec(NAME, "Name", "What this account is called here.", value=name, required=True)]
+    names = form.environments or tuple(Environment)
+    fields.append(
+        FieldSpec(
+            ENVIRONMENT,
+            "Environment",
+            "Production asks for more care before anything is written.",
+            value=names[0],
+            choices=tuple((item, item) for item in names),
+        )
+    )
     for item in form.fields:
         said = [item.help] if item.help else []
         if item.create_url:
@@ -173,16 +183,6 @@ def form_fields(form: FormView, taken: Collection[str]) -> list[FieldSpec]:
                 choices=_choices(item.type, item.choices),
             )
         )
-    names = form.environments or tuple(Environment)
-    fields.append(
-        FieldSpec(
-            ENVIRONMENT,
-            "Environment",
-            "Production asks for more care before anything is written.",
-            value=Environment.SANDBOX if Environment.SANDBOX in names else names[0],
-            choices=tuple((item, item) for item in names),
-        )
-    )
     if any(item.secret for item in form.fields):
         fields.append(FieldSpec(PLACE, "Keep secrets in", PLACE_HELP, choices=PLACES))
     return fields
