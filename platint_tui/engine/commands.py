@@ -19,6 +19,8 @@ from platint_tui.store.ports import DeadLetterFilter
 log = logging.getLogger("platint.engine")
 
 Handler = Callable[[Context, JsonObject], Awaitable[dict[str, Any]]]
+Maker = Callable[[Context, JsonObject, str], Awaitable[dict[str, Any]]]
+"""A handler that is told the command's id, so that a command that a crash repeats finds what it made before."""
 
 _PREVIEW_MOST = 100
 
@@ -39,7 +41,7 @@ def texts(args: JsonObject, name: str) -> list[str]:
     return list(value)
 
 
-async def run(context: Context, args: JsonObject) -> dict[str, Any]:
+async def run(context: Context, args: JsonObject, command: str) -> dict[str, Any]:
     """`run {integration, streams}`: check everything that can be checked without a request, then queue."""
     name = text(args, "integration")
     integration = await context.store.integrations.get(name)
@@ -49,7 +51,7 @@ async def run(context: Context, args: JsonObject) -> dict[str, Any]:
         load_driver(context.registry.get(side.platform).driver)
     trigger = str(args.get("trigger") or Trigger.MANUAL.value)
     created = await context.store.runs.create(
-        plan.integration, [item.stream for item in plan.streams], trigger
+        plan.integration, [item.stream for item in plan.streams], trigger, command=command
     )
     context.wake.set()
     return {"run": created.id, "number": created.number}
@@ -132,8 +134,11 @@ def _known_stream(streams: Sequence[Stream], wanted: str, profile: str) -> None:
         raise NotFound(f"The profile '{profile}' has no stream '{wanted}'.", hint=suggest(wanted, names))
 
 
-async def replay(context: Context, args: JsonObject) -> dict[str, Any]:
+async def replay(context: Context, args: JsonObject, command: str) -> dict[str, Any]:
     """`replay {dead_letters: [ids]}` or `replay {fingerprint}`: plan a job; the engine works through it."""
+    made = await context.store.replays.of_command(command)
+    if made is not None:
+        return {"job": made.id, "total": made.total}
     ids = texts(args, "dead_letters")
     fingerprint = str(args.get("fingerprint") or "")
     if fingerprint:
@@ -143,7 +148,7 @@ async def replay(context: Context, args: JsonObject) -> dict[str, Any]:
     wanted = args.get("trigger")
     default = Trigger.BULK if fingerprint or len(ids) > 1 else Trigger.MANUAL
     trigger = Trigger(wanted) if wanted in set(Trigger) else default
-    job = await context.store.replays.plan(ids, trigger)
+    job = await context.store.replays.plan(ids, trigger, command=command)
     context.wake.set()
     return {"job": job.id, "total": job.total}
 
@@ -187,26 +192,31 @@ async def reset(context: Context, args: JsonObject) -> dict[str, Any]:
     }
 
 
-QUICK: Mapping[str, Handler] = {
+HANDLERS: Mapping[str, Handler] = {
     "cancel": cancel,
-    "replay": replay,
     "cancel_replay": cancel_replay,
     "reset": reset,
+    "check": check,
+    "discover": discover,
+    "preview": preview,
 }
-"""Done within the store; finished before the next one is looked at."""
+MAKERS: Mapping[str, Maker] = {"run": run, "replay": replay}
 
-LONG: Mapping[str, Handler] = {"run": run, "check": check, "discover": discover, "preview": preview}
-"""They talk to a platform or a keyring, so they run beside everything else."""
+QUICK = frozenset({"cancel", "replay", "cancel_replay", "reset"})
+"""Done within the store; finished before the next one is looked at. The others talk to a platform or a keyring,
+so they run beside everything else."""
 
 
 async def carry_out(context: Context, command: Command) -> None:
     """Do what `command` asks and store how it ended. Raises StoreError when that cannot be stored."""
-    handler = QUICK.get(command.kind) or LONG.get(command.kind)
     try:
-        if handler is None:
-            known = ", ".join(sorted({*QUICK, *LONG}))
+        if command.kind in MAKERS:
+            result = await MAKERS[command.kind](context, command.args, command.id)
+        elif command.kind in HANDLERS:
+            result = await HANDLERS[command.kind](context, command.args)
+        else:
+            known = ", ".join(sorted({*HANDLERS, *MAKERS}))
             raise UsageError(f"The engine knows no command '{command.kind}'.", hint=f"It knows {known}.")
-        result = await handler(context, command.args)
     except PlatintError as error:
         await context.store.commands.finish(command.id, error=error_document(error))
     except Exception as error:

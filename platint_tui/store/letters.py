@@ -108,7 +108,7 @@ def _insert(connection: sqlite3.Connection, letter: NewDeadLetter, key: str, now
             text(fault.code),
             text(fault.message),
             text(fault.field),
-            text(fault.hint),
+            f"{text(fault.hint)} {_corrected_before(connection, letter, key)}".strip(),
             None,
             now,
             now,
@@ -118,6 +118,25 @@ def _insert(connection: sqlite3.Connection, letter: NewDeadLetter, key: str, now
         ),
     )
     connection.execute(_INSERT_BODY, (cursor.lastrowid, letter.payload, request, response))
+
+
+def _corrected_before(connection: sqlite3.Connection, letter: NewDeadLetter, key: str) -> str:
+    """A sentence when the same content failed before and its correction was delivered; else nothing.
+
+    It is a new dead letter all the same: nothing tells whether the target still holds the correction.
+    """
+    row = connection.execute(
+        "SELECT o.number, c.number AS child FROM dead_letters AS o JOIN dead_letters AS c ON c.parent = o.id"
+        " WHERE o.state = 'edited' AND o.content_hash = ? AND o.integration = ? AND o.stream = ?"
+        " AND o.record_key = ? AND c.state || '' = 'succeeded' ORDER BY c.number DESC LIMIT 1",
+        (letter.content_hash, letter.integration, letter.stream, key),
+    ).fetchone()
+    if row is None:
+        return ""
+    return (
+        f"Dead letter {row['number']} had the same content, and its correction (dead letter {row['child']}) was "
+        "delivered: discard this one if the target still holds that."
+    )
 
 
 def _first_state(letter: NewDeadLetter) -> DeadLetterState:

@@ -80,9 +80,13 @@ class Integrations(Protocol):
 class Runs(Protocol):
     """Runs, their streams and the positions of syncs. Every write of an engine is fenced by (run, epoch)."""
 
-    async def create(self, integration: Integration, streams: Sequence[str], trigger: str) -> Run:
-        """A new queued run. Raises ConfigError (code `already_running`, naming the run) when the integration
-        has an active one."""
+    async def create(
+        self, integration: Integration, streams: Sequence[str], trigger: str, *, command: str | None = None
+    ) -> Run:
+        """A new queued run; the run of `command` when there is one.
+
+        Raises ConfigError (code `already_running`, naming the run) when the integration has an active one.
+        """
 
     async def get(self, run: str) -> Run | None:
         """By id or by number as text."""
@@ -152,7 +156,9 @@ class Runs(Protocol):
     async def reset_position(self, integration: str, stream: str) -> SyncState | None:
         """Forget the position (next run reads from the beginning); returns what was there, for undo."""
 
-    async def restore_position(self, state: SyncState) -> None: ...
+    async def restore_position(self, state: SyncState) -> None:
+        """Set a position as it was, at the highest page number that the sync has had."""
+
     async def reap(self, alive: Sequence[str]) -> Sequence[Run]:
         """Running runs of workers not in `alive` become interrupted, then queued again; returns them.
 
@@ -208,14 +214,19 @@ class DeadLetters(Protocol):
 class Replays(Protocol):
     """Replay jobs: planned, claimed, sent, settled; every step a row before it happens."""
 
-    async def plan(self, dead_letters: Sequence[str], trigger: Trigger) -> ReplayJob:
+    async def plan(
+        self, dead_letters: Sequence[str], trigger: Trigger, *, command: str | None = None
+    ) -> ReplayJob:
         """A job with one item per dead letter that is open or unknown, its idempotency key stored with it.
 
         A dead letter that is in another unfinished job is left out, and so is one whose record was written in a
-        newer version since.
+        newer version since. When `command` has a job, that one is returned.
         """
 
     async def get(self, job: str) -> ReplayJob | None: ...
+    async def of_command(self, command: str) -> ReplayJob | None:
+        """The job that this command made."""
+
     async def list(self, limit: int = 50) -> Sequence[ReplayJob]: ...
     async def unfinished(self) -> Sequence[ReplayJob]: ...
     async def claim(self, job: str, worker: str, count: int) -> Sequence[DeadLetter]:

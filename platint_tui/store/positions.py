@@ -84,20 +84,28 @@ def reset(connection: sqlite3.Connection, integration: str, stream: str) -> Sync
 
 
 def restore(connection: sqlite3.Connection, state: SyncState, now: int) -> None:
-    """Set a position as it was."""
+    """Set a position as it was, at the highest page number that the sync has had."""
     reset(connection, state.integration, state.stream)
     connection.execute(
         f"INSERT INTO positions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             state.integration,
             state.stream,
-            state.seq,
+            max(state.seq, _highest(connection, state.integration, state.stream)),
             dump_optional(state.confirmed),
             dump_optional(state.read),
             state.run,
             now,
         ),
     )
+
+
+def _highest(connection: sqlite3.Connection, integration: str, stream: str) -> int:
+    row = connection.execute(
+        "SELECT COALESCE(MAX(seq), 0) FROM position_history WHERE integration = ? AND stream = ?",
+        (integration, stream),
+    ).fetchone()
+    return int(row[0])
 
 
 def history(connection: sqlite3.Connection, integration: str, stream: str, limit: int) -> list[SyncState]:

@@ -30,19 +30,27 @@ _SETTLED = {
 class Replays(Noun):
     """ports.Replays in SQLite. A job is running, cancelling, then done or cancelled (`ended_ms` is set)."""
 
-    async def plan(self, dead_letters: Sequence[str], trigger: Trigger) -> ReplayJob:
+    async def plan(
+        self, dead_letters: Sequence[str], trigger: Trigger, *, command: str | None = None
+    ) -> ReplayJob:
         """A job with one item per dead letter that is open or unknown, its idempotency key stored with it.
 
         A dead letter that is in another unfinished job is left out, and so is one whose record was written in a
-        newer version since. A job without items has ended at once.
+        newer version since. A job without items has ended at once. When `command` has a job, that one is returned.
         """
         now, job = self._clock.now_ms(), new_id("job")
         wanted = list(dict.fromkeys(dead_letters))
 
         def task(connection: sqlite3.Connection) -> ReplayJob:
+            made = connection.execute(
+                f"SELECT {_JOB} FROM replay_jobs WHERE command = ?", (command,)
+            ).fetchone()
+            if made is not None:
+                return _job(made)
             connection.execute(
-                "INSERT INTO replay_jobs (id, state, trigger, created_ms) VALUES (?, 'running', ?, ?)",
-                (job, trigger, now),
+                "INSERT INTO replay_jobs (id, state, trigger, created_ms, command)"
+                " VALUES (?, 'running', ?, ?, ?)",
+                (job, trigger, now, command),
             )
             total = 0
             for some in chunks(wanted):
@@ -69,6 +77,17 @@ class Replays(Noun):
 
         def task(connection: sqlite3.Connection) -> ReplayJob | None:
             row = connection.execute(f"SELECT {_JOB} FROM replay_jobs WHERE id = ?", (job,)).fetchone()
+            return None if row is None else _job(row)
+
+        return await self._database.read(task)
+
+    async def of_command(self, command: str) -> ReplayJob | None:
+        """The job that this command made."""
+
+        def task(connection: sqlite3.Connection) -> ReplayJob | None:
+            row = connection.execute(
+                f"SELECT {_JOB} FROM replay_jobs WHERE command = ?", (command,)
+            ).fetchone()
             return None if row is None else _job(row)
 
         return await self._database.read(task)

@@ -32,7 +32,7 @@ from platint_tui.store.runrows import end_run, find_run, refuse_second, requeue,
 _DUE = (
     "SELECT id, state, epoch FROM runs AS r WHERE state = 'queued' OR (state = 'rate_limited' AND ("
     " EXISTS (SELECT 1 FROM run_streams AS s WHERE s.run = r.id AND s.state = 'rate_limited'"
-    " AND COALESCE(s.resume_at_ms, 0) <= ?)"
+    " AND (COALESCE(s.resume_at_ms, 0) <= ?1 OR s.parked_ms > ?1 + 1000))"
     " OR NOT EXISTS (SELECT 1 FROM run_streams AS s WHERE s.run = r.id AND s.state = 'rate_limited')))"
     " ORDER BY number LIMIT 1"
 )
@@ -41,8 +41,10 @@ _DUE = (
 class Runs(Noun):
     """ports.Runs in SQLite."""
 
-    async def create(self, integration: Integration, streams: Sequence[str], trigger: str) -> Run:
-        """A new queued run of these streams, of all without any.
+    async def create(
+        self, integration: Integration, streams: Sequence[str], trigger: str, *, command: str | None = None
+    ) -> Run:
+        """A new queued run of these streams, of all without any; the run of `command` when there is one.
 
         Raises ConfigError (code `already_running`, naming the run) when the integration has an active one,
         NotFound for a stream that it does not have.
@@ -58,13 +60,16 @@ class Runs(Noun):
         now, run = self._clock.now_ms(), new_id("run")
 
         def task(connection: sqlite3.Connection) -> Run:
+            made = runs_of(connection, "command = ?", [command]) if command else []
+            if made:
+                return made[0]
             refuse_second(connection, integration.name)
             # An epoch never repeats for an integration, so that a target can tell an old run from a new one.
             connection.execute(
-                "INSERT INTO runs (id, integration, version, trigger, wanted, state, epoch, created_ms)"
-                " SELECT ?1, ?2, ?3, ?4, ?5, 'queued', COALESCE(MAX(epoch), 0), ?6 FROM runs"
+                "INSERT INTO runs (id, integration, version, trigger, wanted, state, epoch, created_ms, command)"
+                " SELECT ?1, ?2, ?3, ?4, ?5, 'queued', COALESCE(MAX(epoch), 0), ?6, ?7 FROM runs"
                 " WHERE integration = ?2",
-                (run, integration.name, integration.version, trigger, dump(wanted), now),
+                (run, integration.name, integration.version, trigger, dump(wanted), now, command),
             )
             connection.executemany(
                 "INSERT INTO run_streams (run, place, stream, state) VALUES (?, ?, ?, 'queued')",
@@ -114,7 +119,10 @@ class Runs(Noun):
 
     async def claim(self, worker: str) -> Run | None:
         """Take the oldest queued run, or a rate_limited one with a stream whose `resume_at_ms` has come:
-        state running, epoch + 1. None when there is nothing to do."""
+        state running, epoch + 1. None when there is nothing to do.
+
+        A run that was parked in the future (the clock was set back since) is due: its time means nothing any more.
+        """
         now = self._clock.now_ms()
 
         def look(connection: sqlite3.Connection) -> bool:
@@ -192,6 +200,7 @@ class Runs(Noun):
                 check_run_move(RunState(row["state"]), state)
             connection.execute(
                 "UPDATE run_streams SET state = ?, error_class = ?, error_code = ?, error = ?, resume_at_ms = ?,"
+                " parked_ms = ?,"
                 " total = COALESCE(?, total), started_ms = CASE WHEN ? THEN COALESCE(started_ms, ?)"
                 " ELSE started_ms END, ended_ms = ? WHERE run = ? AND stream = ?",
                 (
@@ -200,6 +209,7 @@ class Runs(Noun):
                     text(error_code),
                     text(error),
                     resume_at_ms,
+                    now if state == RunState.RATE_LIMITED else None,
                     total,
                     state == RunState.RUNNING,
                     now,
@@ -287,7 +297,11 @@ class Runs(Noun):
         return await self._database.write(task)
 
     async def restore_position(self, state: SyncState) -> None:
-        """Set a position as it was; the one that it replaces is kept in the history."""
+        """Set a position as it was; the one that it replaces is kept in the history.
+
+        Its `seq` goes on above all earlier ones: a page number that comes again would give rows the idempotency
+        keys of then, and the target would take them for done.
+        """
         now = self._clock.now_ms()
 
         def task(connection: sqlite3.Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -382,3 +383,32 @@ async def test_a_replay_that_a_sync_overtook_is_not_sent_again(
     assert [body["n"] for _, body in peer.sent][-1] == 99, "the newer version came last"
     after = await installation.store.dead_letters.get(letter.id)
     assert after is not None and after.state == DeadLetterState.SUPERSEDED
+
+
+async def test_a_command_that_a_crash_repeats_makes_nothing_twice(
+    installation: Installation, peer: Peer
+) -> None:
+    (letter,) = await dead_letters(installation, peer, 1)
+    async with installation.engine():
+        asked = [
+            await installation.call("replay", fingerprint=letter.fingerprint),
+            await installation.call("run", integration="doomed", streams=[]),
+        ]
+        await job_ended(installation, str((asked[0].result or {})["job"]))
+        await installation.ended(str((asked[1].result or {})["run"]))
+    with sqlite3.connect(installation.paths.database) as database:
+        # As if the engine had been killed after it had acted, before it could say so.
+        database.execute("UPDATE commands SET state = 'pending', result = NULL, ended_ms = NULL")
+    database.close()
+    sent, runs = len(peer.sent), await installation.store.runs.list()
+    async with installation.engine():
+
+        async def all_done() -> bool:
+            return not await installation.store.commands.pending()
+
+        await until(all_done)
+    for before in asked:
+        after = await installation.store.commands.get(before.id)
+        assert after is not None and (after.state, after.result) == ("done", before.result)
+    assert [run.id for run in await installation.store.runs.list()] == [run.id for run in runs]
+    assert len(await installation.store.replays.list()) == 1 and len(peer.sent) == sent

@@ -255,6 +255,31 @@ async def test_a_version_that_is_read_again_is_the_newest(store: SqliteStore) ->
     assert await states(store, ids) == ["succeeded", "superseded"]
 
 
+async def test_a_repeated_command_finds_its_job(store: SqliteStore) -> None:
+    ids = await inbox(store, 2)
+    job = await store.replays.plan(ids, Trigger.BULK, command="cmd_1")
+    assert await store.replays.plan(ids, Trigger.BULK, command="cmd_1") == job
+    assert await store.replays.of_command("cmd_1") == job
+    await store.replays.cancel(job.id)
+    assert (await store.replays.plan(ids, Trigger.BULK, command="cmd_1")).id == job.id
+    assert len(await store.replays.list()) == 1
+    assert (await store.replays.plan(ids, Trigger.BULK)).total == 2, "another wish is another job"
+
+
+async def test_content_that_was_corrected_before_says_so(store: SqliteStore) -> None:
+    ids = await inbox(store, 1)
+    child = (await store.dead_letters.edit(ids[0], b"{}", '["0"]', "fixed")).id
+    job = await store.replays.plan([child], Trigger.MANUAL)
+    await store.replays.claim(job.id, "w1", 1)
+    await store.replays.settle(job.id, child, "succeeded")
+    (run,) = await store.runs.list()
+    assert await commit(store, run, 2, dead_letter(run.id, '["0"]'), dead_letter(run.id, '["1"]')) == 2
+    numbers = await store.dead_letters.numbers(DeadLetterFilter(states=(DeadLetterState.OPEN,)))
+    other, same = await store.dead_letters.rows(numbers)
+    assert same.hint.startswith("Add it. Dead letter 1 had the same content")
+    assert "dead letter 2" in same.hint and other.hint == "Add it."
+
+
 async def test_records_without_a_key_do_not_wait_for_each_other(store: SqliteStore) -> None:
     ids = await versions(store, 3, key="")
     job = await store.replays.plan(ids, Trigger.BULK)

@@ -221,6 +221,46 @@ async def test_positions_are_reset_restored_and_remembered(store: SqliteStore) -
     assert [item.seq for item in await store.runs.position_history("billing", "customers", 2)] == [4, 3]
 
 
+async def test_a_restored_position_repeats_no_page_number(store: SqliteStore) -> None:
+    first = await running(store)
+    await commit(store, first, 3)
+    old = await store.runs.reset_position("billing", "customers")
+    await commit(store, first, 8)
+    assert old is not None
+    await store.runs.restore_position(old)
+    now = await store.runs.sync_state("billing", "customers")
+    assert now is not None
+    assert (now.seq, now.confirmed) == (8, old.confirmed), "from there again, under new page numbers"
+    with pytest.raises(SystemicError):
+        await commit(store, first, 8)
+
+
+async def test_a_repeated_command_finds_its_run(store: SqliteStore) -> None:
+    made = await store.runs.create(integration(), (), "manual", command="cmd_1")
+    assert await store.runs.create(integration(), (), "manual", command="cmd_1") == made
+    with pytest.raises(ConfigError):
+        await store.runs.create(integration(), (), "manual", command="cmd_2")
+    await store.runs.request_cancel(made.id)
+    again = await store.runs.create(integration(), (), "manual", command="cmd_1")
+    assert (again.id, again.state) == (made.id, RunState.CANCELLED), "not a second run, even after its end"
+
+
+async def test_C2_a_run_that_was_parked_in_the_future_is_due(store: SqliteStore, clock: FakeClock) -> None:
+    run = await running(store)
+    at = clock.now_ms() + 3_600_000
+    await store.runs.move_stream(run.id, run.epoch, "customers", RunState.RATE_LIMITED, resume_at_ms=at)
+    await store.runs.finish(run.id, run.epoch, RunState.RATE_LIMITED)
+    assert await store.runs.claim("w2") is None, "a long wait is a wait"
+    clock.ms -= 86_400_000
+    again = await store.runs.claim("w2")
+    assert again is not None
+    await store.runs.move_stream(again.id, again.epoch, "customers", RunState.RUNNING)
+    at = clock.now_ms() + 3_600_000
+    await store.runs.move_stream(again.id, again.epoch, "customers", RunState.RATE_LIMITED, resume_at_ms=at)
+    await store.runs.finish(again.id, again.epoch, RunState.RATE_LIMITED)
+    assert await store.runs.claim("w2") is None, "parked again by the clock of now"
+
+
 async def test_C2_a_clock_that_goes_back_changes_no_order(store: SqliteStore, clock: FakeClock) -> None:
     first = await running(store)
     await commit(store, first, 1, dead_letter(first.id))

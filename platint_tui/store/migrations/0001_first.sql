@@ -42,6 +42,7 @@ CREATE TABLE integrations (
     PRIMARY KEY (name, version)
 );
 
+-- `command`: what asked for it, so that a command that is repeated after a crash finds it.
 CREATE TABLE runs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -56,7 +57,8 @@ CREATE TABLE runs (
     created_ms INTEGER NOT NULL,
     started_ms INTEGER,
     ended_ms INTEGER,
-    error TEXT NOT NULL DEFAULT ''
+    error TEXT NOT NULL DEFAULT '',
+    command TEXT UNIQUE
 );
 CREATE UNIQUE INDEX runs_one_active ON runs (integration)
     WHERE state IN ('queued', 'running', 'rate_limited', 'interrupted');
@@ -79,6 +81,7 @@ CREATE TABLE run_streams (
     started_ms INTEGER,
     ended_ms INTEGER,
     resume_at_ms INTEGER,
+    parked_ms INTEGER,
     error_class TEXT NOT NULL DEFAULT '',
     error_code TEXT NOT NULL DEFAULT '',
     error TEXT NOT NULL DEFAULT '',
@@ -150,6 +153,7 @@ CREATE INDEX dead_letters_scope ON dead_letters (state, platform, integration, s
 CREATE INDEX dead_letters_fingerprint ON dead_letters (fingerprint, state);
 CREATE INDEX dead_letters_run ON dead_letters (run, state);
 CREATE INDEX dead_letters_record ON dead_letters (integration, stream, record_key) WHERE live = 1;
+CREATE INDEX dead_letters_edited ON dead_letters (content_hash) WHERE state = 'edited';
 CREATE INDEX dead_letters_resolved ON dead_letters (resolved_ms) WHERE resolved_ms IS NOT NULL;
 CREATE INDEX dead_letters_parent ON dead_letters (parent) WHERE parent IS NOT NULL;
 
@@ -208,7 +212,8 @@ CREATE TABLE replay_jobs (
     unknown INTEGER NOT NULL DEFAULT 0,
     superseded INTEGER NOT NULL DEFAULT 0,
     pending INTEGER NOT NULL DEFAULT 0,
-    error TEXT NOT NULL DEFAULT ''
+    error TEXT NOT NULL DEFAULT '',
+    command TEXT UNIQUE
 );
 CREATE INDEX replay_jobs_unfinished ON replay_jobs (number) WHERE ended_ms IS NULL;
 
