@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from platint_tui.core.clock import Clock
-from platint_tui.core.errors import SystemicError
+from platint_tui.core.errors import PlatintError, RateLimited, SystemicError
 from platint_tui.core.model import (
     Batch,
     Confirmed,
@@ -29,6 +29,21 @@ from platint_tui.store.ports import Runs
 
 BATCH_RECORDS = 2_000
 _READ_POSITION_EVERY = 0.25
+
+
+NOT_SENT = "not_sent"
+"""Code of the rows that a target left out when it ended a batch early."""
+
+
+@runtime_checkable
+class EndsEarly(Protocol):
+    """A target that can end a batch before all of its rows were sent."""
+
+    failure: PlatintError | None
+    """What ended the last batch early, to be raised when its page is stored."""
+
+    def stop_soon(self) -> None:
+        """The run is to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +127,9 @@ class StreamRun:
         buffer = PageBuffer()
         reader = asyncio.create_task(self._read(source, start.position, buffer))
         stopping = asyncio.create_task(stop.wait())
+        early = target if isinstance(target, EndsEarly) else None
+        if early is not None:
+            stopping.add_done_callback(lambda done: None if done.cancelled() else early.stop_soon())
         # Only a target that keeps the position beside its rows takes several pages at once: elsewhere a crash
         # repeats the whole batch.
         size = BATCH_RECORDS if target.transactional else 1
@@ -127,7 +145,15 @@ class StreamRun:
                 if not pages:
                     return True
                 await self._commit(target, pages)
+                last = pages[-1].last
+                # After the last page there is nothing to go on with: a resumed stream would start a new scan,
+                # and send all of it once more.
+                failure = early.failure if early is not None else None
+                if failure is not None and not (last and isinstance(failure, RateLimited)):
+                    raise failure
                 self._breaker.check()
+                if last and stopping.done():
+                    return True
         finally:
             for task in tasks:
                 task.cancel()
@@ -194,7 +220,8 @@ class StreamRun:
         )
         failpoint("after_store_commit")
         self._seq = self._store_seq = seq
-        self._breaker.count(prepared.read, [(letter.fingerprint, letter.fault) for letter in letters])
+        judged = [letter for letter in letters if letter.fault.code != NOT_SENT]
+        self._breaker.count(prepared.read, [(letter.fingerprint, letter.fault) for letter in judged])
 
     async def _write(self, target: Target, prepared: Prepared, confirmed: Confirmed) -> WriteResult:
         if not prepared.rows and not target.transactional:

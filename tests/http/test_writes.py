@@ -286,3 +286,22 @@ async def test_discovery_declares_and_counts(build: Build, hostile: Hostile) -> 
     assert silent.estimate is None and not silent.writable and len(silent.notes) == 3
     assert await rig.driver.describe_target("items") == items.fields
     assert await rig.driver.describe_target("silent") is None
+
+
+@pytest.mark.parametrize("action", ["dead_letter", "wait", "fail_stream"])
+async def test_G16_a_lost_answer_is_unknown_whatever_the_rule_says(
+    build: Build, hostile: Hostile, action: str
+) -> None:
+    hostile.raw("/items", b"")
+    rules = [{"when": {"network": True}, "class": "transient", "action": action}]
+    rig = build(writing({}, errors={"rules": rules}))
+    [(_, fault)] = (await write(rig, row({"id": 1}))).faults
+    assert fault.code == "unknown_outcome" and len(hostile.seen) == 1
+
+
+async def test_what_a_rule_ignores_counts_as_written(build: Build, hostile: Hostile) -> None:
+    hostile.json("/items", {"id": "there already"}, status=409)
+    rules = [{"when": {"status": [409]}, "class": "record", "action": "ignore"}]
+    result = await write(build(writing({}, errors={"rules": rules})), row({"id": 1}), row({"id": 2}, 2))
+    assert (result.written, list(result.faults)) == (2, [])
+    assert len(hostile.seen) == 2

@@ -28,6 +28,13 @@ _UNREADABLE = frozenset({"coding", "too_large", "unframed"})
 """Codes of errors that say that an answer came and cannot be read."""
 
 
+@dataclass(slots=True)
+class Trace:
+    """Whether a request is out and may have been carried out: true from sending it until it was refused."""
+
+    sent: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """A request without its credential. `safe`: sending it twice does no more than sending it once."""
@@ -37,6 +44,7 @@ class Outgoing:
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
     safe: bool = True
+    trace: Trace = field(default_factory=Trace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +119,10 @@ class Caller:
                 answer, verdict = got, self.rules.judge(got, op, self._name, self._context.clock.now_ms())
             if verdict is None:
                 return Result(answer, None, requests)
+            if sent and not request.safe and _doubtful(verdict, answer):
+                # Whatever the rule says: only a refusal makes it sure that nothing was done.
+                return Result(answer, _unknown(verdict, self._name), requests)
+            request.trace.sent = False
             if self._renewable(verdict) and not refreshed:
                 await self._auth.refresh(signed)
                 refreshed = True
@@ -126,8 +138,6 @@ class Caller:
                 continue
             if verdict.action != "retry":
                 return Result(answer, verdict, requests)
-            if sent and not request.safe:
-                return Result(answer, _unknown(verdict, self._name), requests)
             failures += 1
             pause = max(verdict.wait or 0.0, backoff(self._policy, failures, self._context.rng))
             if failures >= self._policy.attempts or spent + pause > self._policy.budget:
@@ -165,6 +175,7 @@ class Caller:
         started = clock.monotonic()
         ok = False
         try:
+            request.trace.sent = True
             answer = await self._client.exchange(request.method, url, headers, request.content)
             ok = answer.status < 400
             return answer
@@ -207,6 +218,17 @@ async def _slots(gates: tuple[_Gate, ...]) -> AsyncIterator[None]:
         for slots in bounded:
             await stack.enter_async_context(slots)
         yield
+
+
+def _doubtful(verdict: Verdict, answer: Answer | None) -> bool:
+    """Whether a request that was sent and did not succeed may have been carried out all the same."""
+    if answer is None:
+        return True
+    if verdict.action == "ignore" or verdict.error_class is ErrorClass.RATE_LIMITED:
+        return False
+    if verdict.action == "retry" or verdict.error_class is ErrorClass.TRANSIENT:
+        return True
+    return verdict.error_class is ErrorClass.SYSTEMIC and answer.status >= 500
 
 
 def _unknown(verdict: Verdict, host: str) -> Verdict:
