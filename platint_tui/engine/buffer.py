@@ -13,34 +13,44 @@ _RECORDS = 3_000
 _BYTES = 4 * 1024 * 1024
 
 
+def page_size(page: Page) -> int:
+    """Characters of the texts of a page: what it weighs in memory, whatever it was packed to on the wire."""
+    return sum(len(item.raw) for item in page.records) + sum(len(item.raw) for item in page.bad)
+
+
 class PageBuffer:
-    """Holds up to 4 pages, or more of them while they are small (3,000 records and 4 MiB together).
+    """Holds up to 4 pages, or more of them while they are small (3,000 records together), and never more
+    than 4 MiB of text, or one page that is larger by itself.
 
     The reader puts pages and then closes the buffer, with the error that ended reading if there was one; the
     writer takes what is there.
     """
 
     def __init__(self) -> None:
-        self._pages: deque[Page] = deque()
+        self._pages: deque[tuple[Page, int]] = deque()
         self._records = 0
         self._bytes = 0
         self._changed = asyncio.Condition()
         self._closed = False
         self._error: BaseException | None = None
 
-    def _full(self) -> bool:
+    def _full(self, size: int) -> bool:
+        """Whether a page of `size` must wait."""
         count = len(self._pages)
+        if count and self._bytes + size > _BYTES:
+            return True
         if count < _PAGES:
             return False
-        return count >= _MOST_PAGES or self._records >= _RECORDS or self._bytes >= _BYTES
+        return count >= _MOST_PAGES or self._records >= _RECORDS
 
     async def put(self, page: Page) -> None:
         """Add a page; waits while the buffer is full."""
+        size = page_size(page)
         async with self._changed:
-            await self._changed.wait_for(lambda: not self._full())
-            self._pages.append(page)
+            await self._changed.wait_for(lambda: not self._full(size))
+            self._pages.append((page, size))
             self._records += len(page.records)
-            self._bytes += page.bytes
+            self._bytes += size
             self._changed.notify_all()
 
     async def close(self, error: BaseException | None = None) -> None:
@@ -63,14 +73,14 @@ class PageBuffer:
                 return []
             taken = [self._pop()]
             count = len(taken[0].records)
-            while self._pages and count + len(self._pages[0].records) <= records:
+            while self._pages and count + len(self._pages[0][0].records) <= records:
                 taken.append(self._pop())
                 count += len(taken[-1].records)
             self._changed.notify_all()
             return taken
 
     def _pop(self) -> Page:
-        page = self._pages.popleft()
+        page, size = self._pages.popleft()
         self._records -= len(page.records)
-        self._bytes -= page.bytes
+        self._bytes -= size
         return page

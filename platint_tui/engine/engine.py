@@ -17,7 +17,7 @@ from typing import Any
 
 from platint_tui import __version__
 from platint_tui.core.errors import Fenced, PlatintError, StoreError
-from platint_tui.core.model import Run, Worker
+from platint_tui.core.model import ReplayJob, Run, Worker
 from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.states import ACTIVE_RUN_STATES, RunState
 from platint_tui.engine.commands import QUICK, carry_out
@@ -40,9 +40,9 @@ _LONGEST_SETBACK = 60.0
 
 @dataclass(slots=True)
 class _Setback:
-    """A run that ended because nothing could be stored: when to try again, and how often that was so."""
+    """A run or replay that ended because nothing could be stored: when to try again, and how often that was so."""
 
-    run: Run
+    run: Run | None
     text: str
     times: int
     due: float
@@ -138,37 +138,48 @@ class Engine:
                 break
             self._runs[run.id] = self._start(self._execute(run), f"run {run.number}")
         for job in await self.context.store.replays.unfinished():
-            if job.id not in self._replays:
-                task = ReplayTask(self.context, job, self._stop)
-                self._replays[job.id] = self._start(task.execute(), f"replay {job.id}")
+            back = self._setbacks.get(job.id)
+            if job.id not in self._replays and (back is None or self.context.clock.monotonic() >= back.due):
+                self._replays[job.id] = self._start(self._replay(job), f"replay {job.id}")
 
     async def _execute(self, run: Run) -> None:
         try:
             await RunTask(self.context, run, self._stop).execute()
         except Exception as error:
-            before = self._setbacks.get(run.id)
-            times = before.times + 1 if before else 1
-            due = self.context.clock.monotonic() + min(2.0**times, _LONGEST_SETBACK)
-            text = error.sentence() if isinstance(error, PlatintError) else repr(error)
-            self._setbacks[run.id] = _Setback(run, REDACTOR.redact(text), times, due)
-            log.error("run %s: %s", run.number, REDACTOR.redact(text), exc_info=error)
+            self._set_back(run.id, f"run {run.number}", run, error)
         else:
             self._setbacks.pop(run.id, None)
+
+    async def _replay(self, job: ReplayJob) -> None:
+        try:
+            await ReplayTask(self.context, job, self._stop).execute()
+        except Exception as error:
+            self._set_back(job.id, f"replay {job.id}", None, error)
+        else:
+            self._setbacks.pop(job.id, None)
+
+    def _set_back(self, key: str, what: str, run: Run | None, error: Exception) -> None:
+        """Note that `what` is to be tried again: after 2 s, then twice as long each time, at most 60 s."""
+        before = self._setbacks.get(key)
+        times = before.times + 1 if before else 1
+        due = self.context.clock.monotonic() + min(2.0**times, _LONGEST_SETBACK)
+        text = REDACTOR.redact(error.sentence() if isinstance(error, PlatintError) else repr(error))
+        self._setbacks[key] = _Setback(run, text, times, due)
+        log.error("%s: %s", what, text, exc_info=error)
 
     async def _put_back(self) -> None:
         """Runs that the store did not take (a full disk): marked as soon as it can be, tried again later."""
         for key, setback in list(self._setbacks.items()):
-            if key in self._runs or setback.tried_again:
+            run = setback.run
+            if run is None or key in self._runs or setback.tried_again:
                 continue
             if not setback.marked:
                 try:
-                    await self.context.store.runs.finish(
-                        key, setback.run.epoch, RunState.INTERRUPTED, setback.text
-                    )
+                    await self.context.store.runs.finish(key, run.epoch, RunState.INTERRUPTED, setback.text)
                 except StoreError:
                     raise
                 except PlatintError as error:  # somebody else has moved it since
-                    log.info("run %s: %s", setback.run.number, REDACTOR.redact(error.sentence()))
+                    log.info("run %s: %s", run.number, REDACTOR.redact(error.sentence()))
                 setback.marked = True
             if self.context.clock.monotonic() >= setback.due:
                 setback.tried_again = True
@@ -232,6 +243,9 @@ class Engine:
                 await self.context.telemetry.flush()
             except (PlatintError, OSError) as error:
                 log.error("%s", REDACTOR.redact(str(error)))
+            except Exception as error:
+                # Without its heartbeat a working engine looks dead.
+                log.error("the engine's upkeep: %s", REDACTOR.redact(repr(error)), exc_info=error)
             await asyncio.sleep(1.0)
 
     async def _clean_up(self) -> None:

@@ -22,6 +22,8 @@ log = logging.getLogger("platint.engine")
 
 STREAMS_AT_ONCE = 4
 CANCEL_POLL = 0.5
+LONGEST_PARK_MS = 16 * 60_000
+"""A platform parks a stream for at most 15 minutes: a time further ahead says that the clock was set back."""
 GRACE = 2.0
 """Seconds that a page in flight is given to be finished when the run is to stop."""
 
@@ -106,7 +108,7 @@ class RunTask:
         tasks: dict[asyncio.Task[None], str] = {}
         for item in pending:
             waits = item.resume_at_ms if item.state == RunState.RATE_LIMITED else None
-            if waits is not None and waits > self._context.clock.now_ms():
+            if waits is not None and not self._over(waits):
                 self._outcomes[item.stream] = Outcome(
                     RunState.RATE_LIMITED, item.error_code, item.error, waits, item.error_class
                 )
@@ -146,12 +148,15 @@ class RunTask:
         return min(max(0.01, (min(times) - self._context.clock.now_ms()) / 1000), CANCEL_POLL)
 
     def _due(self) -> list[str]:
-        now = self._context.clock.now_ms()
         return [
             name
             for name, item in self._outcomes.items()
-            if item.resume_at_ms is not None and item.resume_at_ms <= now
+            if item.resume_at_ms is not None and self._over(item.resume_at_ms)
         ]
+
+    def _over(self, resume_at_ms: int) -> bool:
+        """Whether a parked stream goes on now: its time has come, or cannot be meant."""
+        return not 0 < resume_at_ms - self._context.clock.now_ms() <= LONGEST_PARK_MS
 
     def _halted(self) -> Outcome:
         if self._cancelled:
@@ -184,7 +189,7 @@ class RunTask:
             except StoreError:
                 raise  # nothing about this stream can be stored
             except RateLimited as error:
-                until = max(error.until_ms, 1)
+                until = max(min(error.until_ms, self._context.clock.now_ms() + LONGEST_PARK_MS), 1)
                 outcome = Outcome(
                     RunState.RATE_LIMITED, error.code, error.sentence(), until, error.error_class
                 )

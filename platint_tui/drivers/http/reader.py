@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from platint_tui.drivers.http.requests import address, encode_body, with_query
 from platint_tui.manifest import schema
 from platint_tui.manifest.template import lookup, render_map
 
+_LARGE = 1024 * 1024
+"""Bytes of a body above which it is taken apart in a thread, so that everything else goes on meanwhile."""
 _RETRIED_ONCE = ("json", "encoding", "empty_body")
 
 
@@ -322,6 +325,8 @@ class _Scanner:
                 raise verdict.error(self.name, self.session.context.clock.now_ms())
             assert answer is not None
             try:
+                if len(answer.body) > _LARGE:
+                    return await asyncio.to_thread(self._split, read, answer, records_path, requests)
                 return self._split(read, answer, records_path, requests)
             except SystemicError as error:
                 if error.code not in _RETRIED_ONCE or requests > result.requests:
