@@ -49,6 +49,12 @@ def need_terminal() -> None:
             "The console needs a terminal.",
             hint="Without one, use a command: `platint-tui --help` lists them.",
         )
+    kind = os.environ.get("TERM", "")
+    if kind in ("", "dumb", "unknown"):
+        raise UsageError(
+            f"This terminal (TERM={kind}) cannot show the console.",
+            hint="Use a command: `platint-tui --help` lists them.",
+        )
 
 
 def _passphrase_beforehand() -> Callable[[], str] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class GlyphSet:
-    """One character each; `spark` are eight steps of height, `bar` a full and an empty cell."""
+    """One character each; `spark` are eight steps of height, `bar` a full and an empty cell, `cursor` marks a row."""
 
     dot: str
     ring: str
@@ -27,6 +27,7 @@ class GlyphSet:
     ellipsis: str
     spark: str
     bar: str
+    cursor: str
 
 
 UNICODE = GlyphSet(
@@ -46,6 +47,7 @@ UNICODE = GlyphSet(
     ellipsis="…",
     spark="▁▂▃▄▅▆▇█",
     bar="━╌",
+    cursor="▌",
 )
 ASCII = GlyphSet(
     dot="*",
@@ -64,6 +66,7 @@ ASCII = GlyphSet(
     ellipsis="~",
     spark=" .:-=+*#",
     bar="#.",
+    cursor=">",
 )
 
 

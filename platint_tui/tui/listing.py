@@ -16,6 +16,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
+from platint_tui.tui import glyphs
 from platint_tui.tui.widgets.cells import Column, Slot, fit, layout, tame
 from platint_tui.tui.widgets.lineview import LineView
 
@@ -246,7 +247,8 @@ class Listing(LineView, Generic[R], can_focus=True):
         return self.strip_of(pieces, width)
 
     def _line(self, cells: Sequence[tuple[str, str]], width: int, line: str) -> Strip:
-        pieces: list[tuple[str, str]] = [(" " * _GUTTER, "")]
+        mark = glyphs.current().cursor if line == "cursor" else " "
+        pieces: list[tuple[str, str]] = [(mark.ljust(_GUTTER), "key")]
         x = 0
         for slot in self._slots:
             text, tone = cells[slot.index]

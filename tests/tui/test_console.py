@@ -160,7 +160,7 @@ async def test_live_changes_arrive(workspace: Workspace, clock: FixedClock, cons
             ends=None,
             totals={"customers": 70},
         )
-        await wait_for(pilot, lambda: "7 of 70 committed" in text_of(app))
+        await wait_for(pilot, lambda: "5 of 70 committed" in text_of(app))
         assert "2 dead letters" in text_of(app)
         assert "● 1 run" in text_of(app)
 

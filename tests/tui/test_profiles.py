@@ -220,7 +220,7 @@ async def test_read_only_does_not_add(workspace: Workspace, clock: FixedClock, c
 def test_a_filled_form_becomes_what_the_service_wants(workspace: Workspace) -> None:
     form = profiles.form(workspace, "demo-payments")
     fields = words.form_fields(form, {"demo-payments"})
-    assert [field.id for field in fields] == [words.NAME, "base_url", "api_key", "environment", "place"]
+    assert [field.id for field in fields] == [words.NAME, "environment", "base_url", "api_key", "place"]
     assert [field.secret for field in fields] == [False, False, True, False, False]
     answers = {field.id: field.value for field in fields} | {
         "api_key": " sk_1234567 ",

@@ -129,6 +129,8 @@ class ItemPane(Vertical):
         if before is None or before.letter.id != letter.id or before.letter.payload != letter.payload:
             self.query_one("#payload", PayloadView).show(letter.payload, flaw=letter.field, why=letter.code)
             exchange = dumps({"request": letter.request, "response": letter.response})
+            if letter.request is None and letter.response is None:
+                exchange = dumps({"exchange": "Nothing was sent over HTTP for this record."})
             self.query_one("#exchange", PayloadView).show(exchange)
             if before is None or before.letter.id != letter.id:
                 self.turn_to("payload")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 from platint_tui.core.errors import ErrorClass
-from platint_tui.core.model import Attempt, DeadLetter, Issue, ReplayJob
+from platint_tui.core.model import Attempt, DeadLetter, Issue, ReplayJob, Trigger
 from platint_tui.core.states import DeadLetterState
 from platint_tui.services.deadletters import DeadLetterView
 from platint_tui.tui import present
@@ -161,7 +161,7 @@ def _times(number: int) -> str:
 
 
 def _tries(letter: DeadLetter) -> str:
-    return f" · {present.plural(letter.attempts, 'attempt')}" if letter.attempts else " · not replayed yet"
+    return f" · {present.plural(letter.attempts, 'replay')}" if letter.attempts else " · not replayed yet"
 
 
 def attempts_text(view: DeadLetterView, now_ms: int) -> Pieces:
@@ -170,8 +170,8 @@ def attempts_text(view: DeadLetterView, now_ms: int) -> Pieces:
     pieces: Pieces = [("attempts\n", "strong")]
     pieces += [
         (f"  {present.moment(letter.first_seen_ms, seconds=True)}  ", "muted"),
-        ("initial     ", ""),
-        ("failed      ", "bad"),
+        (f"{Trigger.INITIAL:<11} ", ""),
+        (f"{present.state_cell('failed')[0]:<12}{'':>10}", "bad"),
         (f"{letter.code}  {letter.message}\n".replace("\n", " ").rstrip() + "\n", "muted"),
     ]
     for attempt in view.attempts:
@@ -203,7 +203,7 @@ def _attempt(attempt: Attempt) -> Pieces:
         (f"  {present.moment(attempt.started_ms, seconds=True)}  ", "muted"),
         (f"{attempt.trigger:<11} ", ""),
         (f"{outcome:<12}", tone),
-        (f"{took}  {said}".strip() + "\n", "muted"),
+        (f"{took:>8}  {said}".rstrip() + "\n", "muted"),
     ]
 
 
