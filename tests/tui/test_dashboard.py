@@ -21,7 +21,7 @@ async def test_the_dashboard_shows_health_work_issues_and_runs(
             "The token was refused (401)",
             "not tested yet",
             "1 in trouble",
-            "1,200 of 2,000  ",
+            "1,199 of 2,000  ",
             "email is required",
             "18 dead letters",
             "● running",

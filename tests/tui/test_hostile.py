@@ -102,4 +102,4 @@ async def test_hostile_text_is_shown_and_not_obeyed(
         await pilot.pause(0.1)
         assert not obeyed(app)
         lines = text_of(app).splitlines()
-        assert len(lines) == 40
+        assert len(lines) <= 40

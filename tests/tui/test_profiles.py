@@ -221,7 +221,7 @@ def test_a_filled_form_becomes_what_the_service_wants(workspace: Workspace) -> N
     form = profiles.form(workspace, "demo-payments")
     fields = words.form_fields(form, {"demo-payments"})
     assert [field.id for field in fields] == [words.NAME, "environment", "base_url", "api_key", "place"]
-    assert [field.secret for field in fields] == [False, False, True, False, False]
+    assert [field.secret for field in fields] == [False, False, False, True, False]
     answers = {field.id: field.value for field in fields} | {
         "api_key": " sk_1234567 ",
         "base_url": "http://x",
