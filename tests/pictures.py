@@ -40,7 +40,8 @@ async def prepare(workspace: Workspace) -> None:
 def small(svg: str) -> str:
     """The picture without what a README does not need: fonts from elsewhere and needless digits."""
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.S)
-    return re.sub(r"(\d+\.\d)\d+", r"\1", svg)
+    # Positions only: what the console shows stays as it is.
+    return re.sub(r'="(-?\d+\.\d)\d+"', r'="\1"', svg)
 
 
 async def shoot(workspace: Workspace) -> None:
