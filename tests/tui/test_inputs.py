@@ -14,6 +14,7 @@ from textual.app import App, ComposeResult
 
 from platint_tui.core.text import clean
 from platint_tui.tui.paste import BEGIN, END, PasteGuard, PasteParser
+from platint_tui.tui.widgets.form import single_line
 from platint_tui.tui.widgets.inputs import JsonArea, LineInput, escaped, harmless
 
 ATTACK = "tok_\x1b[31m\x1b]0;PWNED\x07\u202eevil[/foo][@click=app.quit]x[/]"
@@ -123,13 +124,19 @@ def test_M4_a_paste_into_a_form_reaches_no_terminal(terminal: Terminal) -> None:
     terminal.read(b"What this account is called here")
     terminal.read(b"not shown as you type")
     before = len(terminal.screen)
-    for _ in range(100):
-        # Again until the field has the focus and takes it; what it then holds is the matter of the tests above.
-        terminal.send(f"{BEGIN}ab{ATTACK}zz{END}".encode())
-        terminal._take(0.2)
-        if b"was pasted" in terminal.screen:
+    for _ in range(60):
+        # Again, into an emptied field, until the field has the focus and takes it.
+        terminal.send(f"\x15{BEGIN}ab{ATTACK}zz{END}".encode())
+        terminal._take(0.5)
+        if SHOWN.encode() in terminal.screen:
             break
-    terminal.read(b"was pasted")
+    terminal.read(SHOWN.encode())
     shown = terminal.screen[before:]
+    assert SHOWN.encode() in shown
     for harmful in (b"\x1b]0;", b"\x07", "\u202e".encode()):
         assert harmful not in shown
+
+
+def test_a_paste_with_control_characters_says_so() -> None:
+    line, said = single_line(f"ab{ATTACK}zz", 200)
+    assert line == f"ab{SHOWN}zz" and said == "The text was pasted: control characters were taken out."
