@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from terminal import Terminal
 from textual import events
 from textual.app import App, ComposeResult
 
@@ -98,43 +95,6 @@ def test_every_input_is_a_harmless_one() -> None:
         text = path.read_text()
         for plain in ("yield Input(", "class Line(Input)", "= TextArea(", "yield TextArea("):
             assert plain not in text, f"{plain} in {path}"
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    made = Terminal(
-        {
-            "PLATINT_HOME": str(tmp_path / "home"),
-            "PYTHONPATH": str(ROOT),
-            "DBUS_SESSION_BUS_ADDRESS": "",
-            "TEXTUAL_ANIMATIONS": "none",
-        }
-    )
-    yield made
-    made.close()
-
-
-def test_M4_a_paste_into_a_form_reaches_no_terminal(terminal: Terminal) -> None:
-    terminal.read(b"engine idle")
-    terminal.send(b"2")
-    terminal.read(b"No profiles yet")
-    terminal.send(b"a")
-    terminal.read(b"which platform")
-    terminal.send(b"\r")
-    terminal.read(b"What this account is called here")
-    terminal.read(b"not shown as you type")
-    before = len(terminal.screen)
-    for _ in range(60):
-        # Again, into an emptied field, until the field has the focus and takes it.
-        terminal.send(f"\x15{BEGIN}ab{ATTACK}zz{END}".encode())
-        terminal._take(0.5)
-        if SHOWN.encode() in terminal.screen:
-            break
-    terminal.read(SHOWN.encode())
-    shown = terminal.screen[before:]
-    assert SHOWN.encode() in shown
-    for harmful in (b"\x1b]0;", b"\x07", "\u202e".encode()):
-        assert harmful not in shown
 
 
 def test_a_paste_with_control_characters_says_so() -> None:
