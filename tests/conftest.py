@@ -1,7 +1,7 @@
 """What every test may use: a private home, and real servers that start when a test asks for them.
 
-A peer is started at most once per test process (xdist workers have their own). Where its program is
-missing, the test that needs it fails with the command that installs it; it is never skipped.
+A peer is started at most once per test process (xdist workers have their own); one whose data tests
+change is started afresh for each file. Where its program is missing, the test that needs it fails with the command that installs it; it is never skipped.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def find_leaks() -> Callable[..., list[Path]]:
     return leaks
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def github_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GithubEmulator]:
     """GitHub's REST API (`emulate`) with repositories, and issues over several pages."""
     server = GithubEmulator(tmp_path_factory.mktemp("github"))
@@ -45,7 +45,7 @@ def github_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Github
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stripe_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StripeEmulator]:
     """Stripe's REST API (`localstripe`) with customers and charges over several pages."""
     server = StripeEmulator(tmp_path_factory.mktemp("stripe"))
@@ -53,7 +53,7 @@ def stripe_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stripe
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stripe_emulate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StripeEmulate]:
     """Stripe's REST API as `emulate` has it: newest first, with `created[gte]` on every list."""
     server = StripeEmulate(tmp_path_factory.mktemp("stripe-emulate"))
