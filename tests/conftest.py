@@ -3,6 +3,7 @@
 A peer is started at most once per test process (xdist workers have their own); one whose data tests
 change is started afresh for each file. Where its program is missing, the test that needs it fails with the
 command that installs it; it is never skipped.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, StringConstraints, WithJsonSchema
 
@@ -16,9 +16,11 @@ Number = Annotated[float, Strict()]
 Bool = Annotated[bool, Strict()]
 Scalar = Annotated[str, Strict()] | Bool | Int | Number
 
+FieldType = Literal["string", "integer", "number", "boolean", "timestamp", "object", "array", "any"]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 PlatformName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
-ResourceName = Annotated[str, StringConstraints(pattern=r"^(?:\*|[A-Za-z][A-Za-z0-9_.-]{0,127})$")]
+ResourceName = Annotated[str, StringConstraints(pattern=r"^(?:\*|[A-Za-z][A-Za-z0-9_.-]{0,127}(?:\.\*)?)$")]
+"""A resource, `*` (every stream without an own one) or a family `items.*` (streams `items.<name>`)."""
 FieldName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 DataPath = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9_$@-]+(?:\.[A-Za-z0-9_$@-]+)*$", max_length=256)
@@ -125,3 +127,38 @@ StatusList = Annotated[
     WithJsonSchema({"anyOf": [{"type": "array", "items": _STATUS_ITEM, "minItems": 1}, _STATUS_ITEM]}),
 ]
 """A list of statuses: `[429, '500-599', '!501']`."""
+
+
+AddressItem: TypeAlias = (
+    Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+    | dict[Literal["production", "sandbox", "development"], str]
+)
+
+
+def _address(value: Any) -> Any:
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+Address = Annotated[
+    tuple[AddressItem, ...],
+    BeforeValidator(_address),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "object", "additionalProperties": {"type": "string"}},
+                {
+                    "type": "array",
+                    "items": {
+                        "anyOf": [
+                            {"type": "string"},
+                            {"type": "object", "additionalProperties": {"type": "string"}},
+                        ]
+                    },
+                },
+            ]
+        }
+    ),
+]
+"""A template of an address, a map from environment to template, or a list of these: the first whose values are
+all there is used."""

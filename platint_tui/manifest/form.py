@@ -163,11 +163,6 @@ def _address(field: FormField, text: str) -> str:
     return text.rstrip("/")
 
 
-def origins_of(connector: Connector, fields: Mapping[str, str]) -> tuple[str, ...]:
-    """The origins that the credential of a profile with these fields is entered for. Raises ConfigError."""
-    return tuple(sorted(hosts.allowed_origins(connector.transport.allowed_hosts, fields)))
-
-
 def environment_of(connector: Connector, values: Mapping[str, str | None]) -> Environment | None:
     """PRODUCTION when the entered values (secrets included) say so, None when they say nothing."""
     rule = connector.profile.production

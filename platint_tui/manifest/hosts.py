@@ -29,17 +29,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_url(url: str) -> str:
+def check_url(url: str, *, plain_http: bool = False) -> str:
     """`url` when it is an absolute address that a connector may use.
 
     It must be https, or http on loopback, without user name, fragment, spaces or control characters.
-    Raises ConfigError.
+    `plain_http` allows http everywhere. Raises ConfigError.
     """
-    origin(url)
+    origin(url, plain_http=plain_http)
     return url
 
 
-def origin(url: str) -> str:
+def origin(url: str, *, plain_http: bool = False) -> str:
     """`scheme://host:port` of an absolute http(s) address. Raises ConfigError (see `check_url`)."""
     if (
         len(url) > MAX_URL
@@ -65,12 +65,24 @@ def origin(url: str) -> str:
         )
     if parts.fragment:
         raise ConfigError(f"{shown(url)} has a fragment (#…), which is never sent.")
-    if scheme == "http" and not is_loopback(host):
+    if scheme == "http" and not plain_http and not is_loopback(host):
         raise ConfigError(
             f"Plain http to {shown(host)} would show the credentials to the network.",
             hint="Use https; http is for this machine (127.0.0.1, localhost) only.",
         )
     return f"{scheme}://{bracketed}:{port or _DEFAULT_PORTS[scheme]}"
+
+
+def is_wildcard(entry: str) -> bool:
+    """Whether an entry stands for every host below a domain (`*.example.com`)."""
+    return entry.startswith("*.")
+
+
+def matches_wildcard(entry: str, found: str) -> bool:
+    """Whether the origin `found` is https on its usual port, on a host below the domain of `*.example.com`."""
+    scheme, _, rest = found.partition("://")
+    host, _, port = rest.rpartition(":")
+    return scheme == "https" and port == "443" and host.endswith(entry[1:].lower()) and host != entry[2:]
 
 
 def profile_field(entry: str) -> str | None:
@@ -95,11 +107,13 @@ def allowed_origins(allowed_hosts: Iterable[str], profile: Mapping[str, str]) ->
     """The origins that requests, redirects and next links of this profile may go to.
 
     A literal host means https on it (http on loopback); `${profile.<field>}` means the origin of that
-    field's address. Raises ConfigError when such a field is empty or no address.
+    field's address; wildcards are left out. Raises ConfigError when such a field is empty or no address.
     """
     origins = set()
     for entry in allowed_hosts:
         name = profile_field(entry)
+        if is_wildcard(entry):
+            continue
         if name is None:
             origins.add(literal_origin(entry))
         elif profile.get(name):

@@ -10,22 +10,28 @@ from typing import TYPE_CHECKING
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Json
 from platint_tui.manifest import hosts
+from platint_tui.manifest.addresses import texts_of
 from platint_tui.manifest.findings import Findings, check_path, texts
 from platint_tui.manifest.lint_resources import check_resources
 from platint_tui.manifest.patterns import compile_pattern, matches
 from platint_tui.manifest.problems import Problem, did_you_mean, listing, shown
-from platint_tui.manifest.template import compile_template
+from platint_tui.manifest.signin import choices, fields_used, is_secret_key
+from platint_tui.manifest.template import Expression, compile_template
 from platint_tui.manifest.yamltext import Document, PathKey
 
 if TYPE_CHECKING:
-    from platint_tui.manifest.schema import Connector
+    from platint_tui.manifest.schema import Auth, Connector, FormField, OAuth2Auth, OneAuth
 
 _KNOWN = {
     "run": ("run.item_key", "run.id", "run.sync", "run.stream"),
     "cursor": ("cursor.start", "cursor.end"),
-    "resource": ("resource.name",),
+    "resource": ("resource.name", "resource.of"),
+    "page": ("page.n", "page.offset", "page.end"),
+    "job": ("job.id",),
+    "item": ("item.id", "item.index", "item.key"),
+    "items": ("items",),
 }
-_SECRET_KEYS = ("secret", "client_secret", "password", "client_id", "username")
+_UNRENDERED = ("description", "document", "help", "label")
 
 
 def lint(document: Document, merged: Mapping[str, Json], connector: Connector | None) -> list[Problem]:
@@ -52,9 +58,9 @@ def lint(document: Document, merged: Mapping[str, Json], connector: Connector | 
 
 
 def _templates(found: Findings, merged: Mapping[str, Json], connector: Connector | None) -> None:
-    for section in ("auth", "transport", "check", "resources"):
+    for section in ("auth", "transport", "check", "discover", "resources"):
         for path, text in texts(merged.get(section), (section,)):
-            if "${" not in text or path[-2:-1] == ("notes",) or path[-1] == "description":
+            if "${" not in text or path[-2:-1] == ("notes",) or path[-1] in _UNRENDERED:
                 continue
             try:
                 template = compile_template(text)
@@ -75,11 +81,15 @@ def _templates(found: Findings, merged: Mapping[str, Json], connector: Connector
 
 def _roots_for(path: PathKey) -> tuple[str, ...]:
     """What a template at this place may look up."""
+    if path[0] == "auth" or "auth" in path[:4]:
+        return ("profile", "bundle")
     if path[0] != "resources":
         return ("profile",)
     if len(path) > 2 and path[2] == "write":
-        return ("profile", "record", "run", "resource")
-    return ("profile", "parent", "cursor", "page", "run", "resource")
+        return ("profile", "record", "run", "resource", "items", "item")
+    if len(path) > 2 and path[2] == "describe":
+        return ("profile", "resource")
+    return ("profile", "parent", "cursor", "page", "run", "resource", "job")
 
 
 def _profile_reference(
@@ -145,85 +155,167 @@ def _pattern(found: Findings, path: PathKey, pattern: str | None) -> None:
 
 
 def _auth(found: Findings, connector: Connector) -> None:
-    auth = connector.auth
-    used = set()
-    for key in _SECRET_KEYS:
-        name = getattr(auth, key, None)
-        if name is None:
+    if connector.driver != "http":
+        if connector.auth.type != "driver":
+            found.add(("auth", "type"), f"the driver '{connector.driver}' signs in with auth of type driver")
+        return
+    used: set[str] = set()
+    places: list[tuple[PathKey, Auth]] = [(("auth",), connector.auth)]
+    for name, endpoint in connector.transport.endpoints.items():
+        if endpoint.auth is not None:
+            places.append((("transport", "endpoints", name, "auth"), endpoint.auth))
+    for path, auth in places:
+        if auth.type != "first_of":
+            _one_auth(found, path, auth, connector, used)
             continue
-        used.add(name)
-        field = connector.profile.field(name)
-        if field is None:
-            suggestion = did_you_mean(name, [item.id for item in connector.profile.fields])
-            found.add(("auth", key), f"the profile has no field '{name}'{suggestion}")
-        elif key in ("secret", "client_secret", "password") and not field.secret:
-            found.add(("auth", key), f"the profile field '{name}' must be marked `secret: true`")
+        for number, choice in enumerate(auth.of):
+            if choice.when is not None:
+                _known_field(found, (*path, "of", number, "when", "field"), choice.when.field, connector)
+            _one_auth(found, (*path, "of", number, "auth"), choice.auth, connector, used)
     for number, field in enumerate(connector.profile.fields):
-        if field.secret and field.id not in used and auth.type != "driver" and not field.used_by:
+        if field.secret and field.id not in used and not field.used_by:
             found.add(("profile", "fields", number, "id"), f"the secret '{field.id}' is not used by auth")
-    if (auth.type == "driver") != (connector.driver != "http"):
-        fit = "driver" if connector.driver != "http" else "none, bearer, basic, api_key or oauth2"
-        found.add(("auth", "type"), f"the driver '{connector.driver}' signs in with auth of type {fit}")
-    token_url = getattr(auth, "token_url", None)
-    if token_url is not None:
-        _address(found, ("auth", "token_url"), token_url, connector)
+
+
+def _one_auth(found: Findings, path: PathKey, auth: OneAuth, connector: Connector, used: set[str]) -> None:
+    if auth.type == "driver":
+        found.add((*path, "type"), "is for databases; over http name the scheme")
+    for key, name in fields_used(auth).items():
+        used.add(name)
+        place: PathKey = (*path, *key.split("."))
+        field = _known_field(found, place, name, connector)
+        if field is not None and is_secret_key(auth, key) and not field.secret:
+            found.add(place, f"the profile field '{name}' must be marked `secret: true`")
+    for key in ("token_url", "authorize_url", "device_url", "sts_url"):
+        for text in texts_of(getattr(auth, key, ())):
+            _address(found, (*path, key), text, connector)
+    if auth.type == "oauth2":
+        _oauth2(found, path, auth)
+
+
+def _oauth2(found: Findings, path: PathKey, auth: OAuth2Auth) -> None:
+    asks_person = auth.grant in ("authorization_code", "device_code")
+    needs = {
+        "authorize_url": auth.grant == "authorization_code",
+        "device_url": auth.grant == "device_code",
+        "assertion": auth.grant == "jwt_bearer" or auth.client_auth == "private_key_jwt",
+        "client_id": asks_person or auth.grant in ("client_credentials", "refresh_token"),
+        "client_secret": auth.client_auth in ("basic", "body") and auth.grant != "jwt_bearer",
+        "refresh_token": auth.grant == "refresh_token",
+    }
+    for key, needed in needs.items():
+        if needed and not getattr(auth, key):
+            found.add((*path, key), f"is needed by grant {auth.grant} with client_auth {auth.client_auth}")
+
+
+def _known_field(found: Findings, path: PathKey, name: str, connector: Connector) -> FormField | None:
+    field = connector.profile.field(name)
+    if field is None:
+        suggestion = did_you_mean(name, [item.id for item in connector.profile.fields])
+        found.add(path, f"the profile has no field '{name}'{suggestion}")
+    return field
 
 
 def _transport(found: Findings, connector: Connector) -> None:
     transport = connector.transport
     if connector.driver != "http":
-        for key, value in (("base_url", transport.base_url), ("allowed_hosts", transport.allowed_hosts)):
-            if value:
+        for key in ("base_url", "allowed_hosts", "download_hosts", "endpoints"):
+            if getattr(transport, key):
                 found.add(("transport", key), f"the driver '{connector.driver}' does not use this")
         return
-    if not transport.allowed_hosts:
-        found.add(
-            ("transport", "allowed_hosts"), "is missing: name the hosts that credentials may be sent to"
-        )
-    for number, entry in enumerate(transport.allowed_hosts):
-        path: PathKey = ("transport", "allowed_hosts", number)
-        name = hosts.profile_field(entry)
-        if name is None:
-            try:
-                hosts.literal_origin(entry)
-            except ConfigError as error:
-                found.error(path, error)
-        elif (field := connector.profile.field(name)) and field.type != "url":
-            found.add(path, f"the profile field '{name}' must be of type url")
-        elif field and not field.required and field.default is None:
-            found.add(path, f"the profile field '{name}' must be required or have a default")
+    for key in ("allowed_hosts", "download_hosts"):
+        for number, entry in enumerate(getattr(transport, key)):
+            _host_entry(found, ("transport", key, number), entry, connector)
     if not transport.base_url:
         found.add(("transport", "base_url"), "is missing")
-    else:
-        _address(found, ("transport", "base_url"), transport.base_url, connector)
+    for text in texts_of(transport.base_url):
+        _address(found, ("transport", "base_url"), text, connector)
+    for name, endpoint in transport.endpoints.items():
+        for text in texts_of(endpoint.base_url):
+            _address(found, ("transport", "endpoints", name, "base_url"), text, connector)
+    if transport.plain_http and any(
+        item.type != "oauth1" and item.type != "basic" for item in choices(connector.auth)
+    ):
+        found.add(("transport", "plain_http"), "needs auth of type oauth1, which shows no credential")
+
+
+def _host_entry(found: Findings, path: PathKey, entry: str, connector: Connector) -> None:
+    name = hosts.profile_field(entry)
+    if name is None:
+        try:
+            hosts.literal_origin(entry.removeprefix("*."))
+        except ConfigError as error:
+            found.error(path, error)
+        if hosts.is_wildcard(entry) and entry.count(".") < 2:
+            found.add(path, "is too wide: name a domain below the public one, such as *.example.com")
+    elif (field := connector.profile.field(name)) and field.type != "url":
+        found.add(path, f"the profile field '{name}' must be of type url")
+    elif field and not field.required and field.default is None:
+        found.add(path, f"the profile field '{name}' must be required or have a default")
+
+
+_HOSTILE = ("x/y", "x?y", "x#y", "x@y", "x:1", "x.evil.example")
 
 
 def _address(found: Findings, path: PathKey, address: str, connector: Connector) -> None:
-    """An address must lead to an allowed host, for every value that the profile may have."""
-    allowed = connector.transport.allowed_hosts
+    """What an address leads to must be the manifest's or the operator's decision, for every value that the
+    profile may have.
+    """
     try:
-        expressions = compile_template(address).expressions
+        template = compile_template(address)
     except ConfigError:
         return
-    if not expressions:
+    if not template.expressions:
         try:
-            literal = hosts.origin(address)
-            origins = {hosts.literal_origin(item) for item in allowed if hosts.profile_field(item) is None}
+            hosts.origin(address, plain_http=connector.transport.plain_http)
         except ConfigError as error:
             found.error(path, error)
-            return
-        if literal not in origins:
-            found.add(path, f"its host ({literal}) is not in transport.allowed_hosts")
         return
-    first = expressions[0]
-    whole_origin = address.startswith("${") and first.path[0] == "profile" and not first.filters
-    rest = address.partition("}")[2]
-    if not whole_origin or (rest and not rest.startswith("/")):
-        found.add(path, "must be an address, or begin with ${profile.<field>} and go on with '/'")
-    elif len(first.path) == 2 and first.path[1] not in [hosts.profile_field(item) for item in allowed]:
-        found.add(
-            path, f"its host is not in transport.allowed_hosts; add '${{profile.{first.path[1]}}}' there"
+    first = template.parts[0]
+    if not isinstance(first, str):
+        _whole_address(found, path, address, first, connector)
+        return
+    scheme, mark, _ = first.partition("://")
+    if not mark or scheme not in ("https", "http"):
+        found.add(path, "must begin with https://, or with ${profile.<field>} for a field of type url")
+        return
+    if "/" in first.partition("://")[2]:
+        return  # the host is written out
+    for part in template.parts[1:]:
+        if isinstance(part, str):
+            if "/" in part:
+                return
+            continue
+        field = connector.profile.field(part.path[-1])
+        if field is None:
+            continue
+        free = not field.choices and (
+            not field.pattern or any(_matches(field.pattern, text) for text in _HOSTILE)
         )
+        if free:
+            found.add(
+                path,
+                f"'{field.id}' stands in the host: give the field choices, or a pattern of letters, digits and "
+                "hyphens only (^[a-z0-9-]+$)",
+            )
+
+
+def _matches(pattern: str, text: str) -> bool:
+    try:
+        return matches(pattern, text)
+    except ConfigError:
+        return False
+
+
+def _whole_address(
+    found: Findings, path: PathKey, address: str, first: Expression, connector: Connector
+) -> None:
+    rest = address.partition("}")[2]
+    field = connector.profile.field(first.path[-1]) if len(first.path) == 2 else None
+    if first.path[0] != "profile" or first.filters or (rest and not rest.startswith("/")):
+        found.add(path, "must be an address, or begin with ${profile.<field>} and go on with '/'")
+    elif field is not None and field.type != "url":
+        found.add(path, f"the profile field '{field.id}' must be of type url")
 
 
 # --- errors, checks, resources, tests -------------------------------------------------------------------
@@ -241,10 +333,12 @@ def _errors(found: Findings, connector: Connector) -> None:
             )
         if (when.status or when.header) and connector.driver != "http":
             found.add((*path, "when"), "status and header are for http; a database has codes")
-        if rule.action == "refresh_auth" and connector.auth.type != "oauth2":
-            found.add((*path, "action"), "refresh_auth needs auth of type oauth2")
-        if rule.wait and rule.action != "wait":
-            found.add((*path, "wait"), "goes with `action: wait`")
+        if rule.action == "refresh_auth" and not any(
+            item.type in ("oauth2", "jwt_exchange", "aws_sigv4", "basic") for item in choices(connector.auth)
+        ):
+            found.add((*path, "action"), "refresh_auth needs auth that can be renewed, such as oauth2")
+        if rule.wait and rule.action not in ("wait", "retry"):
+            found.add((*path, "wait"), "goes with `action: wait` or retry")
         if rule.then and rule.action not in ("retry", "wait", "refresh_auth"):
             found.add((*path, "then"), "goes with retry, wait or refresh_auth")
 
@@ -284,6 +378,14 @@ def _tests(found: Findings, connector: Connector) -> None:
                 found.add(path, "a read test names its exchange")
             if test.expect.records is None:
                 found.add((*path, "expect"), "a read test says how many records")
+        elif test.kind == "write":
+            if not (test.resource and test.exchange and test.operation and test.rows):
+                found.add(path, "a write test names its resource, operation, rows and exchange")
+            if test.expect.written is None:
+                found.add((*path, "expect"), "a write test says how many rows are written")
+        elif test.kind in ("check", "discover"):
+            if not test.exchange:
+                found.add(path, f"a {test.kind} test names its exchange")
         else:
             if (test.exchange is None) == (test.code is None):
                 found.add(path, "an error test names its exchange, or the code of a database")

@@ -17,8 +17,11 @@ def check_resources(found: Findings, connector: Connector) -> None:
     """Keys, paths, parents, pages and writes of every resource."""
     for name, resource in connector.resources.items():
         path: PathKey = ("resources", name)
-        if name == "*" and connector.discover.type != "introspect":
-            found.add(path, "'*' needs `discover: {type: introspect}`")
+        listed = connector.discover.type == "introspect" or any(
+            item.into == name for item in connector.discover.listings
+        )
+        if name.endswith("*") and not listed:
+            found.add(path, f"'{name}' needs a listing in `discover.listings` that leads into it")
         if resource.read is None and resource.write is None and connector.driver == "http":
             found.add(path, "needs read or write")
         if connector.driver == "http":
@@ -44,7 +47,7 @@ def _read(found: Findings, path: PathKey, resource: Resource, read: Read) -> Non
     if resource.key is None:
         found.add((*path, "key"), "is missing: name the fields that identify a record, or write `key: []`")
     check_path(found, (*path, "read", "request", "path"), read.request.path)
-    if read.request.method == "GET" and read.request.body is not None:
+    if read.request.method == "GET" and (read.request.body is not None or read.request.graphql):
         found.add((*path, "read", "request", "body"), "a GET request has no body")
     if resource.estimate and read.total is None:
         found.add((*path, "estimate"), "needs `read.total`")

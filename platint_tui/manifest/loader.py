@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platint_tui.core.model import Json
-from platint_tui.manifest.merge import merge_resource
+from platint_tui.manifest.merge import merge, merge_resource
 from platint_tui.manifest.problems import FileError, Problem
 from platint_tui.manifest.yamltext import Document, PathKey, parse, read_document, step
 
@@ -68,7 +68,24 @@ def merged_data(raw: Mapping[str, Json]) -> dict[str, Any]:
             name: merge_resource(defaults, {} if resource is None else resource)
             for name, resource in resources.items()
         }
+    transport, auth = data.get("transport"), data.get("auth")
+    if isinstance(transport, Mapping) and isinstance(auth, Mapping):
+        endpoints = transport.get("endpoints")
+        if isinstance(endpoints, Mapping):
+            data["transport"] = {
+                **transport,
+                "endpoints": {name: _with_auth(auth, endpoint) for name, endpoint in endpoints.items()},
+            }
     return data
+
+
+def _with_auth(auth: Json, endpoint: Json) -> Json:
+    """An endpoint whose own auth says only what differs from the manifest's."""
+    if not isinstance(endpoint, Mapping) or not isinstance(endpoint.get("auth"), Mapping):
+        return endpoint
+    own = endpoint["auth"]
+    same = own.get("type", auth.get("type")) == auth.get("type")
+    return {**endpoint, "auth": merge(auth, own)} if same else endpoint
 
 
 def origin_of(raw: Mapping[str, Json], path: PathKey) -> PathKey:
@@ -91,6 +108,20 @@ def _exists(data: Json, path: PathKey) -> bool:
     return True
 
 
+def family_of(connector: Connector, name: str) -> str:
+    """The key of the resource that answers for the stream `name`: itself, a family `items.*`, or `*`."""
+    if name in connector.resources:
+        return name
+    head, dot, _ = name.partition(".")
+    return f"{head}.*" if dot and f"{head}.*" in connector.resources else "*"
+
+
+def own_name(connector: Connector, name: str) -> str:
+    """The name of a stream within its family: `orders` for `items.orders` of `items.*`."""
+    family = family_of(connector, name)
+    return name.partition(".")[2] if family != name and family != "*" else name
+
+
 def resource(connector: Connector, name: str) -> Resource:
     """The resource called `name`, merged with the defaults; an introspected platform answers every name.
 
@@ -99,7 +130,7 @@ def resource(connector: Connector, name: str) -> Resource:
     from platint_tui.core.errors import NotFound
     from platint_tui.manifest.problems import did_you_mean, listing, shown
 
-    found = connector.resources.get(name) or connector.resources.get("*")
+    found = connector.resources.get(family_of(connector, name))
     if found is not None:
         return found
     known = sorted(connector.resources)

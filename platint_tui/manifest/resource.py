@@ -6,22 +6,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from platint_tui.core.model import Json
+from platint_tui.manifest.discovery import Describe
 from platint_tui.manifest.fields import (
     Bool,
     DataPath,
     Duration,
     FieldName,
+    FieldType,
     HeaderName,
+    Identifier,
     Int,
     Line,
     Model,
+    Positive,
     ResourceName,
     Scalar,
+    Size,
+    StatusList,
     Text,
 )
-
-FieldType = Literal["string", "integer", "number", "boolean", "timestamp", "object", "array", "any"]
+from platint_tui.manifest.paging import Page
+from platint_tui.manifest.request import BodyMatch, Encoding, GraphQL, Request
 
 
 class FieldSpec(Model):
@@ -41,113 +46,63 @@ class Parent(Model):
     as_: Literal["parent"] = Field("parent", alias="as")
 
 
-class Request(Model):
-    """The request of a read: templates in path, query, headers and body. The path follows the base URL."""
-
-    method: Literal["GET", "POST"] = "GET"
-    path: Annotated[str, Field(min_length=1, max_length=2048)]
-    query: dict[str, Scalar] = Field(default_factory=dict)
-    headers: dict[HeaderName, str] = Field(default_factory=dict)
-    body: Any = None
-
-
-class _Page(Model):
-    stop_on_empty: Bool = False
-    """An empty page ends the scan whatever else the answer says."""
-    max_pages: Annotated[Int, Field(ge=1)] | None = None
-    """More pages than this in one scan is an error."""
-    repeat_guard: Bool = True
-    """The same page request twice in one scan is an error, not a loop."""
-
-
-class NoPage(_Page):
-    """Everything comes in one answer."""
-
-    type: Literal["none"]
-
-
-class LinkHeaderPage(_Page):
-    """The next page is the `Link` header's address with this `rel`."""
-
-    type: Literal["link_header"]
-    rel: Line = "next"
-
-
-class LinkBodyPage(_Page):
-    """The next page is the address at `path` in the answer; absent, null or empty ends the scan."""
-
-    type: Literal["link_body"]
-    path: DataPath
-
-
-class CursorPage(_Page):
-    """The next page is asked for with a value `from` the body, or from the last record
-    (`last_record.<field>`).
-
-    `more` names the flag that says whether another page follows; without it an absent, null or empty value
-    ends the scan.
-    """
-
-    type: Literal["cursor"]
-    from_: DataPath = Field(alias="from")
-    param: Line
-    in_: Literal["query"] = Field("query", alias="in")
-    more: DataPath | None = None
-
-
-class OffsetPage(_Page):
-    """Pages by the number of records to skip; ends at `total`, or with a page shorter than `size`."""
-
-    type: Literal["offset"]
-    param: Line = "offset"
-    limit_param: Line | None = "limit"
-    size: Annotated[Int, Field(ge=1)]
-    total: DataPath | None = None
-
-
-class NumberPage(_Page):
-    """Pages by number; ends at `total_pages`, or with a page shorter than `size`."""
-
-    type: Literal["page"]
-    param: Line = "page"
-    size_param: Line | None = None
-    size: Annotated[Int, Field(ge=1)]
-    start: Annotated[Int, Field(ge=0)] = 1
-    total_pages: DataPath | None = None
-
-
-Page = Annotated[
-    NoPage | LinkHeaderPage | LinkBodyPage | CursorPage | OffsetPage | NumberPage, Field(discriminator="type")
-]
-
-CursorType = Literal["iso8601", "epoch_s", "epoch_ms", "int", "string"]
+CursorType = Literal["iso8601", "epoch_s", "epoch_ms", "rfc2822", "date", "int", "string"]
 
 
 class CursorSpec(Model):
     """The field that says how new a record is, and how the platform is asked for what is new.
 
-    `start_param` is a `>=` filter: the boundary is read again and exact repeats are dropped. Without it
-    every scan reads everything and older records are dropped here. `lag` is how far behind now a scan ends;
-    `initial` is where the first scan starts (negative: before now).
+    `start_param` is a `>=` filter in the query: the boundary is read again and exact repeats are dropped. A
+    filter elsewhere is a template with `${cursor.start}` (and `${cursor.end}`), with `side: server`. Without
+    either every scan reads everything and older records are dropped here (`side: client`). `format` is how the
+    platform wants the value where that is not the field's own form: one of the types, or a pattern of
+    strftime (`%Y/%m/%d %H:%M`, UTC).
+    `lag` is how far before the greatest value seen the next scan starts, for records that show up late;
+    `initial` is where the first scan starts (negative: before now). With `window` the platform takes a limited
+    span at a time: the scan goes through the time in such steps, which needs `initial` and `end_param` or
+    `${cursor.end}`.
     """
 
     field: DataPath
     type: CursorType
     start_param: Line | None = None
     end_param: Line | None = None
+    format: Line | None = None
+    side: Literal["server", "client"] | None = None
     order: Literal["asc", "desc", "none"] = "none"
     lag: Duration = 0.0
     initial: Duration | None = None
+    window: Positive | None = None
     missing: Literal["include", "exclude", "raise"] = "raise"
+
+
+class CsvForm(Model):
+    """How a CSV is written: the first line has the names, values are texts, an empty unquoted value is null."""
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
 
 
 class Read(Model):
     """How a resource is read. `records` is where the list is in the answer; '' means that the answer is the
     list.
+
+    `format` is the form of the answer (`file`: by the ending of the path, .json, .ndjson, .jsonl, .csv, .xml,
+    each also with .gz); an XML element becomes an object of its children (attributes as `@name`, text beside
+    them as `#text`), and a path to records may lead to one or to many. `compression` unpacks a body that is
+    compressed in itself. `scalar` puts plain values into a member of this name; `entries`: the records are the
+    members of an object, their names put into this member. `skip` leaves elements out. `from_parent` copies
+    values of the parent record into each record (name: path in the parent).
     """
 
     request: Request
-    records: Literal[""] | DataPath
+    records: Literal[""] | DataPath = ""
+    format: Literal["json", "ndjson", "csv", "xml", "file"] = "json"
+    compression: Literal["gzip"] | None = None
+    csv: CsvForm = Field(default_factory=CsvForm)
+    scalar: FieldName | None = None
+    entries: FieldName | None = None
+    skip: tuple[BodyMatch, ...] = ()
+    from_parent: dict[FieldName, DataPath] = Field(default_factory=dict)
     single: Bool = False
     """The answer is one record itself, not a list."""
     page: Page
@@ -162,24 +117,63 @@ class Idempotency(Model):
     value: str = "${run.item_key}"
 
 
-class WriteOp(Model):
-    """One kind of write. `returns` maps names to paths in the answer; `error_field` is where a refusal
-    names the field.
+class BulkResults(Model):
+    """Where the answer of a bulk request tells each row's outcome: the list at `path` ('' is the answer
+    itself), in the order of the rows, or by `id` (equal to the row's value at `row_id`).
+
+    `unwrap`: each element is an object with one member, which is the outcome (Elasticsearch). A row failed
+    when its element matches `failed`, or has a `status` of 400 or more; with `only_failures` all the named
+    ones did. `code`, `message` and `field` say why.
     """
 
+    path: Literal[""] | DataPath
+    id: DataPath | None = None
+    row_id: DataPath | None = None
+    unwrap: Bool = False
+    only_failures: Bool = False
+    failed: BodyMatch | None = None
+    status: DataPath | None = None
+    code: DataPath | None = None
+    message: DataPath | None = None
+    field: DataPath | None = None
+
+
+class Bulk(Model):
+    """Many rows in one request. `item` is one row in it (a list is written as several elements, as `_bulk` of
+    Elasticsearch wants it); the operation's body holds all of them as `${items}`. In `item`, `${item.index}`
+    is the row's number in the request and `${item.id}` a short text that stays the same for the row.
+    """
+
+    size: Annotated[Int, Field(ge=1, le=100_000)]
+    max_bytes: Size | None = None
+    item: Any = "${record}"
+    results: BulkResults | None = None
+
+
+class WriteOp(Model):
+    """One kind of write. `returns` maps names to paths in the answer; `error_field` is where a refusal
+    names the field. `gone` are statuses that mean that a row to be deleted is not there any more.
+    """
+
+    endpoint: Identifier | None = None
     method: Literal["POST", "PUT", "PATCH", "DELETE"] = "POST"
     path: Annotated[str, Field(max_length=2048)] = ""
     query: dict[str, Scalar] = Field(default_factory=dict)
     headers: dict[HeaderName, str] = Field(default_factory=dict)
-    encode: Literal["json", "form"] = "json"
+    encode: Encoding = "json"
     body: Any = "${record}"
+    graphql: GraphQL | None = None
     idempotency: Idempotency | None = None
+    bulk: Bulk | None = None
     returns: dict[str, DataPath] = Field(default_factory=dict)
     error_field: DataPath | None = None
+    gone: StatusList | None = None
+    weight: Annotated[Int, Field(ge=1, le=1000)] = 1
 
 
 class Write(Model):
-    """The writes that a resource knows; a sync uses `upsert`, or `create` where there is none."""
+    """The writes that a resource knows. A sync uses the one that its target names, otherwise `upsert`, or
+    `create` where there is none."""
 
     create: WriteOp | None = None
     upsert: WriteOp | None = None
@@ -209,31 +203,11 @@ class Resource(Model):
     deletes: Deletes = Field(default_factory=Deletes)
     estimate: Bool = False
     """Discovery asks for the number of records (`read.total`) with one request."""
+    describe: Describe | None = None
+    needs: tuple[Line, ...] = ()
+    """Scopes or permissions that reading needs, in the platform's words."""
     notes: tuple[Text, ...] = ()
 
     def field(self, name: str) -> FieldSpec | None:
         """The declared field called `name`."""
         return next((item for item in self.fields if item.name == name), None)
-
-
-__all__ = [
-    "CursorPage",
-    "CursorSpec",
-    "Deletes",
-    "FieldSpec",
-    "FieldType",
-    "Idempotency",
-    "Json",
-    "LinkBodyPage",
-    "LinkHeaderPage",
-    "NoPage",
-    "NumberPage",
-    "OffsetPage",
-    "Page",
-    "Parent",
-    "Read",
-    "Request",
-    "Resource",
-    "Write",
-    "WriteOp",
-]

@@ -19,10 +19,10 @@ from platint_tui.manifest.fields import (
     Model,
     Number,
     Positive,
-    Scalar,
     StatusList,
     Text,
 )
+from platint_tui.manifest.request import BodyMatch
 
 
 class Policy(Model):
@@ -40,15 +40,6 @@ class Policy(Model):
         return RetryPolicy(self.attempts, self.base, self.factor, self.cap, self.budget)
 
 
-class BodyMatch(Model):
-    """A test of the value at `path` in the answer; all the tests given must hold."""
-
-    path: DataPath
-    equals: Scalar | None = None
-    in_: tuple[Scalar, ...] | None = Field(None, alias="in")
-    contains: Annotated[str, Field(min_length=1)] | None = None
-
-
 class HeaderMatch(Model):
     """A test of an answer header; without a value it must only be there."""
 
@@ -59,7 +50,7 @@ class HeaderMatch(Model):
 
 
 class When(Model):
-    """When a rule applies. `status`, `body` and `header` must all hold; `network` and `code` are
+    """When a rule applies. `status`, `body`, `and_body` and `header` must all hold; `network` and `code` are
     alternatives to them.
 
     `network: true` means that no usable answer came. `code` holds native codes of a database, or `class:XX`
@@ -68,26 +59,48 @@ class When(Model):
 
     status: StatusList | None = None
     body: BodyMatch | None = None
+    and_body: BodyMatch | None = None
     header: HeaderMatch | None = None
     network: Bool = False
     code: tuple[Line, ...] = ()
 
 
-class Wait(Model):
-    """Where the answer says how long to wait. `cap`: a longer wait parks the run instead of holding it.
+WaitFormat = Literal["retry_after", "seconds", "milliseconds", "clock", "epoch_s", "epoch_ms", "iso8601"]
+"""`retry_after` is seconds or an HTTP date; `clock` a span like 00:00:17; `epoch_s`, `epoch_ms` and `iso8601`
+are the moment itself."""
 
-    `format: retry_after` is seconds or an HTTP date; `epoch_s` is the moment itself as epoch seconds.
+
+class Wait(Model):
+    """Where the answer says how long to wait: a header, or a place in the body. `cap`: a longer wait parks the
+    run instead of holding it. `seconds` is the wait where the platform says none.
     """
 
-    header: HeaderName
-    format: Literal["retry_after", "epoch_s"] = "retry_after"
+    header: HeaderName | None = None
+    path: DataPath | None = None
+    format: WaitFormat = "retry_after"
     cap: Positive = 600.0
+    seconds: Positive | None = None
 
 
 class CodeFrom(Model):
-    """Where the answer names its error code."""
+    """Where the answer names its error code, in the body or in a header; `after` and `before` cut it out of
+    a longer text (`com.amazonaws.sqs#QueueDoesNotExist`: after `#`).
+    """
 
-    path: DataPath
+    path: DataPath | None = None
+    header: HeaderName | None = None
+    after: Annotated[str, Field(min_length=1, max_length=8)] | None = None
+    before: Annotated[str, Field(min_length=1, max_length=8)] | None = None
+
+
+class Detail(Model):
+    """What a person needs to know of this refusal, from the answer: the missing scope, the quota's name. It is
+    shown as `<label> <value>` behind the message.
+    """
+
+    label: Line
+    path: DataPath | None = None
+    header: HeaderName | None = None
 
 
 Action = Literal["retry", "wait", "refresh_auth", "dead_letter", "ignore", "fail_stream", "fail_run"]
@@ -106,6 +119,7 @@ class ErrorRule(Model):
     hint: Text = ""
     alert: Literal["info", "warning", "critical"] | None = None
     code: CodeFrom | None = None
+    detail: Detail | None = None
 
 
 class Errors(Model):

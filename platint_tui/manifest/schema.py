@@ -11,13 +11,43 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from platint_tui.core.errors import ErrorClass
+from platint_tui.manifest.auth import (
+    ApiKeyAuth,
+    Assertion,
+    Auth,
+    AuthChoice,
+    AuthWhen,
+    AzureSasAuth,
+    AzureSharedKeyAuth,
+    BasicAuth,
+    BearerAuth,
+    Crumb,
+    DriverAuth,
+    FirstOfAuth,
+    JwtExchangeAuth,
+    NoAuth,
+    OAuth1Auth,
+    OAuth2Auth,
+    OneAuth,
+    ServiceBusSasAuth,
+    SigV4Auth,
+)
+from platint_tui.manifest.discovery import (
+    Describe,
+    Discover,
+    KeyFrom,
+    Listing,
+)
 from platint_tui.manifest.fields import (
+    Address,
     Bool,
+    DataPath,
     HeaderName,
     Identifier,
     Int,
     Line,
     Model,
+    Number,
     PlatformName,
     Positive,
     RateText,
@@ -29,34 +59,48 @@ from platint_tui.manifest.fields import (
     StatusList,
     Text,
 )
-from platint_tui.manifest.resource import (
+from platint_tui.manifest.paging import (
     CursorPage,
-    CursorSpec,
-    Deletes,
-    FieldSpec,
-    Idempotency,
+    JobPage,
     LinkBodyPage,
     LinkHeaderPage,
+    Locator,
     NoPage,
     NumberPage,
     OffsetPage,
     Page,
+    TokenHeaderPage,
+)
+from platint_tui.manifest.request import (
+    BodyMatch,
+    Encoding,
+    GraphQL,
+    Request,
+)
+from platint_tui.manifest.resource import (
+    Bulk,
+    BulkResults,
+    CsvForm,
+    CursorSpec,
+    Deletes,
+    FieldSpec,
+    Idempotency,
     Parent,
     Read,
-    Request,
     Resource,
     Write,
     WriteOp,
 )
 from platint_tui.manifest.rules import (
     Action,
-    BodyMatch,
     CodeFrom,
+    Detail,
     ErrorRule,
     Errors,
     HeaderMatch,
     Policy,
     Wait,
+    WaitFormat,
     When,
 )
 
@@ -109,61 +153,6 @@ class ProfileForm(Model):
         return next((item for item in self.fields if item.id == name), None)
 
 
-class NoAuth(Model):
-    """The platform asks for nothing."""
-
-    type: Literal["none"]
-
-
-class BearerAuth(Model):
-    """`Authorization: Bearer <secret>`."""
-
-    type: Literal["bearer"]
-    secret: Identifier
-
-
-class BasicAuth(Model):
-    """HTTP Basic from two profile fields; a missing `password` is sent empty."""
-
-    type: Literal["basic"]
-    username: Identifier
-    password: Identifier | None = None
-
-
-class ApiKeyAuth(Model):
-    """The secret in a header or query parameter called `name`, after `prefix`."""
-
-    type: Literal["api_key"]
-    secret: Identifier
-    in_: Literal["header", "query"] = Field("header", alias="in")
-    name: Line
-    prefix: Annotated[str, Field(max_length=32, pattern=r"^[\x20-\x7e]*$")] = ""
-
-
-class OAuth2Auth(Model):
-    """OAuth 2 client credentials. `expiry_margin` is how long before its end a token is renewed."""
-
-    type: Literal["oauth2"]
-    grant: Literal["client_credentials"]
-    token_url: Annotated[str, Field(min_length=1, max_length=2048)]
-    client_id: Identifier
-    client_secret: Identifier
-    scopes: tuple[Line, ...] = ()
-    client_auth: Literal["basic", "body"] = "basic"
-    expiry_margin: Positive = 60.0
-
-
-class DriverAuth(Model):
-    """The driver signs in with the profile's fields (databases)."""
-
-    type: Literal["driver"]
-
-
-Auth = Annotated[
-    NoAuth | BearerAuth | BasicAuth | ApiKeyAuth | OAuth2Auth | DriverAuth, Field(discriminator="type")
-]
-
-
 class Timeout(Model):
     """Deadlines in seconds; `total` is for one request with its body."""
 
@@ -172,14 +161,34 @@ class Timeout(Model):
     total: Positive = 120.0
 
 
-class Transport(Model):
-    """How the platform is reached. Databases need none of it but the timeouts and `ca_file`."""
+class Endpoint(Model):
+    """Another address of the platform, with its own headers (on top of the transport's) and, where it differs,
+    its own auth (merged over the manifest's when it is of the same type).
+    """
 
-    base_url: Annotated[str, Field(max_length=2048)] = ""
+    base_url: Address
+    headers: dict[HeaderName, str] = Field(default_factory=dict)
+    auth: Auth | None = None
+
+
+class Transport(Model):
+    """How the platform is reached. Databases need none of it but the timeouts and `ca_file`.
+
+    Requests with the credential go to the origins of `base_url`, of the `endpoints` and token addresses, and to
+    `allowed_hosts`; nowhere else.
+    """
+
+    base_url: Address = ()
+    endpoints: dict[Identifier, Endpoint] = Field(default_factory=dict)
     headers: dict[HeaderName, str] = Field(default_factory=dict)
     timeout: Timeout = Field(default_factory=Timeout)
     allowed_hosts: tuple[Line, ...] = ()
-    """Literal hosts, or `${profile.<field>}` for the origin of an address in the profile (see `hosts`)."""
+    """More hosts, for next links and addresses in answers: literal, `*.example.com`, or `${profile.<field>}`
+    for the origin of an address in the profile (see `hosts`)."""
+    download_hosts: tuple[Line, ...] = ()
+    """Hosts that results may be downloaded from, without the credential."""
+    plain_http: Bool = False
+    """http (without TLS) is allowed to every host: only for signatures that do not show the credential."""
     max_body: Size = 32 * 1024 * 1024
     """Bytes of one decoded answer."""
     ca_file: str | None = None
@@ -187,15 +196,39 @@ class Transport(Model):
 
 
 class LimitMatch(Model):
-    """The calls that a limit counts."""
+    """The calls that a limit counts: all the tests given must hold."""
 
     op: Literal["read", "write", "any"] = "any"
+    resources: tuple[ResourceName, ...] = ()
+    endpoint: Identifier | None = None
 
 
 class LimitHeaders(Model):
-    """Answer headers by which the platform says more about the limit."""
+    """Answer headers by which the platform says more about the limit. `usage` is a header like `32/40`.
+
+    When nothing remains, nothing is sent until `reset` (in the form `reset_format`).
+    """
 
     retry_after: HeaderName = "retry-after"
+    remaining: HeaderName | None = None
+    reset: HeaderName | None = None
+    reset_format: WaitFormat = "epoch_s"
+    usage: HeaderName | None = None
+
+
+class LimitBody(Model):
+    """Where an answer's body tells what is left of a budget of points that fills up again: `available` points,
+    `restore_rate` points a second (a path, or `per_second`), and what the call `cost`.
+
+    The next call waits until what the last one of its kind cost is available.
+    """
+
+    available: DataPath
+    cost: DataPath | None = None
+    restore_rate: DataPath | None = None
+    per_second: Annotated[Number, Field(gt=0)] | None = None
+    reset: DataPath | None = None
+    reset_format: WaitFormat = "iso8601"
 
 
 class Limit(Model):
@@ -208,22 +241,14 @@ class Limit(Model):
     scope: tuple[Literal["profile"], ...] = ("profile",)
     match: LimitMatch = Field(default_factory=LimitMatch)
     headers: LimitHeaders = Field(default_factory=LimitHeaders)
-
-
-class ProbeRequest(Model):
-    """The request of a probe."""
-
-    method: Literal["GET", "POST"] = "GET"
-    path: Annotated[str, Field(min_length=1, max_length=2048)]
-    query: dict[str, Scalar] = Field(default_factory=dict)
-    headers: dict[HeaderName, str] = Field(default_factory=dict)
-    body: Any = None
+    body: LimitBody | None = None
 
 
 class Expect(Model):
     """What answer a probe takes as good."""
 
     status: StatusList = Statuses(((200, 299),), ())
+    body: BodyMatch | None = None
 
 
 class Probe(Model):
@@ -231,17 +256,13 @@ class Probe(Model):
 
     id: Identifier
     label: Line | None = None
-    request: ProbeRequest | None = None
+    request: Request | None = None
     query: Line | None = None
     open: Literal[True] | None = None
     expect: Expect = Field(default_factory=Expect)
     optional: Bool = False
-
-
-class Discover(Model):
-    """Where the catalogue comes from: this file, or the platform itself."""
-
-    type: Literal["static", "introspect"]
+    shows: DataPath | None = None
+    """A value of the answer to show beside the probe: whose account it is."""
 
 
 class TestExpect(Model):
@@ -251,6 +272,8 @@ class TestExpect(Model):
 
     records: Annotated[Int, Field(ge=0)] | None = None
     requests: Annotated[Int, Field(ge=1)] | None = None
+    written: Annotated[Int, Field(ge=0)] | None = None
+    streams: Annotated[Int, Field(ge=0)] | None = None
     class_: ErrorClass | None = Field(None, alias="class")
     action: Action | None = None
     code: Line | None = None
@@ -266,10 +289,13 @@ class TestCase(Model):
     __test__ = False
 
     name: Line
-    kind: Literal["read", "error"]
+    kind: Literal["read", "error", "write", "check", "discover"]
     resource: ResourceName | None = None
     exchange: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\.yaml$")] | None = None
     code: Line | None = None
+    operation: Literal["create", "upsert", "update", "delete"] | None = None
+    rows: tuple[dict[str, Any], ...] = ()
+    """What a write test writes."""
     expect: TestExpect
 
 
@@ -277,6 +303,8 @@ class Connector(Model):
     """A whole manifest. `resources` are merged with `defaults`, which stay as written for `explain`."""
 
     manifest: Literal[1]
+    extends: PlatformName | None = None
+    """A shared part, `_shared/<name>.yaml` beside the manifest, that this one is merged over."""
     platform: PlatformName
     name: Line
     version: SemVer
@@ -301,50 +329,76 @@ class Connector(Model):
 __all__ = [
     "Action",
     "ApiKeyAuth",
+    "Assertion",
     "Auth",
+    "AuthChoice",
+    "AuthWhen",
+    "AzureSasAuth",
+    "AzureSharedKeyAuth",
     "BasicAuth",
     "BearerAuth",
     "BodyMatch",
+    "Bulk",
+    "BulkResults",
     "CodeFrom",
     "Connector",
+    "Crumb",
+    "CsvForm",
     "CursorPage",
     "CursorSpec",
     "Deletes",
+    "Describe",
+    "Detail",
     "Discover",
     "DriverAuth",
+    "Encoding",
+    "Endpoint",
     "ErrorRule",
     "Errors",
     "Expect",
     "FieldSpec",
+    "FirstOfAuth",
     "FormField",
+    "GraphQL",
     "HeaderMatch",
     "Idempotency",
+    "JobPage",
+    "JwtExchangeAuth",
+    "KeyFrom",
     "Limit",
+    "LimitBody",
     "LimitHeaders",
     "LimitMatch",
     "LinkBodyPage",
     "LinkHeaderPage",
+    "Listing",
+    "Locator",
     "NoAuth",
     "NoPage",
     "NumberPage",
+    "OAuth1Auth",
     "OAuth2Auth",
     "OffsetPage",
+    "OneAuth",
     "Page",
     "Parent",
     "Policy",
     "Probe",
-    "ProbeRequest",
     "Production",
     "ProfileForm",
     "Read",
     "Request",
     "Resource",
+    "ServiceBusSasAuth",
+    "SigV4Auth",
     "Statuses",
     "TestCase",
     "TestExpect",
     "Timeout",
+    "TokenHeaderPage",
     "Transport",
     "Wait",
+    "WaitFormat",
     "When",
     "Write",
     "WriteOp",

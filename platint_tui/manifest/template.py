@@ -4,7 +4,8 @@ Spaces around an argument do not count. Only lookups in plain data and a closed 
 conditions, no arithmetic, no calls, no attributes. `$${` is a literal `${`. Every value is put in its slot
 so that it cannot break out of it:
 
-- `path`: percent-encoded as one segment; an empty value, `.` and `..` are refused;
+- `path`: percent-encoded as one segment (after the filter `segments`: several, its slashes stay); an empty
+  value, `.` and `..` are refused;
 - `query`: the plain value of one parameter; the caller encodes the whole query once, literals included;
 - `header`: visible ASCII, spaces and tabs only; CR, LF and NUL are refused;
 - `url`: put in as it is, then the whole must be an absolute http(s) address without credentials;
@@ -25,6 +26,7 @@ from typing import Literal, TypeAlias, overload
 from urllib.parse import quote
 
 from platint_tui.core.errors import ConfigError, PlatintError, RecordError
+from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import Json
 from platint_tui.manifest.hosts import check_url
 from platint_tui.manifest.problems import did_you_mean, listing, shown
@@ -32,13 +34,44 @@ from platint_tui.manifest.problems import did_you_mean, listing, shown
 Slot: TypeAlias = Literal["path", "query", "header", "url", "body"]
 TextSlot: TypeAlias = Literal["path", "query", "header", "url"]
 
-ROOTS = ("profile", "cursor", "parent", "page", "record", "run", "resource")
-FILTERS = ("epoch_s", "epoch_ms", "iso8601", "date", "urlencode", "base64", "lower", "default", "join")
+ROOTS = (
+    "profile",
+    "cursor",
+    "parent",
+    "page",
+    "record",
+    "run",
+    "resource",
+    "job",
+    "item",
+    "items",
+    "bundle",
+)
+FILTERS = (
+    "epoch_s",
+    "epoch_ms",
+    "iso8601",
+    "date",
+    "format",
+    "urlencode",
+    "base64",
+    "lower",
+    "text",
+    "json",
+    "segments",
+    "default",
+    "join",
+)
+_WITH_ARGUMENT = ("default", "join", "format")
 MAX_OUTPUT = 64 * 1024
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*|[0-9]{1,4}")
 _BAD_HEADER = re.compile(r"[^\x20-\x7e\t]")
 _MISSING = object()
+
+
+class _Segments(str):
+    """A path of several segments: its slashes are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +151,7 @@ def _expression(source: str) -> Expression:
             raise ConfigError(
                 f"{shown(name)} is no filter, only {listing(FILTERS)}{did_you_mean(name, FILTERS) or '.'}"
             )
-        if bool(colon) != (name in ("default", "join")):
+        if bool(colon) != (name in _WITH_ARGUMENT):
             raise ConfigError(f"The filter '{name}' {'takes no argument' if colon else 'needs an argument'}.")
         filters.append((name, argument.strip(" ")))
     return Expression(names, tuple(filters))
@@ -232,6 +265,12 @@ def _apply(name: str, argument: str, value: Json) -> Json:
         return _plain(value).lower()
     if name == "urlencode":
         return quote(_plain(value), safe="")
+    if name == "text":
+        return _plain(value)
+    if name == "json":
+        return dumps(value)
+    if name == "segments":
+        return _Segments(_plain(value))
     if name == "base64":
         return base64.b64encode(_plain(value).encode()).decode()
     seconds = _seconds(value)
@@ -242,6 +281,8 @@ def _apply(name: str, argument: str, value: Json) -> Json:
     moment = datetime.fromtimestamp(float(seconds), UTC)
     if name == "date":
         return moment.strftime("%Y-%m-%d")
+    if name == "format":
+        return moment.strftime(argument)
     return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds").replace(
         "+00:00", "Z"
     )
@@ -281,7 +322,9 @@ def _fit(expression: Expression, value: Json, slot: Slot) -> str:
         raise _failure(expression, "has no value")
     try:
         text = _plain(value)
-        encoded = quote(text, safe="")  # also fails for lone surrogates, which no slot can send
+        encoded = quote(
+            text, safe="/" if isinstance(value, _Segments) else ""
+        )  # also fails for lone surrogates, which no slot can send
     except (TypeError, ValueError) as error:
         raise _failure(expression, "is not a single value that fits here") from error
     if slot != "path":

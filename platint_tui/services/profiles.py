@@ -11,7 +11,8 @@ from typing import Literal
 from platint_tui.core.errors import ConfigError, CredentialError, NotFound
 from platint_tui.core.model import Environment, Profile, ProfileCheck
 from platint_tui.core.secret import Secret
-from platint_tui.manifest.form import FormView, environment_of, form_view, origins_of, validate_fields
+from platint_tui.manifest.addresses import origins_of
+from platint_tui.manifest.form import FormView, environment_of, form_view, validate_fields
 from platint_tui.manifest.schema import Connector
 from platint_tui.services.engine import call, refuse_read_only
 from platint_tui.services.syncs import restart_users
@@ -147,7 +148,7 @@ async def add(
         environment=effective,
         fields=checked,
         secrets=references,
-        origins=origins_of(connector, checked),
+        origins=origins_of(connector, checked, references, effective.value),
         created_ms=existing.created_ms if existing else now,
         updated_ms=now,
     )
@@ -223,7 +224,7 @@ async def edit_fields(
     merged = {**profile.fields, **values}
     checked = validate_fields(connector, merged, secrets=dict.fromkeys(profile.secrets))
     checked = _absolute_paths(connector, checked)
-    origins = origins_of(connector, checked)
+    origins = origins_of(connector, checked, profile.secrets, profile.environment.value)
     if profile.secrets and origins != profile.origins:
         raise ConfigError(
             f"This would send the credentials of '{name}' to {', '.join(origins)}, not {', '.join(profile.origins)}.",

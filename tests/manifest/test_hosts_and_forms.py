@@ -7,7 +7,7 @@ from manifest.samples import MANIFEST
 
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Environment
-from platint_tui.manifest import form, hosts
+from platint_tui.manifest import addresses, form, hosts
 from platint_tui.manifest.loader import load_text
 from platint_tui.manifest.registry import Registry, bundled_dir
 
@@ -83,12 +83,12 @@ def test_allowed_origins() -> None:
 def test_L11_the_origins_of_a_profile_follow_from_its_fields() -> None:
     github = REGISTRY.get("github")
     plain = form.validate_fields(github, {}, secrets={"token": "x" * 20})
-    assert form.origins_of(github, plain) == ("https://api.github.com:443",)
+    assert addresses.origins_of(github, plain) == ("https://api.github.com:443",)
     enterprise = form.validate_fields(
         github, {"base_url": "https://git.corp.example/api/v3/"}, secrets={"token": None}
     )
     assert enterprise["base_url"] == "https://git.corp.example/api/v3"
-    assert form.origins_of(github, enterprise) == ("https://git.corp.example:443",)
+    assert addresses.origins_of(github, enterprise) == ("https://git.corp.example:443",)
 
 
 def refused(values: dict[str, str], secrets: dict[str, str | None] | None = None) -> ConfigError:

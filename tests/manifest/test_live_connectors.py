@@ -16,7 +16,8 @@ from platint_tui.core.model import Environment, JsonObject, Profile
 from platint_tui.core.ports import Driver
 from platint_tui.core.secret import Secret
 from platint_tui.drivers.base import DriverContext, open_driver
-from platint_tui.manifest.form import origins_of, validate_fields
+from platint_tui.manifest.addresses import origins_of
+from platint_tui.manifest.form import validate_fields
 from platint_tui.manifest.registry import Registry, bundled_dir, default_dirs
 
 OWN = Path(__file__).parent / "connectors"

@@ -17,7 +17,7 @@ from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.body import expect_json
 from platint_tui.drivers.http.client import Answer, HttpClient
 from platint_tui.manifest import schema
-from platint_tui.manifest.template import render
+from platint_tui.manifest.addresses import address_of
 
 _MAX_EXPIRY = 10 * 365 * 86400
 _TOKEN_TRIES = 3
@@ -135,7 +135,9 @@ class ClientCredentials:
         auth = self._auth
         method = "client_secret_basic" if auth.client_auth == "basic" else "client_secret_post"
         client = ClientAuth(
-            _value(self._context, auth.client_id), _secret(self._context, auth.client_secret).reveal(), method
+            _value(self._context, auth.client_id or ""),
+            _secret(self._context, auth.client_secret or "").reveal(),
+            method,
         )
         body = prepare_token_request("client_credentials", scope=list(auth.scopes) or None)
         headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
@@ -268,9 +270,10 @@ def open_auth(context: DriverContext, client: HttpClient, scope: Mapping[str, Js
         return Static({auth.name.lower(): _visible(auth.prefix + key.reveal(), auth.secret)})
     if isinstance(auth, schema.OAuth2Auth):
         # Found missing here rather than on the first request.
-        _value(context, auth.client_id)
-        _secret(context, auth.client_secret)
-        url = client.origins.check(render(auth.token_url, scope, "url"), "token endpoint")
+        _value(context, auth.client_id or "")
+        _secret(context, auth.client_secret or "")
+        address = address_of(auth.token_url, scope, context.profile.environment.value)
+        url = client.origins.check(address, "token endpoint")
         return ClientCredentials(context, auth, client, url)
     if isinstance(auth, schema.NoAuth):
         return Static({})

@@ -57,7 +57,7 @@ def _clean_success(verdict: object, status: int) -> bool:
     return verdict is None or status >= 300
 
 
-def _request(session: Session, request: schema.ProbeRequest) -> Outgoing:
+def _request(session: Session, request: schema.Request) -> Outgoing:
     scope = session.scope
     url = with_query(
         address(session.base_url, request.path, scope), render_map(request.query, scope, "query")

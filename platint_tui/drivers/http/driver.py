@@ -19,7 +19,7 @@ from platint_tui.drivers.http.reader import Session, read_stream, resource_of
 from platint_tui.drivers.http.requests import common_headers, profile_scope
 from platint_tui.drivers.http.transport import AiohttpTransport
 from platint_tui.drivers.http.writer import open_http_target
-from platint_tui.manifest.hosts import allowed_origins
+from platint_tui.manifest.addresses import address_of, origins_of
 from platint_tui.manifest.template import render
 
 
@@ -39,8 +39,9 @@ class HttpDriver:
         connector = context.connector
         settings = connector.transport
         scope = profile_scope(context)
-        base_url = render(settings.base_url, scope, "url")
-        allowed = allowed_origins(settings.allowed_hosts, scope["profile"])
+        environment = context.profile.environment.value
+        base_url = address_of(settings.base_url, scope, environment)
+        allowed = origins_of(connector, scope["profile"], context.secrets, environment)
         origins = Origins(base_url, allowed, context.profile.origins)
         if transport is None:
             transport = AiohttpTransport(

@@ -81,7 +81,7 @@ class Pager:
         if isinstance(page, schema.CursorPage):
             return {page.param: _text(state["after"])} if "after" in state else {}
         if isinstance(page, schema.OffsetPage):
-            result = {page.param: str(state["offset"])}
+            result = {page.param: str(state["offset"])} if page.param else {}
             if page.limit_param:
                 result[page.limit_param] = str(page.size)
             return result

@@ -16,9 +16,10 @@ from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth import Static
 from platint_tui.drivers.http.client import Answer
 from platint_tui.drivers.http.driver import HttpDriver
+from platint_tui.drivers.http.requests import profile_scope
 from platint_tui.drivers.http.rules import Op, Rules
 from platint_tui.manifest import schema
-from platint_tui.manifest.template import render
+from platint_tui.manifest.addresses import address_of
 from platint_tui.manifest.vectors import Exchange, Vector, VectorRequest
 
 ORIGIN = "http://127.0.0.1"
@@ -156,7 +157,9 @@ async def _read(connector: schema.Connector, test: schema.TestCase, vector: Vect
         return VectorOutcome(test.name, ("it names no resource to read",))
     try:
         context = _context(connector, vector)
-        base_url = render(connector.transport.base_url, {"profile": dict(context.profile.fields)}, "url")
+        base_url = address_of(
+            connector.transport.base_url, profile_scope(context), context.profile.environment.value
+        )
         transport = ReplayTransport(vector.exchanges, base_url)
         driver = HttpDriver(context, transport, Static({}))
     except PlatintError as error:

@@ -105,10 +105,10 @@ class Rules:
         self, rule: schema.ErrorRule, answer: Answer, body: Json, op: Op, host: str, now_ms: int
     ) -> Verdict:
         code = ""
-        if rule.code is not None:
+        if rule.code is not None and rule.code.path is not None:
             code = _word(lookup(body, rule.code.path))
         wait = self._asked(answer, now_ms)
-        if rule.wait is not None:
+        if rule.wait is not None and rule.wait.header is not None:
             wait = _wait(answer.headers.get(rule.wait.header, ""), rule.wait.format, now_ms)
         return Verdict(
             rule.class_,
