@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from platint_tui.core.model import Json
-from platint_tui.manifest.loader import from_document, origin_of, resource
+from platint_tui.manifest.loader import from_document, origin_of, read_manifest, resource
 from platint_tui.manifest.problems import dotted
-from platint_tui.manifest.yamltext import PathKey, read_document, step
+from platint_tui.manifest.yamltext import PathKey, step
 
 
 class Explained(NamedTuple):
@@ -29,7 +29,7 @@ def explain(connector_path: Path, platform: str, resource_name: str) -> list[Exp
     """
     from platint_tui.core.errors import ConfigError
 
-    document = read_document(connector_path)
+    document = read_manifest(connector_path)
     connector = from_document(document)
     if connector.platform != platform:
         raise ConfigError(
@@ -46,7 +46,9 @@ def explain(connector_path: Path, platform: str, resource_name: str) -> list[Exp
         if present[0]:
             line, _ = document.position(place, key=True)
             part = "defaults" if place[0] == "defaults" else "resource"
-            origin = f"{connector_path.name}:{line} ({part})"
+            home = document.home(place)
+            file = connector_path.name if home is document else home.name
+            origin = f"{file}:{line} ({part})"
             explained.append(Explained(dotted(path), _as_written(present[1], value), origin))
         else:
             explained.append(Explained(dotted(path), value, "(schema)"))

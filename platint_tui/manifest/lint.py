@@ -5,7 +5,7 @@ keys, tests.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Json
@@ -20,6 +20,7 @@ from platint_tui.manifest.template import Expression, compile_template
 from platint_tui.manifest.yamltext import Document, PathKey
 
 if TYPE_CHECKING:
+    from platint_tui.manifest.fields import Address
     from platint_tui.manifest.schema import Auth, Connector, FormField, OAuth2Auth, OneAuth
 
 _KNOWN = {
@@ -187,8 +188,7 @@ def _one_auth(found: Findings, path: PathKey, auth: OneAuth, connector: Connecto
         if field is not None and is_secret_key(auth, key) and not field.secret:
             found.add(place, f"the profile field '{name}' must be marked `secret: true`")
     for key in ("token_url", "authorize_url", "device_url", "sts_url"):
-        for text in texts_of(getattr(auth, key, ())):
-            _address(found, (*path, key), text, connector)
+        _addresses(found, (*path, key), getattr(auth, key, ()), connector)
     if auth.type == "oauth2":
         _oauth2(found, path, auth)
 
@@ -228,11 +228,9 @@ def _transport(found: Findings, connector: Connector) -> None:
             _host_entry(found, ("transport", key, number), entry, connector)
     if not transport.base_url:
         found.add(("transport", "base_url"), "is missing")
-    for text in texts_of(transport.base_url):
-        _address(found, ("transport", "base_url"), text, connector)
+    _addresses(found, ("transport", "base_url"), transport.base_url, connector)
     for name, endpoint in transport.endpoints.items():
-        for text in texts_of(endpoint.base_url):
-            _address(found, ("transport", "endpoints", name, "base_url"), text, connector)
+        _addresses(found, ("transport", "endpoints", name, "base_url"), endpoint.base_url, connector)
     if transport.plain_http and any(
         item.type != "oauth1" and item.type != "basic" for item in choices(connector.auth)
     ):
@@ -252,6 +250,29 @@ def _host_entry(found: Findings, path: PathKey, entry: str, connector: Connector
         found.add(path, f"the profile field '{name}' must be of type url")
     elif field and not field.required and field.default is None:
         found.add(path, f"the profile field '{name}' must be required or have a default")
+
+
+def _addresses(found: Findings, path: PathKey, address: Address, connector: Connector) -> None:
+    for text in texts_of(address):
+        _address(found, path, text, connector)
+    if address and not any(_always(item, connector) for item in address):
+        found.add(
+            path,
+            "none of its forms is there for every profile: make its field required, give it a default, or add one",
+        )
+
+
+def _always(item: str | Mapping[Any, str], connector: Connector) -> bool:
+    """Whether one form of an address can be used by every profile."""
+    if not isinstance(item, str):
+        environments = connector.profile.environments
+        return all(name in item and _always(item[name], connector) for name in environments)
+    try:
+        expressions = compile_template(item).expressions
+    except ConfigError:
+        return True  # reported where templates are checked
+    fields = [connector.profile.field(part.path[-1]) for part in expressions if not part.filters]
+    return all(field is None or field.required or field.default is not None for field in fields)
 
 
 _HOSTILE = ("x/y", "x?y", "x#y", "x@y", "x:1", "x.evil.example")

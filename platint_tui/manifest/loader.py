@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,10 @@ from platint_tui.manifest.yamltext import Document, PathKey, parse, read_documen
 if TYPE_CHECKING:
     from platint_tui.manifest.schema import Connector, Resource
 
+SHARED = "_shared"
+"""The folder beside the manifests with the parts that several of them extend."""
+_SHARED_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+
 
 def load_connector(path: Path, name: str | None = None) -> Connector:
     """Load and check a manifest. `name` is how messages call the file.
@@ -21,12 +27,38 @@ def load_connector(path: Path, name: str | None = None) -> Connector:
     Raises ConfigError with one line for each problem: `file:line:column: field: what is wrong; did you mean
     …`.
     """
-    return from_document(read_document(path, name))
+    return from_document(read_manifest(path, name))
 
 
-def load_text(text: str, name: str = "<text>") -> Connector:
-    """Check the text of a manifest. Raises ConfigError like `load_connector`."""
-    return from_document(parse(text, name))
+def load_text(text: str, name: str = "<text>", folder: Path | None = None) -> Connector:
+    """Check the text of a manifest; `folder` is where the files that it extends are looked for. Raises
+    ConfigError like `load_connector`.
+    """
+    return from_document(_extended(parse(text, name), folder))
+
+
+def read_manifest(path: Path, name: str | None = None) -> Document:
+    """The document of a manifest, merged over the shared file that it extends. Raises ConfigError."""
+    return _extended(read_document(path, name), path.parent)
+
+
+def _extended(document: Document, folder: Path | None) -> Document:
+    """`document` over `_shared/<name>.yaml` of `folder`, when it extends that."""
+    wanted = document.data.get("extends") if isinstance(document.data, Mapping) else None
+    if wanted is None:
+        return document
+
+    def refuse(text: str) -> FileError:
+        return FileError(document.name, [document.problem(("extends",), text)])
+
+    if not isinstance(wanted, str) or not _SHARED_NAME.fullmatch(wanted):
+        raise refuse("must be the name of a file of _shared, such as aws")
+    if folder is None or not (folder / SHARED / f"{wanted}.yaml").is_file():
+        raise refuse(f"there is no {SHARED}/{wanted}.yaml beside the manifest")
+    base = read_document(folder / SHARED / f"{wanted}.yaml", f"{SHARED}/{wanted}.yaml")
+    if not isinstance(base.data, Mapping) or "extends" in base.data:
+        raise refuse(f"{SHARED}/{wanted}.yaml must be a map of keys that extends nothing itself")
+    return replace(document, data=merge(base.data, document.data), base=base)
 
 
 def from_document(document: Document) -> Connector:

@@ -21,13 +21,14 @@ _SECRET_LOOK = re.compile(
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
     """One thing that is wrong. `line` and `column` count from 1; `field` is the dotted name ('' for the
-    file).
+    file); `file` is set when it stands in another file than the one that was read.
     """
 
     line: int
     column: int
     field: str
     text: str
+    file: str = ""
 
     def describe(self) -> str:
         """`field: what is wrong`, without the place."""
@@ -41,7 +42,9 @@ class FileError(ConfigError):
 
     def __init__(self, name: str, problems: Iterable[Problem]) -> None:
         self.problems: tuple[Problem, ...] = tuple(sorted(set(problems)))
-        lines = [f"{name}:{item.line}:{item.column}: {item.describe()}" for item in self.problems]
+        lines = [
+            f"{item.file or name}:{item.line}:{item.column}: {item.describe()}" for item in self.problems
+        ]
         super().__init__("\n".join(lines))
 
 

@@ -9,15 +9,16 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from platint_tui.core.errors import ConfigError, NotFound
-from platint_tui.manifest.loader import load_connector, resource
+from platint_tui.manifest.loader import SHARED, load_connector, resource
 from platint_tui.manifest.problems import did_you_mean, listing, shown
 
 if TYPE_CHECKING:
     from platint_tui.manifest.schema import Connector
 
+Stamp: TypeAlias = tuple[tuple[int, int], ...]
 _PLATFORM = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
@@ -69,7 +70,7 @@ class Registry:
 
     def __init__(self, dirs: Iterable[Path]) -> None:
         self.dirs = tuple(dirs)
-        self._loaded: dict[Path, tuple[tuple[int, int], Connector]] = {}
+        self._loaded: dict[Path, tuple[Stamp, Connector]] = {}
 
     def list(self) -> tuple[str, ...]:
         """The platforms that have a manifest, sorted; nothing is parsed."""
@@ -97,11 +98,7 @@ class Registry:
     def get(self, platform: str) -> Connector:
         """The connector of `platform`. Raises NotFound, or ConfigError with every problem of its file."""
         path = self.path(platform)
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise ConfigError(f"The file cannot be read: {error.strerror}.", where=str(path)) from None
-        stamp = (status.st_mtime_ns, status.st_size)
+        stamp = _stamp(path)
         known = self._loaded.get(path)
         if known and known[0] == stamp:
             return known[1]
@@ -118,6 +115,15 @@ class Registry:
     def vectors(self, platform: str) -> Path:
         """The folder of recorded exchanges that belongs to the manifest in use. Raises NotFound."""
         return self.path(platform).parent / "_vectors" / platform
+
+
+def _stamp(path: Path) -> Stamp:
+    """What changes when a manifest, or a part that manifests share, is written. Raises ConfigError."""
+    try:
+        files = [path, *sorted((path.parent / SHARED).glob("*.yaml"))]
+        return tuple((status.st_mtime_ns, status.st_size) for status in (item.stat() for item in files))
+    except OSError as error:
+        raise ConfigError(f"The file cannot be read: {error.strerror}.", where=str(path)) from None
 
 
 __all__ = ["Registry", "bundled_dir", "default_dirs", "resource"]

@@ -95,7 +95,7 @@ class Read(Model):
     """
 
     request: Request
-    records: Literal[""] | DataPath = ""
+    records: Literal[""] | DataPath
     format: Literal["json", "ndjson", "csv", "xml", "file"] = "json"
     compression: Literal["gzip"] | None = None
     csv: CsvForm = Field(default_factory=CsvForm)

@@ -46,16 +46,32 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file as plain data, with the place of every key and value by its path."""
+    """A file as plain data, with the place of every key and value by its path.
+
+    `base` is the file that this one is merged over: what is not in this file stands there.
+    """
 
     name: str
     data: Json
     values: Mapping[PathKey, Position]
     keys: Mapping[PathKey, Position]
     text: str = field(repr=False, default="")
+    base: Document | None = None
+
+    def home(self, path: PathKey) -> Document:
+        """The file in which the value at `path` is written: this one, or the one below it."""
+        own = path in self.values or path in self.keys
+        if not own and self.base is not None and (path in self.base.values or path in self.base.keys):
+            return self.base
+        return self
 
     def position(self, path: PathKey, *, key: bool = False) -> Position:
-        """Where the value at `path` stands (`key=True`: its key); the nearest parent when it is not there."""
+        """Where the value at `path` stands in its file (`key=True`: its key); the nearest parent when it is
+        not there.
+        """
+        home = self.home(path)
+        if home is not self:
+            return home.position(path, key=key)
         while path:
             found = (self.keys.get(path) if key else None) or self.values.get(path) or self.keys.get(path)
             if found:
@@ -66,7 +82,8 @@ class Document:
     def problem(self, path: PathKey, text: str, *, key: bool = False) -> Problem:
         """A problem at `path`."""
         line, column = self.position(path, key=key)
-        return Problem(line, column, dotted(path), text)
+        home = self.home(path)
+        return Problem(line, column, dotted(path), text, "" if home is self else home.name)
 
 
 def step(data: Json, part: str | int) -> tuple[bool, Json]:

@@ -178,7 +178,7 @@ def test_a_connector_of_databases_has_no_http_parts() -> None:
         load_text(text.replace("auth: {type: driver}", "auth: {type: none}"))
     with pytest.raises(ConfigError, match="does not use this"):
         load_text(text + "transport: {base_url: 'https://x.example'}\n")
-    with pytest.raises(ConfigError, match="needs `discover"):
+    with pytest.raises(ConfigError, match="needs a listing"):
         load_text(text.replace("discover: {type: introspect}", "discover: {type: static}"))
 
 

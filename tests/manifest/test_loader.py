@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from manifest.samples import MANIFEST
 
 from platint_tui.core.errors import ConfigError, ExitCode, NotFound
+from platint_tui.manifest.explain import explain
 from platint_tui.manifest.loader import load_connector, load_text, resource
 from platint_tui.manifest.problems import FileError
+from platint_tui.manifest.registry import Registry
 
 
 def broken(*edits: tuple[str, str]) -> list[str]:
@@ -79,7 +81,7 @@ def test_a_write_only_resource_is_not_made_readable_by_the_defaults() -> None:
         (
             "auth: {type: bearer,",
             "auth: {type: barer,",
-            "s.yaml:13:14: auth.type: 'barer' is not none, bearer, basic, api_key, oauth2 or driver; did you mean 'bearer'?",
+            "s.yaml:13:14: auth.type: 'barer' is not none, bearer, basic, api_key, oauth2, jwt_exchange, aws_sigv4, azure_shared_key, azure_sas, servicebus_sas, oauth1, driver or first_of; did you mean 'bearer'?",
         ),
         (
             "auth: {type: bearer, secret: api_key}",
@@ -196,19 +198,43 @@ def test_all_problems_of_a_file_come_at_once_in_order() -> None:
         ([("optional: true", "optional: true, required: true")], "required or optional, not both"),
         ([("required: true, pattern", "default: x, pattern")], "a secret has no default"),
         ([("'^sk_'", "'(a+)+'")], "a group holds literal alternatives only"),
-        ([("  allowed_hosts: ['${profile.base_url}']\n", "")], "transport.allowed_hosts: is missing"),
         (
-            [("base_url: '${profile.base_url}'", "base_url: https://api.example.com")],
-            "its host (https://api.example.com:443) is not in transport.allowed_hosts",
+            [("base_url: '${profile.base_url}'", "base_url: 'x${profile.base_url}'")],
+            "must begin with https://, or with ${profile.<field>}",
         ),
         (
-            [("base_url: '${profile.base_url}'", "base_url: 'https://${profile.account}.example.com'")],
-            "must be an address, or begin with ${profile.<field>}",
+            [
+                ("base_url: '${profile.base_url}'", "base_url: 'https://${profile.account}.example.com'"),
+                ("{id: account, optional: true}", "{id: account, required: true}"),
+            ],
+            "'account' stands in the host: give the field choices, or a pattern",
         ),
         (
-            [("base_url: '${profile.base_url}'", "base_url: '${profile.account}'")],
-            "its host is not in transport.allowed_hosts; add '${profile.account}' there",
+            [
+                ("base_url: '${profile.base_url}'", "base_url: 'https://${profile.account}.example.com'"),
+                ("{id: account, optional: true}", "{id: account, required: true, pattern: '^[a-z.:]+$'}"),
+            ],
+            "'account' stands in the host",
         ),
+        (
+            [
+                ("base_url: '${profile.base_url}'", "base_url: '${profile.account}'"),
+                ("{id: account, optional: true}", "{id: account, required: true}"),
+            ],
+            "the profile field 'account' must be of type url",
+        ),
+        (
+            [
+                ("base_url: '${profile.base_url}'", "base_url: 'https://${profile.account}.example.com'"),
+                ("{id: account, optional: true}", "{id: account, pattern: '^[a-z-]+$'}"),
+            ],
+            "none of its forms is there for every profile",
+        ),
+        (
+            [("base_url: '${profile.base_url}'", "base_url: {production: 'https://api.example.com'}")],
+            "none of its forms is there for every profile",
+        ),
+        ([("['${profile.base_url}']", "['*.com']")], "is too wide"),
         ([("['${profile.base_url}']", "['https://api.example.com']")], "is not a host"),
         (
             [("type: url, required: true", "required: true")],
@@ -236,7 +262,7 @@ def test_all_problems_of_a_file_come_at_once_in_order() -> None:
         ([("{limit: 100}", "{limit: '${run.kee}'}")], "'run.kee' is not known; did you mean 'run.item_key'?"),
         ([("{limit: 100}", "{limit: '${profile.a'}")], "is not closed"),
         ([("status: [429]", "body: {path: x}, code: ['1']")], "codes are for databases"),
-        ([("action: retry", "action: refresh_auth")], "refresh_auth needs auth of type oauth2"),
+        ([("action: retry", "action: refresh_auth")], "refresh_auth needs auth that can be renewed"),
         ([("when: {status: [429]}", "when: {}")], "says nothing"),
         (
             [("wait: {header: retry-after, cap: 5m}", "then: fail_run"), ("action: wait", "action: ignore")],
@@ -275,9 +301,15 @@ def test_L9_oauth_token_url_takes_no_secret() -> None:
     assert any("is a secret" in line for line in broken(("auth: {type: bearer, secret: api_key}", auth)))
 
 
-def test_L11_the_token_endpoint_is_on_an_allowed_host() -> None:
-    auth = "auth: {type: oauth2, grant: client_credentials, token_url: 'https://evil.example/t', client_id: account, client_secret: api_key}"
-    assert "is not in transport.allowed_hosts" in only(("auth: {type: bearer, secret: api_key}", auth))
+def test_L11_the_token_endpoint_is_an_address_of_the_manifest_only() -> None:
+    auth = "auth: {type: oauth2, grant: client_credentials, token_url: 'https://${profile.account}/t', client_id: account, client_secret: api_key}"
+    lines = broken(
+        ("auth: {type: bearer, secret: api_key}", auth),
+        ("{id: account, optional: true}", "{id: account, required: true}"),
+    )
+    assert any("'account' stands in the host" in line for line in lines)
+    plain = auth.replace("https://${profile.account}/t", "http://login.example.com/t")
+    assert "Plain http" in only(("auth: {type: bearer, secret: api_key}", plain))
 
 
 def test_a_secret_in_the_wrong_place_is_not_repeated() -> None:
@@ -335,3 +367,77 @@ def test_any_value_anywhere_gives_a_connector_or_a_config_error(data: st.DataObj
         load_text(json.dumps(document))
     except ConfigError as error:
         assert error.sentence()
+
+
+SHARED = """\
+profile:
+  fields:
+    - {id: base_url, type: url, required: true}
+    - {id: api_key, secret: true, required: true}
+auth: {type: bearer, secret: api_key}
+errors:
+  rules:
+    - {when: {status: [429]}, class: rate_limited, action: wait}
+    - {when: {status: ['500-599']}, class: transient, action: retri}
+"""
+EXTENDING = """\
+manifest: 1
+extends: house
+platform: sample
+name: Sample
+version: 1.0.0
+category: other
+docs: https://example.com
+driver: http
+transport: {base_url: '${profile.base_url}'}
+check: [{id: me, request: {path: /me}}]
+resources:
+  items: {key: [id], read: {request: {path: /items}, records: data, page: {type: none}}}
+tests: [{name: one, kind: read, resource: items, exchange: one.yaml, expect: {records: 1}}]
+"""
+
+
+def test_a_manifest_extends_a_shared_part(tmp_path: Path) -> None:
+    (tmp_path / "_shared").mkdir()
+    (tmp_path / "_shared" / "house.yaml").write_text(SHARED.replace("retri", "retry"))
+    path = tmp_path / "sample.yaml"
+    path.write_text(EXTENDING)
+    registry = Registry([tmp_path])
+    connector = registry.get("sample")
+    assert connector.auth.type == "bearer" and len(connector.errors.rules) == 2
+    lines = {item.key: item.origin for item in explain(path, "sample", "items")}
+    assert lines["read.records"] == "sample.yaml:12 (resource)"
+    # The shared part is written anew: what was loaded is not used again.
+    (tmp_path / "_shared" / "house.yaml").write_text(
+        SHARED.replace("retri", "retry") + "  policy: {attempts: 9}\n"
+    )
+    assert registry.get("sample").errors.policy.attempts == 9
+
+
+def test_a_problem_of_a_shared_part_is_told_with_its_own_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "_shared").mkdir()
+    (tmp_path / "_shared" / "house.yaml").write_text(SHARED)
+    path = tmp_path / "sample.yaml"
+    path.write_text(EXTENDING)
+    with pytest.raises(ConfigError) as caught:
+        load_connector(path, "sample.yaml")
+    assert caught.value.message.startswith("_shared/house.yaml:9:")
+    assert "errors.rules[1].action" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("nowhere", "there is no _shared/nowhere.yaml beside the manifest"),
+        ("../house", "must be the name of a file of _shared"),
+        ("chained", "that extends nothing itself"),
+    ],
+)
+def test_what_cannot_be_extended(tmp_path: Path, name: str, expected: str) -> None:
+    (tmp_path / "_shared").mkdir()
+    (tmp_path / "house.yaml").write_text(SHARED)
+    (tmp_path / "_shared" / "chained.yaml").write_text("extends: house\n")
+    path = tmp_path / "sample.yaml"
+    path.write_text(EXTENDING.replace("extends: house", f"extends: {name}"))
+    with pytest.raises(ConfigError, match=expected):
+        load_connector(path, "sample.yaml")
