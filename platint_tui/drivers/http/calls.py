@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from urllib.parse import quote
 
 from platint_tui.core.backoff import RetryPolicy, backoff
 from platint_tui.core.errors import ErrorClass, RateLimited, SystemicError, TransientError
 from platint_tui.drivers.base import DriverContext
-from platint_tui.drivers.http.auth import Authorizer
+from platint_tui.drivers.http.auth import Authorizer, Signed, Unsigned
 from platint_tui.drivers.http.client import Answer, HttpClient
 from platint_tui.drivers.http.rules import Op, Rules, Verdict
 from platint_tui.drivers.http.translate import NetworkError
@@ -37,7 +36,11 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request without its credential. `safe`: sending it twice does no more than sending it once."""
+    """A request without its credential. `safe`: sending it twice does no more than sending it once.
+
+    `endpoint` is the one of `transport.endpoints` that it goes to, `resource` the stream that it is for, `weight`
+    what it costs in the limits. With `graphql` an answer that has `errors` is an error.
+    """
 
     method: str
     url: str
@@ -45,6 +48,10 @@ class Outgoing:
     content: bytes | None = None
     safe: bool = True
     trace: Trace = field(default_factory=Trace)
+    endpoint: str | None = None
+    resource: str = ""
+    weight: int = 1
+    graphql: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +106,11 @@ class Caller:
         verdict: Verdict | None
         spent = 0.0
         failures = holds = requests = 0
-        refreshed = False
+        refreshed = learned = False
         while True:
-            signed = await self._auth.headers()
+            signed = await self._auth.sign(
+                Unsigned(request.method, request.url, request.headers, request.content)
+            )
             requests += 1
             try:
                 got = await self._send(operation, op, request, signed)
@@ -127,6 +136,9 @@ class Caller:
                 await self._auth.refresh(signed)
                 refreshed = True
                 continue
+            if answer is not None and not learned and self._auth.learn(answer):
+                learned = True
+                continue
             if brief:
                 if answer is None or requests >= BRIEF_TRIES or verdict.action not in ("retry", "wait"):
                     return Result(answer, verdict, requests)
@@ -151,15 +163,10 @@ class Caller:
     def _renewable(self, verdict: Verdict) -> bool:
         return self._auth.refreshable and (verdict.status == 401 or verdict.action == "refresh_auth")
 
-    async def _send(self, operation: str, op: Op, request: Outgoing, signed: Mapping[str, str]) -> Answer:
-        url = request.url
-        if self._auth.query_name:
-            mark = "&" if "?" in url else "?"
-            url += f"{mark}{quote(self._auth.query_name, safe='')}={quote(await self._auth.query(), safe='')}"
-        headers = {**request.headers, **signed}
+    async def _send(self, operation: str, op: Op, request: Outgoing, signed: Signed) -> Answer:
         gates = self._gates[op]
         if not gates:
-            return await self._timed(operation, request, url, headers)
+            return await self._timed(operation, request, signed)
         async with _slots(gates):
             for gate in gates:
                 rate = gate.limit.rate
@@ -168,15 +175,15 @@ class Caller:
                     await self._context.limiter.acquire(
                         gate.limit.id, count, period, gate.limit.burst or count
                     )
-            return await self._timed(operation, request, url, headers)
+            return await self._timed(operation, request, signed)
 
-    async def _timed(self, operation: str, request: Outgoing, url: str, headers: Mapping[str, str]) -> Answer:
+    async def _timed(self, operation: str, request: Outgoing, signed: Signed) -> Answer:
         clock = self._context.clock
         started = clock.monotonic()
         ok = False
         try:
             request.trace.sent = True
-            answer = await self._client.exchange(request.method, url, headers, request.content)
+            answer = await self._client.exchange(request.method, signed.url, signed.headers, request.content)
             ok = answer.status < 400
             return answer
         finally:
