@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from platint_tui.core.backoff import parse_retry_after
 from platint_tui.core.errors import (
     ConfigError,
     CredentialError,
@@ -18,22 +15,21 @@ from platint_tui.core.errors import (
     SystemicError,
     TransientError,
 )
-from platint_tui.core.jsontext import loads
 from platint_tui.core.model import Json
-from platint_tui.core.redaction import REDACTOR
-from platint_tui.core.text import clean
 from platint_tui.drivers.http.client import Answer
+from platint_tui.drivers.http.documents import HTML_HINT, Document, code_of, is_page, message_of, words
+from platint_tui.drivers.http.matching import body_holds, header_holds
 from platint_tui.drivers.http.translate import NetworkError
+from platint_tui.drivers.http.waits import seconds_to_wait
 from platint_tui.manifest import schema
 from platint_tui.manifest.template import lookup
 
 Op = Literal["read", "write"]
-_MESSAGE_PATHS = (
-    "error.message", "message", "error_description", "errors.0.message", "errors.0.detail", "detail", "error",
-    "title", "errors.0",
-)  # fmt: skip
-_CODE_PATHS = ("error.code", "code", "errors.0.code", "error.type")
-MAX_MESSAGE = 300
+NOT_JSON = "not_json"
+"""Code of an HTML page where an answer of the API is expected."""
+_NOTHING_THERE = (
+    "There is nothing at this address: does the account have this feature, and is the path right?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +66,28 @@ class Rules:
     """The error rules of one connector."""
 
     def __init__(self, rules: tuple[schema.ErrorRule, ...], retry_headers: tuple[str, ...] = ()) -> None:
+        """`retry_headers` are those that may say how long to wait, in the form of Retry-After."""
         self._rules = rules
         self._network = next((rule for rule in rules if rule.when.network), None)
         # A success is looked into only by rules that test more than the status.
-        self._on_success = tuple(rule for rule in rules if rule.when.body or rule.when.header)
+        self._on_success = tuple(rule for rule in rules if _looks_deeper(rule.when))
         self._retry_headers = retry_headers or ("retry-after",)
 
-    def judge(self, answer: Answer, op: Op, host: str, now_ms: int) -> Verdict | None:
-        """None for a success, else what the answer means."""
+    def judge(self, answer: Answer, op: Op, host: str, now_ms: int, graphql: bool = False) -> Verdict | None:
+        """None for a success, else what the answer means. With `graphql`, `errors` in the answer are an error
+        whatever the status."""
         success = 200 <= answer.status < 300
-        if success and not self._on_success:
-            return None
-        body = _decoded(answer)
+        document = Document(answer)
         for rule in self._on_success if success else self._rules:
-            if _applies(rule.when, answer, body):
-                return self._by_rule(rule, answer, body, op, host, now_ms)
-        return None if success else self._by_status(answer, body, op, host, now_ms)
+            if _applies(rule.when, answer, document):
+                return self._by_rule(rule, answer, document.tree, host, now_ms)
+        if not success:
+            return self._by_status(answer, document.tree, op, host, now_ms)
+        if is_page(answer):
+            return _page(answer, host)
+        if graphql and (errors := lookup(document.tree, "errors")):
+            return _graphql(answer, errors, document.tree, op, host)
+        return None
 
     def judge_network(self, error: NetworkError | TransientError) -> Verdict:
         """What it means that no whole answer came."""
@@ -101,28 +103,21 @@ class Rules:
             )
         return verdict
 
-    def _by_rule(
-        self, rule: schema.ErrorRule, answer: Answer, body: Json, op: Op, host: str, now_ms: int
-    ) -> Verdict:
-        code = ""
-        if rule.code is not None and rule.code.path is not None:
-            code = _word(lookup(body, rule.code.path))
-        wait = self._asked(answer, now_ms)
-        if rule.wait is not None and rule.wait.header is not None:
-            wait = _wait(answer.headers.get(rule.wait.header, ""), rule.wait.format, now_ms)
+    def _by_rule(self, rule: schema.ErrorRule, answer: Answer, tree: Json, host: str, now_ms: int) -> Verdict:
+        code = _said_code(rule.code, answer, tree) if rule.code is not None else ""
         return Verdict(
             rule.class_,
             rule.action,
-            code or _code(answer, body),
-            _sentence(answer, body, host),
+            code or code_of(answer, tree),
+            _with_detail(message_of(answer, tree, host), rule.detail, answer, tree),
             rule.hint,
-            wait,
+            self._said_wait(rule.wait, answer, tree, now_ms),
             rule.then,
             answer.status,
             rule.wait.cap if rule.wait is not None else None,
         )
 
-    def _by_status(self, answer: Answer, body: Json, op: Op, host: str, now_ms: int) -> Verdict:
+    def _by_status(self, answer: Answer, tree: Json, op: Op, host: str, now_ms: int) -> Verdict:
         status = answer.status
         action: schema.Action = "fail_stream"
         hint = ""
@@ -139,95 +134,88 @@ class Rules:
             kind, action = ErrorClass.RECORD, "dead_letter"
         else:
             kind = ErrorClass.SYSTEMIC
+            hint = _NOTHING_THERE if status in (404, 410) else ""
+        if not hint and tree is None and is_page(answer):
+            hint = HTML_HINT
         wait = self._asked(answer, now_ms)
         return Verdict(
-            kind, action, _code(answer, body), _sentence(answer, body, host), hint, wait, None, status
+            kind, action, code_of(answer, tree), message_of(answer, tree, host), hint, wait, None, status
         )
+
+    def _said_wait(self, wait: schema.Wait | None, answer: Answer, tree: Json, now_ms: int) -> float | None:
+        """Seconds that the answer asks for where the rule says, else in a usual header, else the rule's own."""
+        asked = None
+        if wait is not None and wait.header is not None:
+            asked = seconds_to_wait(answer.headers.get(wait.header), wait.format, now_ms)
+        if asked is None and wait is not None and wait.path is not None:
+            asked = seconds_to_wait(lookup(tree, wait.path), wait.format, now_ms)
+        if asked is None:
+            asked = self._asked(answer, now_ms)
+        return wait.seconds if asked is None and wait is not None else asked
 
     def _asked(self, answer: Answer, now_ms: int) -> float | None:
         for name in self._retry_headers:
             value = answer.headers.get(name)
             if value is not None:
-                return _wait(value, "retry_after", now_ms)
+                return seconds_to_wait(value, "retry_after", now_ms)
         return None
 
 
-def _wait(value: str, form: str, now_ms: int) -> float | None:
-    if form == "epoch_s":
-        try:
-            moment = float(value)
-        except ValueError:
-            return None
-        return max(0.0, moment - now_ms / 1000) if math.isfinite(moment) else None
-    return parse_retry_after(value, now_ms)
+def _looks_deeper(when: schema.When) -> bool:
+    return bool(when.body or when.and_body or when.header)
 
 
-def _applies(when: schema.When, answer: Answer, body: Json) -> bool:
-    if when.status is None and when.body is None and when.header is None:
+def _applies(when: schema.When, answer: Answer, document: Document) -> bool:
+    if when.status is None and not _looks_deeper(when):
         return False
     if when.status is not None and not when.status.matches(answer.status):
         return False
-    if when.status is None and not when.body and answer.status < 400:
+    if when.status is None and not (when.body or when.and_body) and answer.status < 400:
         return False
-    if when.body is not None and not _body_holds(when.body, body):
+    if when.header is not None and not header_holds(when.header, answer.headers):
         return False
-    return when.header is None or _header_holds(when.header, answer.headers)
+    tests = (when.body, when.and_body)
+    return all(test is None or body_holds(test, document.tree) for test in tests)
 
 
-def _body_holds(test: schema.BodyMatch, body: Json) -> bool:
-    missing = object()
-    value = lookup(body, test.path, missing)
-    if value is missing:
-        return False
-    if test.equals is not None and not _same(value, test.equals):
-        return False
-    if test.in_ is not None and not any(_same(value, item) for item in test.in_):
-        return False
-    return test.contains is None or (isinstance(value, str) and test.contains in value)
+def _said_code(wanted: schema.CodeFrom, answer: Answer, tree: Json) -> str:
+    """The code where the rule says, cut out of a longer text; '' without one."""
+    value = lookup(tree, wanted.path) if wanted.path is not None else None
+    if value is None and wanted.header is not None:
+        value = answer.headers.get(wanted.header)
+    text = words(value, 200)
+    if wanted.after is not None and wanted.after in text:
+        text = text.partition(wanted.after)[2]
+    if wanted.before is not None:
+        text = text.partition(wanted.before)[0]
+    return text.strip()[:80]
 
 
-def _same(value: Json, expected: Json) -> bool:
-    return bool(value == expected) and isinstance(value, bool) == isinstance(expected, bool)
+def _with_detail(message: str, detail: schema.Detail | None, answer: Answer, tree: Json) -> str:
+    if detail is None:
+        return message
+    value = lookup(tree, detail.path) if detail.path is not None else None
+    if value is None and detail.header is not None:
+        value = answer.headers.get(detail.header)
+    said = words(value)
+    return f"{message.rstrip('.')}. {detail.label} {said}." if said else message
 
 
-def _header_holds(test: schema.HeaderMatch, headers: Mapping[str, str]) -> bool:
-    value = headers.get(test.name)
-    if value is None:
-        return False
-    if test.equals is not None and value.strip() != test.equals:
-        return False
-    if test.in_ is not None and value.strip() not in test.in_:
-        return False
-    return test.contains is None or test.contains in value
+def _page(answer: Answer, host: str) -> Verdict:
+    media = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    message = f"{host} answered with {media or 'markup'} where data is expected (a login page?)."
+    hint = "Check the base URL and whether the credential is accepted."
+    return Verdict(ErrorClass.SYSTEMIC, "fail_stream", NOT_JSON, message, hint, status=answer.status)
 
 
-def _decoded(answer: Answer) -> Json:
-    if answer.body[:64].lstrip()[:1] not in (b"{", b"["):
-        return None
-    try:
-        return loads(answer.body)
-    except SystemicError:
-        return None
-
-
-def _word(value: Json) -> str:
-    if isinstance(value, str | int) and not isinstance(value, bool):
-        return clean(REDACTOR.redact(str(value)))[:80]
-    return ""
-
-
-def _code(answer: Answer, body: Json) -> str:
-    for path in _CODE_PATHS:
-        found = _word(lookup(body, path))
-        if found:
-            return found
-    return str(answer.status)
-
-
-def _sentence(answer: Answer, body: Json, host: str) -> str:
-    for path in _MESSAGE_PATHS:
-        value = lookup(body, path)
-        if isinstance(value, str) and value.strip():
-            said = clean(REDACTOR.redact(value.strip()))[:MAX_MESSAGE]
-            return f"{host} answered {answer.status}: {said}"
-    return f"{host} answered {answer.status}."
+def _graphql(answer: Answer, errors: Json, tree: Json, op: Op, host: str) -> Verdict:
+    """Errors that no rule knows: of a mutation they concern its row, of a query the stream."""
+    said = words([lookup(item, "message") for item in errors] if isinstance(errors, list) else errors)
+    record = op == "write"
+    return Verdict(
+        ErrorClass.RECORD if record else ErrorClass.SYSTEMIC,
+        "dead_letter" if record else "fail_stream",
+        code_of(answer, tree),
+        f"{host} answered {answer.status}: {said or 'errors without a message'}",
+        status=answer.status,
+    )
