@@ -12,6 +12,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
+from textual.filter import Monochrome, NoColor
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Static
 
@@ -85,6 +86,9 @@ class PlatintApp(Frame, Movement, Operations, CrashSafe, inherit_bindings=False)
         self._workspace: Workspace | None = None
         self._bridge: Bridge | None = None
         self._section = self.options.section
+        if self.no_color:
+            # The library would still write shades of grey.
+            self._filters = [NoColor() if isinstance(item, Monochrome) else item for item in self._filters]
         glyphs.use(glyphs.choose(self.options.environ))
         for theme in themes.THEMES:
             self.register_theme(theme)
@@ -148,6 +152,7 @@ class PlatintApp(Frame, Movement, Operations, CrashSafe, inherit_bindings=False)
             self.registry.add(made.ACTIONS)
             await switcher.add_content(made)
         if section != self._section:
+            self.notice("")
             self.trouble(view="")
         self._section = section
         switcher.current = f"section-{section}"

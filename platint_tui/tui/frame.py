@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from platint_tui.tui.app import PlatintApp
 
 LEAST_WIDTH, LEAST_HEIGHT = 60, 16
+NOTICE_SECONDS = 20.0
 
 
 def _app(self: object) -> PlatintApp:
@@ -27,6 +28,7 @@ class Frame:
 
     held: int = 0
     """Rows that are new while the live view is paused."""
+    _said: int = 0
     _notice: tuple[str, str] = ("", "")
     _troubles: tuple[str, str] = ("", "")
 
@@ -75,7 +77,16 @@ class Frame:
     def notice(self, text: str, tone: str = "muted") -> None:
         """Show a sentence in the status line."""
         self._notice = (text, tone)
+        self._said += 1
         self.refresh_keys()
+        if text:
+            said = self._said
+            _app(self).set_timer(NOTICE_SECONDS, lambda: self._forget(said))
+
+    def _forget(self, said: int) -> None:
+        """A sentence has been there for long enough; the action log keeps it."""
+        if said == self._said:
+            self.notice("")
 
     def trouble(self, *, status: str | None = None, view: str | None = None) -> None:
         """Say that the status, or the view, cannot be read; an empty sentence says that it can again."""
