@@ -48,7 +48,7 @@ class Describe(Model):
     {type: graphql}`), or an operation of the OpenAPI document (with `discover: {type: openapi}`).
 
     Each element of `records` (with `entries`, each member of the object there, its name put into that field)
-    is a field: `name`, `type` through the table `types` (`any` for others), `description`, `required`, or
+    is a field: `name` (after `prefix`, where a record holds it below a member: `properties.`), `type` through the table `types` (`any` for others), `description`, `required`, or
     `nullable` for the opposite.
     """
 
@@ -58,6 +58,7 @@ class Describe(Model):
     records: Literal[""] | DataPath = ""
     entries: FieldName | None = None
     name: DataPath = "name"
+    prefix: Annotated[str, Field(max_length=64)] = ""
     type: DataPath | None = None
     types: dict[Line, FieldType] = Field(default_factory=dict)
     description: DataPath | None = None

@@ -58,6 +58,11 @@ def _read(found: Findings, path: PathKey, resource: Resource, read: Read) -> Non
     cursor = read.cursor
     if cursor is not None and cursor.end_param and not cursor.start_param:
         found.add((*path, "read", "cursor", "end_param"), "needs start_param")
+    if read.page.cap is not None and (cursor is None or cursor.order != "asc" or cursor.side == "client"):
+        found.add(
+            (*path, "read", "page", "cap"),
+            "needs a cursor with `order: asc` and a filter on the platform's side",
+        )
     for key in ("param", "limit_param", "size_param"):
         parameter = getattr(read.page, key, None)
         if parameter and parameter in read.request.query:

@@ -18,6 +18,9 @@ class _Page(Model):
     """An empty page ends the scan whatever else the answer says."""
     max_pages: Annotated[Int, Field(ge=1)] | None = None
     """More pages than this in one scan is an error."""
+    cap: Annotated[Int, Field(ge=1)] | None = None
+    """The platform gives no more records than this for one query: an ascending scan with a filter on the
+    platform's side then asks anew, from the greatest cursor value seen."""
     repeat_guard: Bool = True
     """The same page request twice in one scan is an error, not a loop."""
 
