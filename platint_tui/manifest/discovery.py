@@ -48,8 +48,8 @@ class Describe(Model):
     {type: graphql}`), or an operation of the OpenAPI document (with `discover: {type: openapi}`).
 
     Each element of `records` (with `entries`, each member of the object there, its name put into that field)
-    is a field: `name` (after `prefix`, where a record holds it below a member: `properties.`), `type` through the table `types` (`any` for others), `description`, `required`, or
-    `nullable` for the opposite.
+    is a field: `name` (after `prefix`, where records hold it below a member: `properties.`), `type` through
+    the table `types` (`any` for others), `description`, `required`, or `nullable` for the opposite.
     """
 
     request: Request | None = None
