@@ -238,13 +238,37 @@ async def test_E19_a_slow_token_endpoint(build: Build, hostile: Hostile) -> None
     assert isinstance(error, TransientError) and len(hostile.seen) == 3
 
 
-@pytest.mark.parametrize(
-    "url", ["{other}/token", "http://api.example.com/token", "https://evil.example/token"]
-)
-async def test_E20_a_token_endpoint_elsewhere(build: Build, other: Hostile, url: str) -> None:
+async def test_E20_a_token_endpoint_without_tls(build: Build) -> None:
     with pytest.raises(ConfigError):
-        build(oauth(token_url=url.format(other=other.url)))
-    assert other.seen == []
+        build(oauth(token_url="http://api.example.com/token"))
+
+
+async def test_E20_the_token_endpoint_of_the_manifest_is_spoken_to(
+    build: Build, hostile: Hostile, other: Hostile
+) -> None:
+    Issuer(other)
+    hostile.json("/items", PAGE)
+    await build(oauth(token_url=f"{other.url}/token")).read()
+    assert [seen.path for seen in other.seen] == ["/token"]
+    assert [seen.path for seen in hostile.seen] == ["/items"]
+
+
+async def test_E20_a_token_endpoint_that_the_credential_was_not_entered_for(
+    build: Build, hostile: Hostile, other: Hostile
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(oauth(token_url=f"{other.url}/token"), origins=(hostile.url,))
+    assert caught.value.code == "origin" and other.seen == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_E20_a_token_endpoint_that_leads_elsewhere(
+    build: Build, hostile: Hostile, other: Hostile, status: int
+) -> None:
+    target = {"Location": f"{other.url}/token"}
+    hostile.routes["/token"] = lambda seen, writer: writer.write(answer(status, b"", target))
+    assert isinstance(await refused(build(oauth())), SystemicError)
+    assert other.seen == [] and "/items" not in [seen.path for seen in hostile.seen]
 
 
 @pytest.mark.parametrize("lifetime", [None, -1, 0, "soon", "-5", True, 1e18, [1], "nan", "inf"])

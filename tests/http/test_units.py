@@ -154,8 +154,8 @@ def test_H3_whatever_a_platform_sends_stays_on_the_origin(reference: str) -> Non
 @given(st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=8), max_size=5))
 def test_a_query_parameter_is_taken_out_whole(query: dict[str, str]) -> None:
     url = with_query("https://h/x", {**query, "api_key": "s3cret"})
-    rest = without(url, "api_key")
-    others = [(name, value) for name, value in query.items() if name != "api_key"]
+    rest = without(url, frozenset({"api_key"}))
+    others = [(name, value) for name, value in query.items() if name.lower() != "api_key"]
     assert parse_qsl(urlsplit(rest).query, keep_blank_values=True) == others
 
 

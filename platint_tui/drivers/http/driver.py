@@ -9,17 +9,20 @@ import httpx
 from platint_tui.core.model import Capability, Field, JsonObject, Page, Stream, TargetPlan
 from platint_tui.core.ports import Target
 from platint_tui.drivers.base import DriverContext
-from platint_tui.drivers.http.auth import Authorizer, ClientCredentials, open_auth
+from platint_tui.drivers.http.auth import Authorizer, open_auth
 from platint_tui.drivers.http.calls import Caller
 from platint_tui.drivers.http.check import run_probes
 from platint_tui.drivers.http.client import HttpClient
 from platint_tui.drivers.http.discover import catalogue, fields_of
 from platint_tui.drivers.http.origin import Origins
-from platint_tui.drivers.http.reader import Session, read_stream, resource_of
-from platint_tui.drivers.http.requests import common_headers, profile_scope
+from platint_tui.drivers.http.reader import read_stream, resource_of
+from platint_tui.drivers.http.requests import profile_scope
+from platint_tui.drivers.http.session import Session, places_of
+from platint_tui.drivers.http.signers import Signers
 from platint_tui.drivers.http.transport import AiohttpTransport
 from platint_tui.drivers.http.writer import open_http_target
-from platint_tui.manifest.addresses import address_of, origins_of
+from platint_tui.manifest.addresses import origins_of
+from platint_tui.manifest.hosts import is_wildcard
 from platint_tui.manifest.template import render
 
 
@@ -40,9 +43,15 @@ class HttpDriver:
         settings = connector.transport
         scope = profile_scope(context)
         environment = context.profile.environment.value
-        base_url = address_of(settings.base_url, scope, environment)
+        places = places_of(context, scope)
         allowed = origins_of(connector, scope["profile"], context.secrets, environment)
-        origins = Origins(base_url, allowed, context.profile.origins)
+        origins = Origins(
+            places[None].base_url,
+            allowed,
+            context.profile.origins,
+            wildcards=filter(is_wildcard, settings.allowed_hosts),
+            plain_http=settings.plain_http,
+        )
         if transport is None:
             transport = AiohttpTransport(
                 connect=settings.timeout.connect,
@@ -51,26 +60,25 @@ class HttpDriver:
                 proxy=render(settings.proxy, scope, "query") if settings.proxy else None,
             )
         self._client = HttpClient(transport, origins, total=settings.timeout.total, cap=settings.max_body)
-        self._auth = auth or open_auth(context, self._client, scope)
+        self._signers = Signers(
+            connector, lambda endpoint: auth or open_auth(context, self._client, scope, endpoint)
+        )
         self._session = Session(
             context=context,
-            caller=Caller(context, self._client, self._auth),
+            caller=Caller(context, self._client, self._signers),
             origins=origins,
-            base_url=base_url,
-            headers=common_headers(context, scope),
+            places=places,
             scope=scope,
-            private=self._auth.query_name,
         )
 
     async def check(self) -> Sequence[Capability]:
         """Run the probes of the manifest in order."""
         done = await run_probes(self._session)
-        if isinstance(self._auth, ClientCredentials):
-            done += [Capability("scopes", False, True, note) for note in self._auth.notes]
-        return done
+        return [*done, *(Capability("scopes", False, True, note) for item in self._signers for note in item.notes())]
 
     async def discover(self) -> Sequence[Stream]:
         """The streams that the manifest declares for this platform."""
+        await self._session.ready()
         return await catalogue(self._session)
 
     def read(self, stream: str, position: JsonObject | None) -> AsyncIterator[Page]:
@@ -78,7 +86,11 @@ class HttpDriver:
         return read_stream(self._session, stream, position)
 
     async def open_target(self, plan: TargetPlan) -> Target:
-        """A target for `plan.target`; nothing is sent yet. Raises ConfigError."""
+        """A target for `plan.target`. Nothing is sent, but for a token that names the API's address.
+
+        Raises ConfigError, and what fetching the token raises.
+        """
+        await self._session.ready()
         return open_http_target(self._session, plan)
 
     async def describe_target(self, target: str) -> Sequence[Field] | None:

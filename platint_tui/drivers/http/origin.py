@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from urllib.parse import urljoin, urlsplit
 
 from platint_tui.core.errors import ConfigError, SystemicError
-from platint_tui.manifest.hosts import origin
+from platint_tui.manifest.hosts import is_wildcard, literal_origin, matches_wildcard, origin
 
 MAX_URL = 8192
 
@@ -14,12 +14,27 @@ MAX_URL = 8192
 class Origins:
     """Where one profile's requests may go, as `scheme://host:port`, compared before anything connects."""
 
-    def __init__(self, base_url: str, allowed: Iterable[str], entered_for: Iterable[str] = ()) -> None:
-        """`allowed` are origins of the manifest, `entered_for` those that the profile's credential is for.
+    def __init__(
+        self,
+        base_url: str,
+        allowed: Iterable[str],
+        entered_for: Iterable[str] = (),
+        *,
+        wildcards: Iterable[str] = (),
+        downloads: Iterable[str] = (),
+        plain_http: bool = False,
+    ) -> None:
+        """`allowed` are origins of the manifest, `entered_for` those that the profile's credential is for,
+        `wildcards` are hosts like `*.example.com`, `downloads` are hosts (literal or wildcard) for requests
+        without the credential, `plain_http` whether http is allowed to hosts other than this machine.
 
         Raises ConfigError for a base URL that is not usable or that the credential was not entered for.
         """
-        self.base = origin(base_url)
+        self._plain_http = plain_http
+        self._wildcards = tuple(wildcards)
+        self._downloads = tuple(downloads)
+        self._open = frozenset(literal_origin(entry) for entry in self._downloads if not is_wildcard(entry))
+        self.base = origin(base_url, plain_http=plain_http)
         self.allowed = frozenset(allowed) or frozenset({self.base})
         if self.base not in self.allowed:
             raise ConfigError(
@@ -38,11 +53,35 @@ class Origins:
                 )
             self.allowed &= entered
 
+    def permits(self, found: str) -> bool:
+        """Whether requests with the credential may go to this origin."""
+        return found in self.allowed or any(matches_wildcard(entry, found) for entry in self._wildcards)
+
     def follow(self, base: str, reference: str, what: str) -> str:
         """The absolute address that `reference` (from an answer of `base`) leads to.
 
         Raises SystemicError (code `origin`) when that is not where this profile's requests may go.
         """
+        target, found = self._resolved(base, reference, what)
+        if not self.permits(found):
+            raise self._refused(base, what, reference, f"{found} is another origin.")
+        return target
+
+    def download(self, base: str, reference: str, what: str) -> tuple[str, bool]:
+        """The address that `reference` leads to, and whether the credential may go there.
+
+        Raises SystemicError (code `origin`) when it is neither one of the platform's nor of its downloads.
+        """
+        target, found = self._resolved(base, reference, what)
+        if self.permits(found):
+            return target, True
+        wildcards = filter(is_wildcard, self._downloads)
+        if found not in self._open and not any(matches_wildcard(entry, found) for entry in wildcards):
+            raise self._refused(base, what, reference, f"{found} is another origin.")
+        return target, False
+
+    def _resolved(self, base: str, reference: str, what: str) -> tuple[str, str]:
+        """The absolute address of a reference, and its origin."""
         reference = reference.strip(" \t")
         try:
             if len(reference) > MAX_URL:
@@ -54,19 +93,17 @@ class Origins:
                 raise ValueError("it has no host")
             target = urljoin(base, reference).partition("#")[0]
             parts = urlsplit(target)
-            found = origin(f"{parts.scheme}://{parts.netloc}")
+            found = origin(f"{parts.scheme}://{parts.netloc}", plain_http=self._plain_http)
         except ConfigError as error:
             raise self._refused(base, what, reference, error.message) from None
         except ValueError as error:
             raise self._refused(base, what, reference, f"{error}.") from None
-        if found not in self.allowed:
-            raise self._refused(base, what, reference, f"{found} is another origin.")
-        return target
+        return target, found
 
     def check(self, url: str, what: str) -> str:
         """`url`, when requests may go there. Raises ConfigError (code `origin`)."""
-        found = origin(url)
-        if found not in self.allowed:
+        found = origin(url, plain_http=self._plain_http)
+        if not self.permits(found):
             raise ConfigError(
                 f"The {what} leads to {found}, which is not among the allowed hosts of the connector.",
                 hint="Name it in transport.allowed_hosts.",
@@ -78,6 +115,6 @@ class Origins:
         shown = reference.partition("?")[0].partition("@")[0][:120]
         return SystemicError(
             f"{urlsplit(base).hostname} sent a {what} to '{shown}' that is not followed: {reason}",
-            hint="Only transport.base_url and transport.allowed_hosts are spoken to.",
+            hint="Only transport.base_url, its endpoints and transport.allowed_hosts are spoken to.",
             code="origin",
         )

@@ -37,11 +37,12 @@ class Seen:
 
 @dataclass(slots=True)
 class Pager:
-    """The pages of one scan. `private` names a query parameter that holds a secret and is never stored."""
+    """The pages of one scan. `private` names query parameters (lower case) that hold
+    secrets and are never stored."""
 
     page: schema.Page
     origins: Origins
-    private: str = ""
+    private: frozenset[str] = frozenset()
     _passed: set[str] = field(default_factory=set)
     _empty: int = 0
 
@@ -194,16 +195,15 @@ class Pager:
         if not target:
             return None
         url = self.origins.follow(seen.url, target, "next page")
-        return {"url": without(url, self.private) if self.private else url}
+        return {"url": without(url, self.private)}
 
 
-def without(url: str, name: str) -> str:
-    """`url` without the query parameter `name`."""
+def without(url: str, names: frozenset[str]) -> str:
+    """`url` without the query parameters `names` (lower case)."""
     parts = urlsplit(url)
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    if all(key != name for key, _ in pairs):
-        return url
-    return urlunsplit(parts._replace(query=urlencode([pair for pair in pairs if pair[0] != name])))
+    pairs = parse_qsl(parts.query, keep_blank_values=True) if names else []
+    kept = [pair for pair in pairs if pair[0].lower() not in names]
+    return url if len(kept) == len(pairs) else urlunsplit(parts._replace(query=urlencode(kept)))
 
 
 def _numbered(name: str, number: int, past_end: bool) -> State:

@@ -10,35 +10,20 @@ from typing import NamedTuple
 from platint_tui.core.errors import ConfigError, ErrorClass, NotFound, SystemicError
 from platint_tui.core.jsontext import canonical_key, dumps, split_page
 from platint_tui.core.model import BadElement, Json, JsonObject, Page, Record
-from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.body import expect_json
-from platint_tui.drivers.http.calls import Caller, Outgoing
+from platint_tui.drivers.http.calls import Outgoing
 from platint_tui.drivers.http.client import Answer
-from platint_tui.drivers.http.origin import Origins
 from platint_tui.drivers.http.pagination import Pager, Seen, State
 from platint_tui.drivers.http.partitions import Partitions
 from platint_tui.drivers.http.positions import CursorRule, Scan
 from platint_tui.drivers.http.requests import address, encode_body, with_query
+from platint_tui.drivers.http.session import Session as Session
 from platint_tui.manifest import schema
 from platint_tui.manifest.template import lookup, render_map
 
 _LARGE = 1024 * 1024
 """Bytes of a body above which it is taken apart in a thread, so that everything else goes on meanwhile."""
 _RETRIED_ONCE = ("json", "encoding", "empty_body")
-
-
-@dataclass(frozen=True)
-class Session:
-    """What every reader and writer of one profile shares."""
-
-    context: DriverContext
-    caller: Caller
-    origins: Origins
-    base_url: str
-    headers: Mapping[str, str]
-    scope: Mapping[str, Json]
-    private: str
-    """The query parameter that holds the credential, '' without one."""
 
 
 class Chunk(NamedTuple):

@@ -158,10 +158,13 @@ async def _read(connector: schema.Connector, test: schema.TestCase, vector: Vect
     try:
         context = _context(connector, vector)
         base_url = address_of(
-            connector.transport.base_url, profile_scope(context), context.profile.environment.value
+            connector.transport.base_url,
+            profile_scope(context),
+            context.profile.environment.value,
+            plain_http=connector.transport.plain_http,
         )
         transport = ReplayTransport(vector.exchanges, base_url)
-        driver = HttpDriver(context, transport, Static({}))
+        driver = HttpDriver(context, transport, Static())
     except PlatintError as error:
         return VectorOutcome(test.name, (error.sentence(),))
     records, failures = 0, []

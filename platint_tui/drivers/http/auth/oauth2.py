@@ -1,78 +1,34 @@
-"""How requests are signed: the credential goes where the manifest says, and nowhere else."""
+"""OAuth 2 (RFC 6749): tokens are fetched on first use and renewed before their end."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Mapping
-from typing import Protocol
 
 from platint_tui.core.backoff import RetryPolicy, backoff
-from platint_tui.core.errors import ConfigError, CredentialError, PlatintError, SystemicError, TransientError
+from platint_tui.core.errors import CredentialError, PlatintError, SystemicError, TransientError
 from platint_tui.core.jsontext import loads
 from platint_tui.core.model import Json
 from platint_tui.core.secret import Secret
 from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
+from platint_tui.drivers.http.auth.base import Authorizer, Signed, Unsigned
+from platint_tui.drivers.http.auth.fields import secret, value
 from platint_tui.drivers.http.body import expect_json
 from platint_tui.drivers.http.client import Answer, HttpClient
 from platint_tui.manifest import schema
-from platint_tui.manifest.addresses import address_of
 
 _MAX_EXPIRY = 10 * 365 * 86400
 _TOKEN_TRIES = 3
 
 
-class Authorizer(Protocol):
-    """What signs the requests of one profile."""
-
-    refreshable: bool
-    """Whether a refused credential can be replaced by a new one without a person."""
-    query_name: str
-    """The query parameter that holds the credential, '' when it travels in a header."""
-
-    async def headers(self) -> Mapping[str, str]:
-        """Headers to add to a request."""
-
-    async def query(self) -> str:
-        """The encoded value of `query_name`."""
-
-    async def refresh(self, used: Mapping[str, str]) -> None:
-        """Replace a credential that was refused; does nothing when `used` is not the present one."""
-
-
-class Static:
-    """A credential that does not change: none, bearer, basic or an API key."""
-
-    refreshable = False
-
-    def __init__(
-        self, headers: Mapping[str, str], query_name: str = "", query_value: Secret | None = None
-    ) -> None:
-        self._headers = headers
-        self.query_name = query_name
-        self._query_value = query_value
-
-    async def headers(self) -> Mapping[str, str]:
-        """Headers to add to a request."""
-        return self._headers
-
-    async def query(self) -> str:
-        """The value of `query_name`."""
-        return self._query_value.reveal() if self._query_value else ""
-
-    async def refresh(self, used: Mapping[str, str]) -> None:
-        """Nothing can be renewed."""
-
-
-class ClientCredentials:
+class ClientCredentials(Authorizer):
     """OAuth 2 client credentials: a token on first use, renewed before its end and once after a refusal.
 
     However many requests wait, one token request is made. Tokens live in memory only.
     """
 
     refreshable = True
-    query_name = ""
 
     def __init__(
         self, context: DriverContext, auth: schema.OAuth2Auth, client: HttpClient, token_url: str
@@ -84,10 +40,10 @@ class ClientCredentials:
         self._lock = asyncio.Lock()
         self._headers: Mapping[str, str] | None = None
         self._renew_at: float | None = None
-        self.notes: list[str] = []
+        self._notes: list[str] = []
 
-    async def headers(self) -> Mapping[str, str]:
-        """The Authorization header with a token that is not about to expire."""
+    async def sign(self, request: Unsigned) -> Signed:
+        """The request with a token that is not about to expire."""
         headers = self._headers
         if headers is None or self._expired():
             async with self._lock:
@@ -95,17 +51,18 @@ class ClientCredentials:
                     await self._fetch()
                 headers = self._headers
         assert headers is not None
-        return headers
+        return Signed(request.url, {**request.headers, **headers})
 
-    async def query(self) -> str:
-        """Nothing travels in the query."""
-        return ""
-
-    async def refresh(self, used: Mapping[str, str]) -> None:
+    async def refresh(self, used: Signed) -> None:
         """A new token, unless another task has got one since `used` was sent."""
         async with self._lock:
-            if self._headers is used or self._headers is None:
+            present = self._headers
+            if present is None or all(used.headers.get(name) == text for name, text in present.items()):
                 await self._fetch()
+
+    def notes(self) -> list[str]:
+        """Scopes that were not granted."""
+        return self._notes
 
     def _expired(self) -> bool:
         return self._renew_at is not None and self._context.clock.monotonic() >= self._renew_at
@@ -135,8 +92,8 @@ class ClientCredentials:
         auth = self._auth
         method = "client_secret_basic" if auth.client_auth == "basic" else "client_secret_post"
         client = ClientAuth(
-            _value(self._context, auth.client_id or ""),
-            _secret(self._context, auth.client_secret or "").reveal(),
+            value(self._context, auth.client_id or ""),
+            secret(self._context, auth.client_secret or "").reveal(),
             method,
         )
         body = prepare_token_request("client_credentials", scope=list(auth.scopes) or None)
@@ -199,7 +156,7 @@ class ClientCredentials:
         if not isinstance(granted, str) or not self._auth.scopes:
             return
         missing = sorted(set(self._auth.scopes) - set(granted.split()))
-        self.notes = (
+        self._notes = (
             [f"The platform granted less than asked for: {', '.join(missing)} is missing."] if missing else []
         )
 
@@ -214,67 +171,3 @@ def _lifetime(value: Json) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _MAX_EXPIRY:
         return float(value)
     return None
-
-
-def _secret(context: DriverContext, name: str) -> Secret:
-    found = context.secrets.get(name)
-    if found is not None and found.reveal():
-        return found
-    plain = context.profile.fields.get(name)
-    if plain:
-        return Secret(plain)
-    raise CredentialError(
-        f"The profile '{context.profile.name}' has no {name}.",
-        hint=f"Add it with: platint-tui profiles edit {context.profile.name}",
-        code="missing_secret",
-    )
-
-
-def _value(context: DriverContext, name: str) -> str:
-    """A profile field that may be kept as a secret."""
-    plain = context.profile.fields.get(name)
-    if plain:
-        return plain
-    form = context.connector.profile.field(name)
-    if form is not None and form.default is not None and name not in context.secrets:
-        return str(form.default)
-    return _secret(context, name).reveal()
-
-
-def _visible(text: str, name: str) -> str:
-    if not text.isascii() or not text.isprintable():
-        raise CredentialError(
-            f"The value of {name} holds a character that a header cannot carry (a line break at its end?).",
-            hint="Enter it again.",
-            code="credential_form",
-        )
-    return text
-
-
-def open_auth(context: DriverContext, client: HttpClient, scope: Mapping[str, Json]) -> Authorizer:
-    """The signer that the manifest asks for. Raises ConfigError or CredentialError."""
-    auth = context.connector.auth
-    if isinstance(auth, schema.BearerAuth):
-        token = _visible(_secret(context, auth.secret).reveal(), auth.secret)
-        return Static({"authorization": f"Bearer {token}"})
-    if isinstance(auth, schema.BasicAuth):
-        user = _value(context, auth.username)
-        password = context.secrets.get(auth.password) if auth.password else None
-        pair = base64.b64encode(f"{user}:{password.reveal() if password else ''}".encode()).decode()
-        Secret(pair)
-        return Static({"authorization": f"Basic {pair}"})
-    if isinstance(auth, schema.ApiKeyAuth):
-        key = _secret(context, auth.secret)
-        if auth.in_ == "query":
-            return Static({}, auth.name, key)
-        return Static({auth.name.lower(): _visible(auth.prefix + key.reveal(), auth.secret)})
-    if isinstance(auth, schema.OAuth2Auth):
-        # Found missing here rather than on the first request.
-        _value(context, auth.client_id or "")
-        _secret(context, auth.client_secret or "")
-        address = address_of(auth.token_url, scope, context.profile.environment.value)
-        url = client.origins.check(address, "token endpoint")
-        return ClientCredentials(context, auth, client, url)
-    if isinstance(auth, schema.NoAuth):
-        return Static({})
-    raise ConfigError(f"The http driver has no auth of type '{auth.type}'.", code="auth_type")

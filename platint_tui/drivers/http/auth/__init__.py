@@ -1,0 +1,8 @@
+"""How requests are signed: the credential goes where the manifest says, and nowhere else."""
+
+from __future__ import annotations
+
+from platint_tui.drivers.http.auth.base import Authorizer, Signed, Static, Unsigned
+from platint_tui.drivers.http.auth.choose import open_auth
+
+__all__ = ["Authorizer", "Signed", "Static", "Unsigned", "open_auth"]
