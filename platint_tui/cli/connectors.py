@@ -59,6 +59,8 @@ async def list_connectors(options: Namespace) -> int:
 
 async def show(options: Namespace) -> int:
     """One manifest: what a profile needs, how it signs in, what can be read and written."""
+    from platint_tui.manifest.signin import choices, needed_fields
+
     registry = _registry(options)
     found = registry.get(options.platform)
     if options.json:
@@ -67,7 +69,9 @@ async def show(options: Namespace) -> int:
     line(f"{found.name} ({found.platform} {found.version}, {found.category}, driver {found.driver})")
     line(f"  {found.docs}")
     line(f"  manifest: {registry.path(found.platform)}")
-    line(f"  sign-in: {found.auth.type}")
+    for way in choices(found.auth):
+        needs = ", ".join(sorted(needed_fields(way)))
+        line(f"  sign-in: {way.label or way.type.replace('_', ' ')}{f' ({needs})' if needs else ''}")
     line("Profile")
     for field in found.profile.fields:
         marks = ", ".join(
@@ -76,10 +80,13 @@ async def show(options: Namespace) -> int:
         line(f"  {field.id:<16} {marks:<17} {field.help}")
     line("Streams")
     for name, item in found.resources.items():
-        can = " and ".join(
-            word for word in ("read" if item.read else "", "write" if item.write else "") if word
-        )
-        line(f"  {name:<24} {can:<14} key {', '.join(item.key or ()) or '-'}")
+        writes = [
+            word
+            for word in ("create", "upsert", "update", "delete")
+            if item.write and getattr(item.write, word)
+        ]
+        can = ", ".join([*(["read"] if item.read else []), *writes])
+        line(f"  {name:<24} {can:<30} key {', '.join(item.key or ()) or '-'}")
     return ExitCode.DONE
 
 

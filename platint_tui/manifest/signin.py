@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from platint_tui.core.errors import ConfigError
+from platint_tui.manifest.template import compile_template
 
 if TYPE_CHECKING:
     from platint_tui.manifest.schema import Auth, Connector, OneAuth
@@ -75,12 +76,32 @@ def is_secret_key(auth: OneAuth, key: str) -> bool:
 
 
 def needed_fields(auth: OneAuth) -> frozenset[str]:
-    """The profile fields without which a way to sign in cannot work."""
+    """The profile fields without which a way to sign in cannot work, those in its templates included."""
     optional = _OPTIONAL.get(auth.type, ())
     names = {name for key, name in fields_used(auth).items() if key not in optional}
+    for text in _templates(auth):
+        for part in compile_template(text).expressions:
+            if part.path[0] == "profile" and not any(name == "default" for name, _ in part.filters):
+                names.add(part.path[-1])
     if auth.type == "oauth2" and auth.client_auth in ("none", "private_key_jwt") and auth.client_secret:
         names.discard(auth.client_secret)
     return frozenset(names)
+
+
+def _templates(auth: OneAuth) -> Iterator[str]:
+    """The templates of an auth that are no addresses: those have forms to fall back on."""
+    if auth.type == "aws_sigv4":
+        yield auth.region
+    elif auth.type == "jwt_exchange":
+        yield auth.path
+    assertion = getattr(auth, "assertion", None)
+    if assertion is not None:
+        yield from (
+            text
+            for text in (assertion.issuer, assertion.subject, assertion.audience, assertion.key_id)
+            if text
+        )
+        yield from assertion.claims.values()
 
 
 def choices(auth: Auth) -> tuple[OneAuth, ...]:

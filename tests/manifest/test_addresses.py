@@ -133,6 +133,12 @@ def test_session_tokens_and_roles_are_optional() -> None:
     )
     auth = chosen_auth(load_text(text).auth, frozenset(), {})
     assert needed_fields(auth) == {"account", "api_key"}
+    regional = text.replace("region: eu-west-1", "region: '${profile.role}'")
+    assert needed_fields(chosen_auth(load_text(regional).auth, frozenset(), {})) == {
+        "account",
+        "api_key",
+        "role",
+    }
 
 
 def test_filters_of_requests() -> None:
