@@ -13,6 +13,7 @@ from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth import Authorizer, Signed, Unsigned
 from platint_tui.drivers.http.client import Answer, HttpClient
 from platint_tui.drivers.http.rules import Op, Rules, Verdict
+from platint_tui.drivers.http.signers import Signers
 from platint_tui.drivers.http.translate import NetworkError
 from platint_tui.manifest import schema
 
@@ -74,13 +75,13 @@ class _Gate:
 class Caller:
     """Makes the calls of one profile."""
 
-    def __init__(self, context: DriverContext, client: HttpClient, auth: Authorizer) -> None:
+    def __init__(self, context: DriverContext, client: HttpClient, signers: Signers) -> None:
         connector = context.connector
         self.host = client.origins.base.partition("://")[2]
         self._context = context
         self._name = connector.name
         self._client = client
-        self._auth = auth
+        self.signers = signers
         self._policy: RetryPolicy = connector.errors.policy.retry_policy()
         headers = dict.fromkeys(limit.headers.retry_after.lower() for limit in connector.limits)
         self.rules = Rules(connector.errors.rules, tuple(headers))
@@ -107,8 +108,9 @@ class Caller:
         spent = 0.0
         failures = holds = requests = 0
         refreshed = learned = False
+        signer = self.signers.at(request.endpoint)
         while True:
-            signed = await self._auth.sign(
+            signed = await signer.sign(
                 Unsigned(request.method, request.url, request.headers, request.content)
             )
             requests += 1
@@ -132,11 +134,11 @@ class Caller:
                 # Whatever the rule says: only a refusal makes it sure that nothing was done.
                 return Result(answer, _unknown(verdict, self._name), requests)
             request.trace.sent = False
-            if self._renewable(verdict) and not refreshed:
-                await self._auth.refresh(signed)
+            if _renewable(signer, verdict) and not refreshed:
+                await signer.refresh(signed)
                 refreshed = True
                 continue
-            if answer is not None and not learned and self._auth.learn(answer):
+            if answer is not None and not learned and signer.learn(answer):
                 learned = True
                 continue
             if brief:
@@ -159,9 +161,6 @@ class Caller:
             pause = min(pause, LONGEST_WAIT)
             await self._context.clock.sleep(pause)
             spent += pause
-
-    def _renewable(self, verdict: Verdict) -> bool:
-        return self._auth.refreshable and (verdict.status == 401 or verdict.action == "refresh_auth")
 
     async def _send(self, operation: str, op: Op, request: Outgoing, signed: Signed) -> Answer:
         gates = self._gates[op]
@@ -225,6 +224,10 @@ async def _slots(gates: tuple[_Gate, ...]) -> AsyncIterator[None]:
         for slots in bounded:
             await stack.enter_async_context(slots)
         yield
+
+
+def _renewable(signer: Authorizer, verdict: Verdict) -> bool:
+    return signer.refreshable and (verdict.status == 401 or verdict.action == "refresh_auth")
 
 
 def _doubtful(verdict: Verdict, answer: Answer | None) -> bool:

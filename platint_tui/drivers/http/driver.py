@@ -22,7 +22,7 @@ from platint_tui.drivers.http.signers import Signers
 from platint_tui.drivers.http.transport import AiohttpTransport
 from platint_tui.drivers.http.writer import open_http_target
 from platint_tui.manifest.addresses import origins_of
-from platint_tui.manifest.hosts import is_wildcard
+from platint_tui.manifest.hosts import allowed_origins, is_wildcard
 from platint_tui.manifest.template import render
 
 
@@ -50,6 +50,10 @@ class HttpDriver:
             allowed,
             context.profile.origins,
             wildcards=filter(is_wildcard, settings.allowed_hosts),
+            downloads=[
+                *allowed_origins(settings.download_hosts, scope["profile"]),
+                *filter(is_wildcard, settings.download_hosts),
+            ],
             plain_http=settings.plain_http,
         )
         if transport is None:
@@ -74,7 +78,8 @@ class HttpDriver:
     async def check(self) -> Sequence[Capability]:
         """Run the probes of the manifest in order."""
         done = await run_probes(self._session)
-        return [*done, *(Capability("scopes", False, True, note) for item in self._signers for note in item.notes())]
+        notes = [note for signer in self._signers for note in signer.notes()]
+        return [*done, *(Capability("scopes", False, True, note) for note in notes)]
 
     async def discover(self) -> Sequence[Stream]:
         """The streams that the manifest declares for this platform."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from urllib.parse import urljoin, urlsplit
 
 from platint_tui.core.errors import ConfigError, SystemicError
-from platint_tui.manifest.hosts import is_wildcard, literal_origin, matches_wildcard, origin
+from platint_tui.manifest.hosts import matches_wildcard, origin
 
 MAX_URL = 8192
 
@@ -25,7 +25,7 @@ class Origins:
         plain_http: bool = False,
     ) -> None:
         """`allowed` are origins of the manifest, `entered_for` those that the profile's credential is for,
-        `wildcards` are hosts like `*.example.com`, `downloads` are hosts (literal or wildcard) for requests
+        `wildcards` are hosts like `*.example.com`, `downloads` are origins and such wildcards for requests
         without the credential, `plain_http` whether http is allowed to hosts other than this machine.
 
         Raises ConfigError for a base URL that is not usable or that the credential was not entered for.
@@ -33,7 +33,6 @@ class Origins:
         self._plain_http = plain_http
         self._wildcards = tuple(wildcards)
         self._downloads = tuple(downloads)
-        self._open = frozenset(literal_origin(entry) for entry in self._downloads if not is_wildcard(entry))
         self.base = origin(base_url, plain_http=plain_http)
         self.allowed = frozenset(allowed) or frozenset({self.base})
         if self.base not in self.allowed:
@@ -75,8 +74,7 @@ class Origins:
         target, found = self._resolved(base, reference, what)
         if self.permits(found):
             return target, True
-        wildcards = filter(is_wildcard, self._downloads)
-        if found not in self._open and not any(matches_wildcard(entry, found) for entry in wildcards):
+        if not any(found == item or matches_wildcard(item, found) for item in self._downloads):
             raise self._refused(base, what, reference, f"{found} is another origin.")
         return target, False
 

@@ -202,7 +202,7 @@ class _Scanner:
         read = self.resource.read
         if read is None:
             raise ConfigError(f"The stream '{self.name}' cannot be read.")
-        pager = Pager(read.page, self.session.origins, self.session.private)
+        pager = Pager(read.page, self.session.origins, self.session.private_for(read.request.endpoint))
         state = self._open(read, pager)
         records_path = tuple(read.records.split(".")) if read.records else ()
         while True:

@@ -9,6 +9,9 @@ from platint_tui import __version__
 from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import Json
 from platint_tui.drivers.base import DriverContext
+from platint_tui.drivers.http.encoding import encode_value
+from platint_tui.drivers.http.encoding import form_pairs as form_pairs
+from platint_tui.manifest import schema
 from platint_tui.manifest.template import render, render_body, render_map
 
 USER_AGENT = f"platint-tui/{__version__}"
@@ -52,30 +55,34 @@ def address(base: str, path: str, scope: Mapping[str, Json]) -> str:
 
 def encode_body(template: Json, encode: str, scope: Mapping[str, Json]) -> tuple[bytes, str]:
     """The bytes of a body and their content type. Raises RecordError for what the encoding cannot hold."""
-    value = render_body(template, scope)
-    if encode == "form":
-        return urlencode(form_pairs(value), quote_via=quote).encode(), "application/x-www-form-urlencoded"
-    return dumps(value).encode(), "application/json"
+    return encode_value(render_body(template, scope), encode)
 
 
-def form_pairs(value: Json, name: str = "") -> list[tuple[str, str]]:
-    """A JSON value as form fields: members as `a[b]`, elements as `a[0]`, null as an empty text."""
-    if isinstance(value, Mapping):
-        pairs = []
-        for key, item in value.items():
-            pairs += form_pairs(item, f"{name}[{key}]" if name else str(key))
-        return pairs
-    if isinstance(value, list | tuple):
-        pairs = []
-        for number, item in enumerate(value):
-            pairs += form_pairs(item, f"{name}[{number}]")
-        return pairs
-    return [(name, _plain(value))]
+def graphql_body(graphql: schema.GraphQL, scope: Mapping[str, Json]) -> dict[str, Json]:
+    """A GraphQL operation as it is sent (GraphQL over HTTP): the document as written, the variables rendered."""
+    return {"query": graphql.document, "variables": render_body(graphql.variables, scope)}
 
 
-def _plain(value: Json) -> str:
+def body_value(request: schema.Request | schema.WriteOp, scope: Mapping[str, Json]) -> Json:
+    """The rendered body of a request, None without one."""
+    if request.graphql is not None:
+        return graphql_body(request.graphql, scope)
+    return None if request.body is None else render_body(request.body, scope)
+
+
+def encoded(
+    request: schema.Request | schema.WriteOp, value: Json, headers: Mapping[str, str]
+) -> tuple[bytes | None, dict[str, str]]:
+    """The bytes of a rendered body and `headers` with its content type; one that is there already wins."""
     if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else dumps(value)
+        return None, dict(headers)
+    content, kind = encode_value(value, "json" if request.graphql is not None else request.encode)
+    own = headers.get("content-type", "")
+    if own.startswith("multipart/") and "boundary=" not in own and request.encode == "multipart":
+        own = f"{own}; {kind.partition('; ')[2]}"
+    return content, {**headers, "content-type": own or kind}
+
+
+def lower(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers with their names in lower case."""
+    return {name.lower(): value for name, value in headers.items()}
