@@ -114,6 +114,9 @@ def _profiles(commands: Any) -> None:
         metavar="ID=env:NAME|file:/PATH",
         help="where a secret is read from at use, instead of storing it",
     )
+    add.add_argument(
+        "--auth", metavar="WAY", help="the way to sign in, by its label or number, where there are several"
+    )
     add.add_argument("--place", choices=("keyring", "vault"), help="where to store secrets")
     add.add_argument("--replace", action="store_true", help="replace the profile of this name")
     edit = _command(group, "edit", "profiles:edit", "change fields, or replace a secret")

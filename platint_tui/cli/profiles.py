@@ -13,6 +13,7 @@ from platint_tui.cli.session import confirm, opened, pairs
 from platint_tui.core.errors import ConfigError, ErrorClass, ExitCode, UsageError
 from platint_tui.core.model import ProfileCheck
 from platint_tui.core.secret import Secret
+from platint_tui.manifest.form import FormView, Way
 from platint_tui.services import profiles
 from platint_tui.services.engine import local_engine
 from platint_tui.services.profiles import ProfileView
@@ -118,6 +119,10 @@ async def add(options: Namespace) -> int:
         form = profiles.form(workspace, options.platform)
         name = options.name or options.platform
         values = pairs(options.field, "ID=VALUE")
+        way = _way(form, options.auth)
+        if way is not None:
+            form = form.by(way)
+            values |= way.fixed
         references = pairs(options.secret_from, "ID=env:NAME or ID=file:/PATH")
         secret_fields = {field.id for field in form.fields if field.secret}
         for given in values:
@@ -161,11 +166,33 @@ async def add(options: Namespace) -> int:
         places = {field: reference.partition(":")[0] for field, reference in profile.secrets.items()}
     if options.json:
         document({"name": profile.name, "platform": profile.platform, "secrets": places})
+    verb, command = ("Sign in", "login") if way is not None and way.asks else ("Test it", "test")
     note(
         f"Profile '{profile.name}' ({profile.environment.value}) is saved. "
-        f"Test it: platint-tui profiles test {profile.name}"
+        f"{verb}: platint-tui profiles {command} {profile.name}"
     )
     return ExitCode.DONE
+
+
+def _way(form: FormView, wanted: str | None) -> Way | None:
+    """The way to sign in that `--auth` names (its label, or the number of it); asked for when there are several
+    and somebody is there, otherwise the first. None where there is only one.
+    """
+    if not form.ways:
+        if wanted is not None:
+            raise UsageError(f"There is one way to sign in to {form.name}; leave --auth out.")
+        return None
+    labels = [way.label for way in form.ways]
+    if wanted is None:
+        if not sys.stdin.isatty():
+            return form.ways[0]
+        for number, label in enumerate(labels, 1):
+            note(f"  {number}  {label}")
+        wanted = _ask(f"Sign in by [1-{len(labels)}]: ", "") or "1"
+    for number, way in enumerate(form.ways, 1):
+        if wanted.strip().lower() in (str(number), way.label.lower()):
+            return way
+    raise UsageError(f"'{wanted[:80]}' is no way to sign in.", hint=f"One of: {'; '.join(labels)}.")
 
 
 def _ask(prompt: str, help: str) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Environment
 from platint_tui.manifest import hosts
 from platint_tui.manifest.patterns import MAX_INPUT, matches
 from platint_tui.manifest.problems import did_you_mean, listing, looks_secret, shown
+from platint_tui.manifest.signin import fields_used, needed_fields
 
 if TYPE_CHECKING:
     from platint_tui.manifest.schema import Connector, FormField
 
 MAX_SECRET = 64 * 1024
+_PROFILE_NAME = re.compile(r"\$\{\s*profile\.([a-z][a-z0-9_]*)")
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 
@@ -36,14 +39,37 @@ class FieldView:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """One way to sign in. `hidden` are the fields that only other ways use, `needs` those that it cannot do
+    without, `fixed` values that choose it; `asks` when a person signs in once before it works.
+    """
+
+    label: str
+    needs: frozenset[str]
+    hidden: frozenset[str]
+    fixed: Mapping[str, str]
+    asks: bool
+
+
+@dataclass(frozen=True, slots=True)
 class FormView:
-    """The form for a profile of one platform."""
+    """The form for a profile of one platform. `ways` is empty where there is only one way to sign in."""
 
     platform: str
     name: str
     docs: str
     fields: tuple[FieldView, ...]
     environments: tuple[str, ...]
+    ways: tuple[Way, ...] = ()
+
+    def by(self, way: Way) -> FormView:
+        """The form with the fields of one way to sign in, those that it needs marked as required."""
+        fields = tuple(
+            replace(item, required=item.required or item.id in way.needs)
+            for item in self.fields
+            if item.id not in way.hidden and item.id not in way.fixed
+        )
+        return replace(self, fields=fields, ways=())
 
 
 def form_view(connector: Connector) -> FormView:
@@ -63,8 +89,47 @@ def form_view(connector: Connector) -> FormView:
         for field in connector.profile.fields
     )
     return FormView(
-        connector.platform, connector.name, connector.docs, fields, connector.profile.environments
+        connector.platform,
+        connector.name,
+        connector.docs,
+        fields,
+        connector.profile.environments,
+        _ways(connector),
     )
+
+
+def _ways(connector: Connector) -> tuple[Way, ...]:
+    auth = connector.auth
+    if auth.type != "first_of":
+        return ()
+    used = [frozenset(fields_used(item.auth).values()) | needed_fields(item.auth) for item in auth.of]
+    everywhere = {name for text in _request_texts(connector) for name in text}
+    ways = []
+    for item, own in zip(auth.of, used, strict=True):
+        others = frozenset().union(*used) - own - everywhere
+        fixed = {item.when.field: item.when.equals} if item.when else {}
+        asks = item.auth.type == "oauth2" and item.auth.grant in ("authorization_code", "device_code")
+        label = item.auth.label or item.auth.type.replace("_", " ")
+        ways.append(Way(label, needed_fields(item.auth), others, fixed, asks))
+    return tuple(ways)
+
+
+def _request_texts(connector: Connector) -> Iterator[frozenset[str]]:
+    """The profile fields that templates outside of auth use: every way to sign in asks for those."""
+    dumped = connector.model_dump(
+        include={"transport": True, "resources": True, "check": True, "discover": True}
+    )
+    for endpoint in dumped["transport"]["endpoints"].values():
+        endpoint.pop("auth")
+    pending: list[Any] = [dumped]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, Mapping):
+            pending += value.values()
+        elif isinstance(value, (list, tuple)):
+            pending += value
+        elif isinstance(value, str) and "${" in value:
+            yield frozenset(_PROFILE_NAME.findall(value))
 
 
 def validate_fields(

@@ -15,7 +15,7 @@ from platint_tui.manifest.findings import Findings, check_path, texts
 from platint_tui.manifest.lint_resources import check_resources
 from platint_tui.manifest.patterns import compile_pattern, matches
 from platint_tui.manifest.problems import Problem, did_you_mean, listing, shown
-from platint_tui.manifest.signin import choices, fields_used, is_secret_key
+from platint_tui.manifest.signin import choices, fields_used, is_secret_key, needed_fields
 from platint_tui.manifest.template import Expression, compile_template
 from platint_tui.manifest.yamltext import Document, PathKey
 
@@ -169,7 +169,17 @@ def _auth(found: Findings, connector: Connector) -> None:
         if auth.type != "first_of":
             _one_auth(found, path, auth, connector, used)
             continue
+        before: list[tuple[str, frozenset[str]]] = []
         for number, choice in enumerate(auth.of):
+            if choice.when is None:
+                needs = needed_fields(choice.auth)
+                for label, earlier in before:
+                    if earlier <= needs:
+                        text = (
+                            f"is never chosen: every profile that fits it fits '{label}' before; put it first"
+                        )
+                        found.add((*path, "of", number), f"{text}, or say `when`")
+                before.append((choice.auth.label or choice.auth.type, needs))
             if choice.when is not None:
                 _known_field(found, (*path, "of", number, "when", "field"), choice.when.field, connector)
             _one_auth(found, (*path, "of", number, "auth"), choice.auth, connector, used)

@@ -10,6 +10,7 @@ from manifest.samples import MANIFEST
 from platint_tui.core.errors import ConfigError
 from platint_tui.manifest import hosts
 from platint_tui.manifest.addresses import address_of, origins_of
+from platint_tui.manifest.form import form_view
 from platint_tui.manifest.loader import load_text
 from platint_tui.manifest.signin import chosen_auth, needed_fields
 from platint_tui.manifest.template import render
@@ -150,3 +151,34 @@ def test_filters_of_requests() -> None:
     assert render('updated >= "${record.at | format:%Y/%m/%d %H:%M}"', values, "query") == (
         'updated >= "2026/03/04 05:06"'
     )
+
+
+def test_a_form_by_the_way_to_sign_in() -> None:
+    connector = load_text(several())
+    view = form_view(connector)
+    assert [way.label for way in view.ways] == ["By key", "By client", "By token"]
+    by_key, by_client, by_token = view.ways
+    names = {way.label: [item.id for item in view.by(way).fields] for way in view.ways}
+    assert names["By client"] == ["base_url", "account", "client_id", "client_secret"]
+    assert names["By key"] == ["base_url", "api_key"] and by_key.fixed == {"account": "key"}
+    assert "client_secret" not in names["By token"] and not by_token.asks
+    assert {item.id for item in view.by(by_client).fields if item.required} == {
+        "base_url",
+        "client_id",
+        "client_secret",
+    }
+
+
+def test_a_way_that_another_hides_is_told() -> None:
+    first, second = FIRST_OF.index("    - auth:"), FIRST_OF.index("    - auth: {type: bearer")
+    swapped = FIRST_OF[:first] + FIRST_OF[second:] + FIRST_OF[first:second]
+    swapped = swapped.replace(
+        "client_id: client_id,\n         client_secret: client_secret",
+        "client_id: client_id,\n         client_secret: api_key",
+    )
+    with pytest.raises(
+        ConfigError, match="is never chosen: every profile that fits it fits 'By token' before"
+    ):
+        load_text(
+            several().replace(FIRST_OF, swapped).replace("    - {id: client_secret, secret: true}\n", "")
+        )

@@ -22,8 +22,9 @@ from platint_tui.services.profiles import ProfileView
 from platint_tui.services.workspace import Workspace
 from platint_tui.tui.app import PlatintApp
 from platint_tui.tui.dialogs.confirm import ConfirmScreen
+from platint_tui.tui.listing import Listing
 from platint_tui.tui.screens.profiles import words
-from platint_tui.tui.screens.profiles.adding import AddScreen, EditScreen, PlatformScreen
+from platint_tui.tui.screens.profiles.adding import AddScreen, EditScreen, PlatformScreen, WayScreen
 from platint_tui.tui.screens.profiles.section import ProfilesSection
 from platint_tui.tui.widgets.form import Choice, Line
 
@@ -46,8 +47,6 @@ async def wait_said(app: PlatintApp, pilot: Pilot[int], text: str) -> None:
 async def open_form(app: PlatintApp, pilot: Pilot[int], platform: str) -> AddScreen:
     await pilot.press("a")
     await wait_for(pilot, lambda: isinstance(app.screen, PlatformScreen))
-    from platint_tui.tui.listing import Listing
-
     assert app.screen.query_one(Listing).go_to(platform)
     await pilot.press("enter")
     await wait_for(pilot, lambda: isinstance(app.screen, AddScreen))
@@ -254,3 +253,23 @@ def test_facts_are_aligned_and_clean_of_line_breaks() -> None:
     assert words.state_of(entry)[1] == "bad"
     assert words.environment_cell(Environment.PRODUCTION).tone == "warn"
     assert clean(text, lines=True) == text
+
+
+async def test_a_platform_with_several_ways_to_sign_in_asks_which(live: Workspace) -> None:
+    form = profiles.form(live, "github")
+    assert len(form.ways) >= 2
+    wanted = form.ways[1]
+    async with open_console(live, size=(80, 24), section="profiles") as (app, pilot):
+        await pilot.press("a")
+        await wait_for(pilot, lambda: isinstance(app.screen, PlatformScreen))
+        assert app.screen.query_one(Listing).go_to("github")
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, WayScreen))
+        await wait_for(pilot, lambda: all(way.label in text_of(app) for way in form.ways))
+        assert app.screen.query_one(Listing).go_to(wanted.label)
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, AddScreen))
+        shown = {line.id for line in app.screen.query(Line)}
+        for item in form.fields:
+            line = f"input-{item.id.replace('_', '_5f_')}"
+            assert (line in shown) == (item.id not in wanted.hidden), item.id

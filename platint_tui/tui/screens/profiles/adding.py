@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.widgets import Button, Static
 
 from platint_tui.core.errors import ConfigError, PlatintError
-from platint_tui.manifest.form import FormView
+from platint_tui.manifest.form import FormView, Way
 from platint_tui.services import profiles
 from platint_tui.services.profiles import PlatformView
 from platint_tui.tui import glyphs
@@ -28,6 +28,7 @@ from platint_tui.tui.screens.profiles.words import (
     form_fields,
     platform_columns,
     wanted_of,
+    way_columns,
 )
 from platint_tui.tui.widgets.form import Choice, FieldSpec, Form
 
@@ -73,6 +74,36 @@ class PlatformScreen(Dialog[str]):
                 self.query_one("#problem", Static).update(toned(found.error, "bad"))
             else:
                 self.dismiss(found.platform)
+
+
+class WayScreen(Dialog[Way]):
+    """How a new profile signs in, where a platform offers several ways."""
+
+    CSS_PATH = ["../../dialogs/dialog.tcss"]  # type: ignore[assignment]  # noqa: RUF012
+
+    def __init__(self, form: FormView) -> None:
+        super().__init__()
+        self.add_class("wide", "tall")
+        self._form = form
+
+    def compose(self) -> ComposeResult:
+        """Title and list."""
+        with Vertical():
+            yield words(f"How does {self._form.name} let you in?", "strong", classes="title")
+            yield Listing(way_columns(self._form), lambda way: way.label, header=False, empty="", id="ways")
+            yield Static(toned("enter chooses   esc leaves", "muted"), id="problem", markup=False)
+
+    def on_mount(self) -> None:
+        """Ready to choose."""
+        listing = self.query_one("#ways", Listing)
+        listing.show(self._form.ways)
+        listing.focus()
+
+    @on(Listing.Opened)
+    def _chosen(self) -> None:
+        found = self.query_one("#ways", Listing).current
+        if isinstance(found, Way):
+            self.dismiss(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +199,13 @@ class FormDialog(Dialog[Added]):
 class AddScreen(FormDialog):
     """The form of a new profile."""
 
-    def __init__(self, workspace: Workspace, form: FormView, taken: Collection[str]) -> None:
-        super().__init__(f"A profile for {form.name}", form_fields(form, taken))
+    def __init__(
+        self, workspace: Workspace, form: FormView, taken: Collection[str], way: Way | None = None
+    ) -> None:
+        by = f" by {way.label[:1].lower()}{way.label[1:]}" if way else ""
+        super().__init__(f"A profile for {form.name}{by}", form_fields(form, taken))
         self._workspace = workspace
+        self._fixed = dict(way.fixed) if way else {}
         self._view = form
         self._taken = taken
 
@@ -189,7 +224,7 @@ class AddScreen(FormDialog):
             name=wanted.name,
             platform=wanted.platform,
             environment=wanted.environment,
-            values=wanted.values,
+            values={**wanted.values, **self._fixed},
             secrets=wanted.secrets,
             place=wanted.place,
         )

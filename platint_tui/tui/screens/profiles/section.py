@@ -157,16 +157,21 @@ class ProfilesSection(SectionView):
 
     async def add_profile(self) -> str | None:
         """Choose a platform, fill its form, store; test at once if wanted."""
-        from platint_tui.tui.screens.profiles.adding import AddScreen, PlatformScreen
+        from platint_tui.tui.screens.profiles.adding import AddScreen, PlatformScreen, WayScreen
 
         workspace = self.console.workspace
         platform = await self.app.push_screen_wait(PlatformScreen(profiles.platforms(workspace)))
         if platform is None:
             return None
         taken = {view.profile.name for view in self._views}
-        added = await self.app.push_screen_wait(
-            AddScreen(workspace, profiles.form(workspace, platform), taken)
-        )
+        form = profiles.form(workspace, platform)
+        way = None
+        if form.ways:
+            way = await self.app.push_screen_wait(WayScreen(form))
+            if way is None:
+                return None
+            form = form.by(way)
+        added = await self.app.push_screen_wait(AddScreen(workspace, form, taken, way))
         return await self._after(added, "added")
 
     async def edit_profile(self) -> str | None:

@@ -9,7 +9,7 @@ from typing import Literal
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Capability, Environment, Profile
 from platint_tui.core.secret import Secret
-from platint_tui.manifest.form import FormView
+from platint_tui.manifest.form import FormView, Way
 from platint_tui.services.profiles import PlatformView, ProfileView
 from platint_tui.tui import present
 from platint_tui.tui.widgets.cells import Cell, Column
@@ -149,6 +149,19 @@ def platform_columns() -> tuple[Column[PlatformView], ...]:
         Column("", lambda item: Cell(item.platform, "muted"), 16),
         Column("", lambda item: Cell(item.error or item.category, "bad" if item.error else "muted"), 14, grow=2),
     )  # fmt: skip
+
+
+def way_columns(form: FormView) -> tuple[Column[Way], ...]:
+    """The ways to sign in that a platform offers, with what each needs."""
+    labels = {item.id: item.label for item in form.fields}
+
+    def needs(way: Way) -> str:
+        return ", ".join(labels[item.id] for item in form.fields if item.id in way.needs)
+
+    return (
+        Column("way", lambda way: Cell(way.label, "strong"), 24, grow=1, most=40),
+        Column("", lambda way: Cell(needs(way), "muted"), 20, grow=2),
+    )
 
 
 def form_fields(form: FormView, taken: Collection[str]) -> list[FieldSpec]:
