@@ -65,6 +65,8 @@ class Describe(Model):
     required: DataPath | None = None
     nullable: DataPath | None = None
     max_length: DataPath | None = None
+    skip: tuple[BodyMatch, ...] = ()
+    """Fields to leave out."""
     key: KeyFrom | None = None
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _KNOWN = {
     "run": ("run.item_key", "run.id", "run.sync", "run.stream"),
     "cursor": ("cursor.start", "cursor.end"),
-    "resource": ("resource.name", "resource.of"),
+    "resource": ("resource.name", "resource.of", "resource.fields"),
     "page": ("page.n", "page.offset", "page.end"),
     "job": ("job.id",),
     "item": ("item.id", "item.index", "item.key"),

@@ -61,8 +61,9 @@ FILTERS = (
     "segments",
     "default",
     "join",
+    "without",
 )
-_WITH_ARGUMENT = ("default", "join", "format")
+_WITH_ARGUMENT = ("default", "join", "format", "without")
 MAX_OUTPUT = 64 * 1024
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*|[0-9]{1,4}")
@@ -261,6 +262,11 @@ def _apply(name: str, argument: str, value: Json) -> Json:
         if not isinstance(value, (list, tuple)):
             raise TypeError("not a list")
         return argument.join(_plain(item) for item in value)
+    if name == "without":
+        if not isinstance(value, Mapping):
+            raise TypeError("not an object")
+        left_out = {item.strip() for item in argument.split(",")}
+        return {key: item for key, item in value.items() if key not in left_out}
     if name == "lower":
         return _plain(value).lower()
     if name == "urlencode":

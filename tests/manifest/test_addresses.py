@@ -147,6 +147,7 @@ def test_filters_of_requests() -> None:
     assert render("/${record.key}", values, "path") == "/a%20b%2Fc%20d.csv"
     assert render("/${record.key | segments}", values, "path") == "/a%20b/c%20d.csv"
     assert render("${record.n | text}", values, "body") == "7"
+    assert render("${record | without:key, tags, at}", values, "body") == {"n": 7}
     assert render("${record.tags | json}", values, "query") == '["x"]'
     assert render('updated >= "${record.at | format:%Y/%m/%d %H:%M}"', values, "query") == (
         'updated >= "2026/03/04 05:06"'
