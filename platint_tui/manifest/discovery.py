@@ -50,6 +50,7 @@ class Describe(Model):
     Each element of `records` (with `entries`, each member of the object there, its name put into that field)
     is a field: `name` (after `prefix`, where records hold it below a member: `properties.`), `type` through
     the table `types` (`any` for others), `description`, `required`, or `nullable` for the opposite.
+    A read whose templates use `${resource.fields}` (the list of the names, without `prefix`) asks here first.
     """
 
     request: Request | None = None
