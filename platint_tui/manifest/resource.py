@@ -91,7 +91,8 @@ class Read(Model):
     them as `#text`), and a path to records may lead to one or to many. `compression` unpacks a body that is
     compressed in itself. `scalar` puts plain values into a member of this name; `entries`: the records are the
     members of an object, their names put into this member. `skip` leaves elements out. `from_parent` copies
-    values of the parent record into each record (name: path in the parent).
+    values of the parent record into each record (name: path in the parent). `optional`: an answer without
+    `records` has none (platforms that leave empty lists out); otherwise it is an error in JSON.
     """
 
     request: Request
@@ -103,6 +104,7 @@ class Read(Model):
     entries: FieldName | None = None
     skip: tuple[BodyMatch, ...] = ()
     from_parent: dict[FieldName, DataPath] = Field(default_factory=dict)
+    optional: Bool = False
     single: Bool = False
     """The answer is one record itself, not a list."""
     page: Page
