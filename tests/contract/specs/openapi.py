@@ -1,0 +1,150 @@
+"""OpenAPI 2 (Swagger), 3.0 and 3.1 to the common view. Paths under `x-ms-paths` count too; there a query after
+`?` tells operations apart (Azure Storage).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from contract.schema import Schema, resolve
+from contract.specs.view import Operation, Param
+
+METHODS = ("get", "post", "put", "patch", "delete", "head")
+
+
+def operations(document: Mapping[str, Any], name: str) -> Iterator[Operation]:
+    """Every operation of an OpenAPI document."""
+    hosts, base = _servers(document)
+    for table in ("paths", "x-ms-paths"):
+        for written, entry in (document.get(table) or {}).items():
+            path, _, selector = written.partition("?")
+            selectors = tuple(
+                ("query", key, value)
+                for key, _, value in (part.partition("=") for part in selector.split("&") if part)
+            )
+            own_hosts, own_base = _servers(entry) if "servers" in entry else (hosts, base)
+            for method in METHODS:
+                if method in entry:
+                    parameters = [*(entry.get("parameters") or ()), *(entry[method].get("parameters") or ())]
+                    yield _operation(
+                        document,
+                        name,
+                        method.upper(),
+                        own_base + path,
+                        own_hosts,
+                        selectors,
+                        entry[method],
+                        parameters,
+                    )
+
+
+def _servers(document: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+    if "host" in document or "basePath" in document:
+        host = document.get("host")
+        return ((host,) if host else ()), str(document.get("basePath") or "").rstrip("/")
+    hosts, base = [], ""
+    for server in document.get("servers") or ():
+        parts = urlsplit(server["url"])
+        if parts.hostname:
+            hosts.append(parts.hostname)
+        base = parts.path.rstrip("/")
+    return tuple(hosts), base
+
+
+def _operation(
+    document: Mapping[str, Any],
+    name: str,
+    method: str,
+    path: str,
+    hosts: tuple[str, ...],
+    selectors: tuple[tuple[str, str, str], ...],
+    entry: Mapping[str, Any],
+    parameters: list[Any],
+) -> Operation:
+    places: dict[str, dict[str, Param]] = {"path": {}, "query": {}, "header": {}}
+    form: dict[str, Any] = {}
+    form_required: list[str] = []
+    body: dict[str, Schema] = {}
+    body_required = False
+    consumes = entry.get("consumes") or document.get("consumes") or ["application/json"]
+    produces = entry.get("produces") or document.get("produces") or ["application/json"]
+    for item in parameters:
+        parameter = resolve(item, document)
+        place = parameter.get("in")
+        if place in places:
+            schema = parameter.get("schema") or _content(parameter) or _swagger(parameter)
+            required = bool(parameter.get("required"))
+            deep = parameter.get("style") == "deepObject"
+            places[place][parameter["name"]] = Param(schema, required, deep)
+        elif place == "body":
+            body = dict.fromkeys(consumes, parameter.get("schema") or {})
+            body_required = bool(parameter.get("required"))
+        elif place == "formData":
+            form[parameter["name"]] = _swagger(parameter)
+            if parameter.get("required"):
+                form_required.append(parameter["name"])
+    if form:
+        schema = {"type": "object", "properties": form, "required": form_required}
+        body = dict.fromkeys([kind for kind in consumes if "json" not in kind] or [_FORM], schema)
+        if "application/json" in consumes:
+            body["application/json"] = schema
+        body_required = bool(form_required)
+    request = resolve(entry.get("requestBody"), document)
+    if request:
+        body = {kind: media.get("schema") or {} for kind, media in (request.get("content") or {}).items()}
+        body_required = bool(request.get("required"))
+    answers, headers = _answers(document, entry, produces)
+    for _, chosen, _ in selectors:
+        places["query"].pop(chosen, None)
+    return Operation(
+        document=name,
+        method=method,
+        paths=(path,),
+        hosts=hosts,
+        path=places["path"],
+        query=places["query"],
+        header={key.lower(): value for key, value in places["header"].items()},
+        body=body,
+        body_required=body_required,
+        answers=answers,
+        answer_headers=headers,
+        selectors=selectors,
+        root=document,
+    )
+
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+def _content(parameter: Mapping[str, Any]) -> Schema | None:
+    """The schema of a parameter that is written as a media type."""
+    for media in (parameter.get("content") or {}).values():
+        return {"type": "string"} if media else {}
+    return None
+
+
+def _swagger(parameter: Mapping[str, Any]) -> Schema:
+    """A parameter of OpenAPI 2 is its own schema."""
+    left_out = ("in", "name", "required", "description")
+    return {key: value for key, value in parameter.items() if key not in left_out}
+
+
+def _answers(
+    document: Mapping[str, Any], entry: Mapping[str, Any], produces: list[str]
+) -> tuple[dict[str, dict[str, Schema]], tuple[str, ...] | None]:
+    answers: dict[str, dict[str, Schema]] = {}
+    headers: set[str] = set()
+    for status, item in (entry.get("responses") or {}).items():
+        answer = resolve(item, document)
+        headers |= {key.lower() for key in (answer.get("headers") or {})}
+        if "content" in answer:
+            answers[str(status)] = {
+                kind: media.get("schema") or {} for kind, media in answer["content"].items()
+            }
+        elif "schema" in answer:
+            answers[str(status)] = dict.fromkeys(produces, answer["schema"])
+        else:
+            answers[str(status)] = {}
+    return answers, tuple(sorted(headers)) or None
