@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from peers.canary import leaks
-from peers.emulate import GithubEmulator, StripeEmulate
+from peers.emulate import GithubAppEmulator, GithubEmulator, SlackEmulator, StripeEmulate
 from peers.localstripe import StripeEmulator
 from peers.postgres import PostgresServer
 from peers.secret_service import Kind, SecretService
@@ -42,6 +44,24 @@ def find_leaks() -> Callable[..., list[Path]]:
 def github_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GithubEmulator]:
     """GitHub's REST API (`emulate`) with repositories, and issues over several pages."""
     server = GithubEmulator(tmp_path_factory.mktemp("github"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def github_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GithubAppEmulator]:
+    """GitHub's REST API (`emulate`) with an organisation and an App that is installed there."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    server = GithubAppEmulator(tmp_path_factory.mktemp("github-app"), pem)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def slack_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlackEmulator]:
+    """Slack's Web API (`emulate`) with scopes that are enforced, and messages over several pages."""
+    server = SlackEmulator(tmp_path_factory.mktemp("slack"))
     yield server
     server.stop()
 

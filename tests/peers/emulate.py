@@ -1,4 +1,4 @@
-"""The GitHub and Stripe emulators of the npm package `emulate`, filled through their own REST APIs."""
+"""The GitHub, Stripe and Slack emulators of the npm package `emulate`, filled through their own APIs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import yaml
 from peers.process import (
     PEERS,
     PeerError,
@@ -35,12 +36,12 @@ github:
 class Emulate:
     """One service of `emulate` on a port of its own, loopback only."""
 
-    def __init__(self, service: str, folder: Path) -> None:
+    def __init__(self, service: str, folder: Path, seed: str = SEED) -> None:
         main = PEERS / "npm" / "node_modules" / "emulate" / "dist" / "index.js"
         if not main.is_file():
             raise missing("The emulator `emulate` (npm)")
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "seed.yaml").write_text(SEED)
+        (folder / "seed.yaml").write_text(seed)
         preload = Path(__file__).with_name("loopback.cjs")
         node = program("node")
 
@@ -126,3 +127,82 @@ class StripeEmulate(Emulate):
         if confirmed["status"] != "succeeded":
             raise PeerError(f"the emulator did not confirm the payment: {confirmed}")
         return str(intent["id"])
+
+
+class GithubAppEmulator(Emulate):
+    """GitHub with the organisation acme (member octocat) and the App 4711, installed as 99 for octocat/shop.
+
+    The JWT of the App is verified; `key` is its private key (PEM).
+    """
+
+    app_id, installation_id = "4711", "99"
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.key = key
+        seed: dict[str, Any] = yaml.safe_load(SEED)
+        seed["github"] |= {
+            "orgs": [{"login": "acme", "name": "Acme", "members": [{"login": "octocat", "role": "admin"}]}],
+            "repos": [{"owner": "octocat", "name": "shop", "auto_init": True}],
+            "apps": [
+                {
+                    "app_id": int(self.app_id),
+                    "slug": "platint",
+                    "name": "Platint",
+                    "private_key": key,
+                    "permissions": {"issues": "write", "metadata": "read"},
+                    "installations": [{"installation_id": int(self.installation_id), "account": "octocat"}],
+                }
+            ],
+        }
+        super().__init__("github", folder, yaml.safe_dump(seed))
+
+
+class SlackEmulator(Emulate):
+    """Slack's Web API with strict scopes: `token` may do everything that the manifest reads and writes, `narrow` has
+    only channels:read. The channel `general` has its `channel` id, and more messages than fit on one page.
+    """
+
+    scopes = (
+        "users:read",
+        "channels:read",
+        "channels:history",
+        "channels:manage",
+        "files:read",
+        "chat:write",
+    )
+
+    def __init__(self, folder: Path, messages: int = 230) -> None:
+        self.narrow = "xoxb-narrow-000000000001"
+        token = "xoxb-emulate-000000000001"
+        seed = {
+            "slack": {
+                "team": {"name": "Acme", "domain": "acme"},
+                "strict_scopes": True,
+                "users": [{"name": name, "real_name": name.title()} for name in ("ada", "bo")],
+                "channels": [{"name": "ops"}],
+                "tokens": [
+                    {"token": token, "user": "ada", "type": "bot", "scopes": list(self.scopes)},
+                    {"token": self.narrow, "user": "ada", "type": "bot", "scopes": ["channels:read"]},
+                ],
+            }
+        }
+        super().__init__("slack", folder, yaml.safe_dump(seed))
+        self.token = token
+        self.channel = next(
+            item["id"] for item in self.call("conversations.list")["channels"] if item["name"] == "ops"
+        )
+        for number in range(1, messages + 1):
+            self.post(f"message {number}")
+
+    def call(self, method: str, **arguments: Any) -> dict[str, Any]:
+        """One method; its answer, which must be ok."""
+        answer = dict(
+            expect(200, request("POST", f"{self.url}/api/{method}", json_body=arguments, token=self.token))
+        )
+        if not answer.get("ok"):
+            raise PeerError(f"{method} was refused: {answer}")
+        return answer
+
+    def post(self, text: str, **arguments: Any) -> str:
+        """A message in the channel; returns its ts."""
+        return str(self.call("chat.postMessage", channel=self.channel, text=text, **arguments)["ts"])

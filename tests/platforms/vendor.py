@@ -1,0 +1,194 @@
+"""A vendor's API on loopback as one test needs it: routes with answers in the vendor's shapes, pages, refusals; and an
+account on it, driven through its manifest only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from platint_tui.core.errors import PlatintError
+from platint_tui.core.model import Batch, Capability, Environment, Profile, Row, TargetPlan, WriteResult
+from platint_tui.core.secret import Secret
+from platint_tui.drivers.base import DriverContext
+from platint_tui.drivers.http.driver import HttpDriver
+from platint_tui.manifest.addresses import origins_of
+from platint_tui.manifest.form import validate_fields
+from platint_tui.manifest.loader import load_connector
+from tests.http.hostile import Hurried, Limits, Notes, Rig
+
+FOLDER = Path(__file__).parents[2] / "connectors"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it arrived; `path` is not decoded."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body) if self.body else None
+
+    @property
+    def form(self) -> dict[str, str]:
+        return dict(parse_qsl(self.body.decode(), keep_blank_values=True))
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: `body` is a document, or text as it is."""
+
+    body: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Answerer = Callable[..., Reply | Any]
+
+
+@dataclass
+class Vendor:
+    """The server. `guard` looks at every request first and may refuse it; `refusals` are answers that come instead of
+    the next ones whose path matches.
+    """
+
+    url: str = ""
+    guard: Callable[[Asked], Reply | None] = lambda asked: None
+    seen: list[Asked] = field(default_factory=list)
+    refusals: list[tuple[str, Reply]] = field(default_factory=list)
+    _routes: list[tuple[str, re.Pattern[str], Answerer]] = field(default_factory=list)
+
+    def on(self, route: str, answer: Answerer | Reply | Sequence[Any] | Mapping[str, Any]) -> None:
+        """Answer `METHOD /path/{name}`: with a document, a Reply, or what a function of the request and the names
+        gives. Later routes win.
+        """
+        method, _, path = route.partition(" ")
+        pattern = re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path)))
+        made = answer if callable(answer) else lambda asked, **names: answer
+        self._routes.insert(0, (method, pattern, made))
+
+    def refuse(self, path: str, reply: Reply, times: int = 1) -> None:
+        """Answer the next `times` requests to a path with `reply`."""
+        self.refusals += [(path, reply)] * times
+
+    def asked(self, route: str) -> list[Asked]:
+        """The requests of a method and path so far."""
+        method, _, path = route.partition(" ")
+        return [item for item in self.seen if item.method == method and item.path == path]
+
+    async def serve(self, request: web.Request) -> web.Response:
+        """One exchange."""
+        asked = Asked(
+            request.method,
+            request.rel_url.raw_path,
+            dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True)),
+            {name.lower(): value for name, value in request.headers.items()},
+            await request.read(),
+        )
+        self.seen.append(asked)
+        return _response(self._answer(asked))
+
+    def _answer(self, asked: Asked) -> Reply:
+        for number, (path, reply) in enumerate(self.refusals):
+            if path == asked.path:
+                del self.refusals[number]
+                return reply
+        refused = self.guard(asked)
+        if refused is not None:
+            return refused
+        for method, pattern, answer in self._routes:
+            found = pattern.fullmatch(asked.path)
+            if method == asked.method and found:
+                given = answer(asked, **found.groupdict())
+                return given if isinstance(given, Reply) else Reply(given)
+        return Reply({"message": "no such route in this test"}, 404)
+
+
+def _response(reply: Reply) -> web.Response:
+    headers = {"Content-Type": "application/json", **reply.headers}
+    text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
+    body = b"" if reply.body is None else text.encode()
+    return web.Response(status=reply.status, body=body, headers=headers)
+
+
+@asynccontextmanager
+async def running(vendor: Vendor) -> AsyncIterator[Vendor]:
+    """The vendor on a free loopback port."""
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", vendor.serve)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    vendor.url = f"http://127.0.0.1:{port}"
+    try:
+        yield vendor
+    finally:
+        await runner.cleanup()
+
+
+@dataclass
+class Account(Rig):
+    """An account: reading as `Rig` does, and writing, checking, discovering."""
+
+    def __post_init__(self) -> None:
+        self.capabilities: dict[str, Capability] = {}
+
+    async def check(self) -> dict[str, Capability]:
+        """The probes by name."""
+        self.capabilities = {item.id: item for item in await self.driver.check()}
+        return self.capabilities
+
+    async def streams(self) -> set[str]:
+        """The names that discovery finds."""
+        return {item.name for item in await self.driver.discover()}
+
+    async def write(self, resource: str, operation: str, *rows: Mapping[str, Any]) -> WriteResult:
+        """Write rows by one operation."""
+        plan = TargetPlan("s", resource, resource, ("id",), None, (), 1, "run", operation=operation)
+        target = await self.driver.open_target(plan)
+        made = [
+            Row(json.dumps([number]), json.dumps(value), dict(value), None, f"key-{number}")
+            for number, value in enumerate(rows)
+        ]
+        return await target.write(Batch(made, None))
+
+    async def refused(self, stream: str) -> PlatintError:
+        """The error that reading a stream ends with."""
+        try:
+            await self.read(stream=stream)
+        except PlatintError as error:
+            return error
+        raise AssertionError(f"{stream} was read")
+
+
+@asynccontextmanager
+async def account(
+    platform: str, fields: Mapping[str, str], secrets: Mapping[str, str]
+) -> AsyncIterator[Account]:
+    """A profile on `platform` with a driver whose sleeps are over at once."""
+    connector = load_connector(FOLDER / f"{platform}.yaml")
+    checked = validate_fields(connector, dict(fields), secrets=dict.fromkeys(secrets))
+    origins = origins_of(connector, checked, secrets, "sandbox")
+    profile = Profile("p", platform, Environment.SANDBOX, checked, {}, origins)
+    limits, notes, clock = Limits(), Notes(), Hurried()
+    held = {name: Secret(value) for name, value in secrets.items()}
+    driver = HttpDriver(DriverContext(connector, profile, held, limits, notes, clock))
+    try:
+        yield Account(driver, limits, notes, clock)
+    finally:
+        await driver.close()
