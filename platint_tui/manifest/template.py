@@ -65,6 +65,7 @@ FILTERS = (
 )
 _WITH_ARGUMENT = ("default", "join", "format", "without")
 MAX_OUTPUT = 64 * 1024
+SPREAD = "..."
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*|[0-9]{1,4}")
 _BAD_HEADER = re.compile(r"[^\x20-\x7e\t]")
@@ -209,7 +210,8 @@ def render_body(template: Json, scope: Mapping[str, Json]) -> Json:
     """Render a body: every text in it is a template.
 
     A member of an object whose value is one expression alone is left out when that has no value, so that an
-    optional field of a record is simply not sent; null is sent as null. Raises as `render` does.
+    optional field of a record is simply not sent; null is sent as null. The members of the value of a member
+    called `...` are put into the object itself; what is written after it wins. Raises as `render` does.
     """
     if isinstance(template, str):
         return render(template, scope, "body")
@@ -219,7 +221,11 @@ def render_body(template: Json, scope: Mapping[str, Json]) -> Json:
             sole = compile_template(item).sole if isinstance(item, str) else None
             if sole is not None:
                 value = _evaluate(sole, scope)
-                if value is not _MISSING:
+                if name == SPREAD:
+                    if not isinstance(value, Mapping):
+                        raise _failure(sole, "is no object whose members could be put here")
+                    result.update(value)
+                elif value is not _MISSING:
                     result[name] = value
             else:
                 result[name] = render_body(item, scope)

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from manifest.samples import MANIFEST
 
-from platint_tui.core.errors import ConfigError
+from platint_tui.core.errors import ConfigError, RecordError
 from platint_tui.manifest import hosts
 from platint_tui.manifest.addresses import address_of, origins_of
 from platint_tui.manifest.form import form_view
 from platint_tui.manifest.loader import load_text
 from platint_tui.manifest.signin import chosen_auth, needed_fields
-from platint_tui.manifest.template import render
+from platint_tui.manifest.template import render, render_body
 
 REGIONAL = ("${profile.endpoint_url}", "https://sqs.${profile.region}.amazonaws.com")
 
@@ -148,6 +148,10 @@ def test_filters_of_requests() -> None:
     assert render("/${record.key | segments}", values, "path") == "/a%20b/c%20d.csv"
     assert render("${record.n | text}", values, "body") == "7"
     assert render("${record | without:key, tags, at}", values, "body") == {"n": 7}
+    item = {"type": "X", "...": "${record | without:key,type}", "n": 8}
+    assert render_body(item, values) == {"type": "X", "tags": ["x"], "at": values["record"]["at"], "n": 8}
+    with pytest.raises(RecordError, match="is no object"):
+        render_body({"...": "${record.n}"}, values)
     assert render("${record.tags | json}", values, "query") == '["x"]'
     assert render('updated >= "${record.at | format:%Y/%m/%d %H:%M}"', values, "query") == (
         'updated >= "2026/03/04 05:06"'
