@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from platint_tui.core.backoff import RetryPolicy, backoff
 from platint_tui.core.errors import ErrorClass, RateLimited, SystemicError, TransientError
 from platint_tui.drivers.base import DriverContext
-from platint_tui.drivers.http.auth import Authorizer, Signed, Unsigned
+from platint_tui.drivers.http.auth import Authorizer, Signed, Static, Unsigned
 from platint_tui.drivers.http.client import Answer, HttpClient
 from platint_tui.drivers.http.rules import Op, Rules, Verdict
 from platint_tui.drivers.http.signers import Signers
@@ -53,6 +53,8 @@ class Outgoing:
     resource: str = ""
     weight: int = 1
     graphql: bool = False
+    bare: bool = False
+    """It goes without the credential: to an address for downloads that is none of the platform's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Caller:
         spent = 0.0
         failures = holds = requests = 0
         refreshed = learned = False
-        signer = self.signers.at(request.endpoint)
+        signer = Static() if request.bare else self.signers.at(request.endpoint)
         while True:
             signed = await signer.sign(
                 Unsigned(request.method, request.url, request.headers, request.content)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from platint_tui.core.errors import SystemicError
+from platint_tui.core.errors import ConfigError, SystemicError
 from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import BadElement, Json, Record
 from platint_tui.drivers.http.links import find_link
@@ -62,36 +62,61 @@ class Pager:
                 checked["offset"] = int(state["offset"])
             elif isinstance(self.page, schema.NumberPage):
                 checked["page"] = int(state["page"])
-            elif isinstance(self.page, schema.CursorPage) and checked["n"] > 1:
+            elif isinstance(self.page, schema.CursorPage | schema.TokenHeaderPage) and checked["n"] > 1:
                 checked["after"] = state["after"]
             elif isinstance(self.page, schema.LinkHeaderPage | schema.LinkBodyPage) and checked["n"] > 1:
                 checked["url"] = self.origins.follow(self.origins.base, str(state["url"]), "next page")
             if state.get("past_end"):
                 checked["past_end"] = True
         except (KeyError, ValueError, TypeError):
-            raise SystemicError(
-                "The stored position is of another kind of paging than the manifest's.",
-                hint="Reset the position of this stream to read it from the beginning.",
-                code="position",
-            ) from None
+            raise stale_position() from None
         return checked
+
+    def parameters(self, state: State) -> dict[str, Json]:
+        """The parameters that ask for this page; `page.in` says where they go."""
+        page = self.page
+        if isinstance(page, schema.CursorPage | schema.TokenHeaderPage):
+            return {page.param: state["after"]} if "after" in state else {}
+        if isinstance(page, schema.OffsetPage):
+            named = {page.param: state["offset"], page.limit_param: page.size}
+        elif isinstance(page, schema.NumberPage):
+            named = {page.param: state["page"], page.size_param: page.size}
+        else:
+            return {}
+        return {name: value for name, value in named.items() if name}
 
     def query(self, state: State) -> dict[str, str]:
         """The query parameters that ask for this page."""
-        page = self.page
-        if isinstance(page, schema.CursorPage):
-            return {page.param: _text(state["after"])} if "after" in state else {}
-        if isinstance(page, schema.OffsetPage):
-            result = {page.param: str(state["offset"])} if page.param else {}
-            if page.limit_param:
-                result[page.limit_param] = str(page.size)
-            return result
-        if isinstance(page, schema.NumberPage):
-            result = {page.param: str(state["page"])}
-            if page.size_param:
-                result[page.size_param] = str(page.size)
-            return result
-        return {}
+        return self._texts(state, "query")
+
+    def headers(self, state: State) -> dict[str, str]:
+        """The headers (lower case) that ask for this page. Raises SystemicError when one cannot hold it."""
+        found = {name.lower(): value for name, value in self._texts(state, "header").items()}
+        for value in found.values():
+            if not value.isascii() or not value.isprintable():
+                raise SystemicError("The page cursor is no text that a header can hold.", code="no_cursor")
+        return found
+
+    def into(self, body: Json, state: State) -> Json:
+        """`body` with what asks for this page at its places; a body that is missing becomes an object."""
+        if getattr(self.page, "in_", "query") != "body":
+            return body
+        for name, value in self.parameters(state).items():
+            body = _placed(body, name.split("."), value)
+        return body
+
+    def scope(self, state: State) -> dict[str, Json]:
+        """What `${page.…}` is in the request of this page: `n`, `offset`, `end`, `page`, `size`, `after`."""
+        found = {name: value for name, value in state.items() if name in ("n", "offset", "page", "after")}
+        if isinstance(self.page, schema.OffsetPage):
+            found["end"] = state["offset"] + self.page.size
+        size = getattr(self.page, "size", None)
+        return found if size is None else {**found, "size": size}
+
+    def _texts(self, state: State, place: str) -> dict[str, str]:
+        if getattr(self.page, "in_", "query") != place:
+            return {}
+        return {name: _text(value) for name, value in self.parameters(state).items()}
 
     def url(self, state: State) -> str | None:
         """The whole address of this page where the platform gave one."""
@@ -148,20 +173,32 @@ class Pager:
             return self._link(target, seen)
         if isinstance(page, schema.LinkBodyPage):
             target = lookup(seen.envelope or {}, page.path)
+            if page.rel is not None:
+                target = _related(target, page.rel, page.href)
             if target is not None and not isinstance(target, str):
                 raise SystemicError(f"The next page at '{page.path}' is no address.", code="no_cursor")
             return self._link(target, seen)
+        if isinstance(page, schema.TokenHeaderPage):
+            token = seen.headers.get(page.name.lower(), "")
+            return {"after": token} if token and token not in page.end else None
         if isinstance(page, schema.OffsetPage):
-            if not seen.elements:
+            more = _announced(page.more, page.done, seen.envelope)
+            if more is False or not (seen.elements or more):
                 return None
-            offset = state["offset"] + len(seen.elements)
+            # An empty page that announces more has looked at as many records as it could have held.
+            offset = state["offset"] + (len(seen.elements) or page.size)
+            if more:
+                return {"offset": offset}
             total = _integer(seen.envelope, page.total)
             if offset == total and len(seen.elements) < page.size:
                 return None
             return _numbered("offset", offset, total is not None and offset >= total)
         if isinstance(page, schema.NumberPage):
-            if not seen.elements:
+            more = _announced(page.more, None, seen.envelope)
+            if more is False or not (seen.elements or more):
                 return None
+            if more:
+                return {"page": state["page"] + 1}
             pages = _integer(seen.envelope, page.total_pages)
             read = state["page"] - page.start + 1
             if read == pages and len(seen.elements) < page.size:
@@ -170,8 +207,8 @@ class Pager:
         return None
 
     def _by_cursor(self, page: schema.CursorPage, state: State, seen: Seen) -> State | None:
-        more = lookup(seen.envelope or {}, page.more) if page.more else None
-        if page.more and not more:
+        more = _announced(page.more, page.done, seen.envelope)
+        if more is False or (page.size is not None and len(seen.elements) < page.size):
             return None
         head, _, rest = page.from_.partition(".")
         if head == "last_record":
@@ -181,13 +218,13 @@ class Pager:
                 value = state["after"]
         else:
             value = lookup(seen.envelope or {}, page.from_)
-        if value is None or value == "":
-            if page.more or (head == "last_record" and seen.elements):
+        if value is None or value in ("", {}, []):
+            if more or (head == "last_record" and seen.elements):
                 raise SystemicError(
                     f"Page {state['n']} announces more but has no cursor at '{page.from_}'.", code="no_cursor"
                 )
             return None
-        if isinstance(value, dict | list | bool):
+        if page.in_ != "body" and isinstance(value, dict | list | bool):
             raise SystemicError(f"The page cursor at '{page.from_}' is no text or number.", code="no_cursor")
         return {"after": value}
 
@@ -196,6 +233,15 @@ class Pager:
             return None
         url = self.origins.follow(seen.url, target, "next page")
         return {"url": without(url, self.private)}
+
+
+def stale_position() -> SystemicError:
+    """The refusal of a position that another kind of paging has left."""
+    return SystemicError(
+        "The stored position is of another kind of paging than the manifest's.",
+        hint="Reset the position of this stream to read it from the beginning.",
+        code="position",
+    )
 
 
 def without(url: str, names: frozenset[str]) -> str:
@@ -211,12 +257,51 @@ def _numbered(name: str, number: int, past_end: bool) -> State:
     return {name: number, "past_end": True} if past_end else {name: number}
 
 
+def _announced(more: str | None, done: str | None, envelope: Mapping[str, Json] | None) -> bool | None:
+    """Whether the page says that another follows; None when the manifest names no flag for it.
+
+    A `more` that is missing says that there is no more; a `done` that is missing says nothing.
+    """
+    if more is not None:
+        return _flag(lookup(envelope or {}, more))
+    value = lookup(envelope or {}, done) if done is not None else None
+    return None if value is None else not _flag(value)
+
+
+def _flag(value: Json) -> bool:
+    """A flag as JSON has it, or in words: XML has only texts."""
+    if isinstance(value, str):
+        return value.strip().lower() not in ("", "false", "0", "no")
+    return bool(value)
+
+
+def _related(links: Json, rel: str, href: str) -> Json:
+    """The address of the link with this relation in a list of links (in XML the members are attributes)."""
+    for link in links if isinstance(links, list) else [links]:
+        if isinstance(link, Mapping) and rel in (link.get("rel"), link.get("@rel")):
+            found = lookup(link, href)
+            return found if found is not None else link.get(f"@{href}")
+    return None
+
+
+def _placed(body: Json, path: Sequence[str], value: Json) -> Json:
+    """`body` with `value` at a path of members; objects that are missing on the way are made."""
+    if not path:
+        return value
+    if body is not None and not isinstance(body, Mapping):
+        raise ConfigError("A page parameter in the body needs a body that is an object.")
+    members = dict(body or {})
+    return {**members, path[0]: _placed(members.get(path[0]), path[1:], value)}
+
+
 def _identity(state: State) -> str:
     return dumps({name: value for name, value in state.items() if name not in ("n", "past_end")})
 
 
 def _integer(envelope: Mapping[str, Json] | None, path: str | None) -> int | None:
     value = lookup(envelope or {}, path) if path else None
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:20])
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

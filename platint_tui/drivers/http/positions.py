@@ -4,98 +4,24 @@
 running scan filters by, `high` the greatest one seen, `edge` the records (value, digest of the text) at
 `high` or within the lag below it, `page` where the scan goes on (None: it is finished, the next scan starts
 at `high`). A filter that includes its bound reads those records again; the exact same text is dropped.
+While a scan goes on, `until` is the end of its filter, and with a window `from` the beginning of the running
+step and `end` where the last step ends.
 `partition`: {"v": 1, "kind": "partition", "partitions": {key: {...}}, "current", "page", ...}.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from typing import Any, TypeAlias
 
 from platint_tui.core.errors import SystemicError
 from platint_tui.core.model import BadElement, Json, JsonObject, Record
+from platint_tui.drivers.http.cursors import COMPARE, Comparable
+from platint_tui.drivers.http.cursors import CursorRule as CursorRule
 
 MAX_EDGE = 1000
 MAX_PARTITIONS = 1000
-
-Comparable: TypeAlias = Any
-_NUMBERS = (int, float, Decimal)
-
-
-def _iso(value: Json) -> datetime:
-    moment = datetime.fromisoformat(value)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-
-
-def _number(value: Json) -> int | float | Decimal:
-    if isinstance(value, _NUMBERS) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip():
-        return Decimal(value.strip())
-    raise TypeError("no number")
-
-
-def _string(value: Json) -> str:
-    if isinstance(value, str):
-        return value
-    raise TypeError("no text")
-
-
-_COMPARE: dict[str, Callable[[Json], Comparable]] = {
-    "iso8601": _iso,
-    "epoch_s": _number,
-    "epoch_ms": _number,
-    "int": _number,
-    "string": _string,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class CursorRule:
-    """How a stream's cursor is read: `path` in the record, its type and order, `lag` in seconds.
-
-    A scan starts `lag` before the greatest value seen, for records that show up late. `server_side`: the
-    platform filters; otherwise older records are dropped here.
-    """
-
-    path: tuple[str, ...]
-    type: str
-    order: str = "none"
-    lag: float = 0.0
-    missing: str = "raise"
-    server_side: bool = True
-
-    def comparable(self, value: Json) -> Comparable:
-        """`value` in a form that sorts. Raises ValueError, TypeError or ArithmeticError for another type."""
-        return _COMPARE[self.type](value)
-
-    def lowered(self, value: Json, seconds: float) -> Json:
-        """`value` moved back by `seconds`, in the vendor's form; types without time stay as they are."""
-        if not seconds:
-            return value
-        if self.type == "iso8601":
-            moment = _iso(value) - timedelta(seconds=seconds)
-            text = moment.isoformat()
-            return text.replace("+00:00", "Z") if str(value).endswith("Z") else text
-        if self.type in ("epoch_s", "epoch_ms"):
-            shift = seconds * (1000 if self.type == "epoch_ms" else 1)
-            lowered = int(_number(value)) - math.ceil(shift)
-            return str(lowered) if isinstance(value, str) else lowered
-        return value
-
-    def at(self, now_ms: int, seconds: float) -> Json:
-        """The vendor's form of the moment `seconds` after (before: negative) `now_ms`."""
-        if self.type == "iso8601":
-            moment = datetime.fromtimestamp(now_ms // 1000, UTC) + timedelta(seconds=seconds)
-            return moment.isoformat().replace("+00:00", "Z")
-        if self.type == "epoch_ms":
-            return now_ms + int(seconds * 1000)
-        return now_ms // 1000 + int(seconds)
 
 
 def text_digest(raw: str) -> str:
@@ -114,6 +40,10 @@ class Scan:
     drop: frozenset[str] = frozenset()
     until: Json = None
     page: JsonObject | None = None
+    step: Json = None
+    """Where the running window begins, None without windows."""
+    end: Json = None
+    """Where the last window ends."""
     max_edge: int = MAX_EDGE
     passed: bool = False
     """Whether a descending scan has come to records that are older than its start."""
@@ -136,12 +66,13 @@ class Scan:
                 scan = cls(
                     rule, document["since"], document["high"], edge, drop, document.get("until"), dict(page)
                 )
+                scan.step, scan.end = document.get("from"), document.get("end")
             else:
                 high = document["high"]
                 since = document["since"] if high is None else high
                 scan = cls(rule, since, high, edge, frozenset(edge))
             if rule is not None:
-                for value in (scan.since, scan.high, *edge.values()):
+                for value in (scan.since, scan.high, scan.until, scan.step, scan.end, *edge.values()):
                     if value is not None:
                         rule.comparable(value)
         except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError):
@@ -165,16 +96,55 @@ class Scan:
         if self.page is not None:
             result["page"] = dict(self.page)
             result["drop"] = sorted(self.drop)
-            if self.until is not None:
-                result["until"] = self.until
+            for name, value in (("until", self.until), ("from", self.step), ("end", self.end)):
+                if value is not None:
+                    result[name] = value
         return result
 
     def restart(self) -> None:
         """Forget the page and scan again from the greatest value seen: for ascending scans only."""
-        self.since, self.page, self.until, self.drop = self.high, None, None, frozenset(self.edge)
+        self.since, self.drop = self.high, frozenset(self.edge)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.page = self.until = self.step = self.end = None
+
+    def first_window(self, now_ms: int) -> None:
+        """Take the first step of the window from the scan's start up to now."""
+        rule = self.rule
+        start = self.start()
+        if rule is None or rule.window is None or start is None:
+            return
+        self.end = rule.after(now_ms)
+        if not rule.comparable(self.end) > rule.comparable(start):
+            # A clock behind the platform's, or a record of the future.
+            self.end = rule.raised(start, 1)
+        self.step = start
+        self._reach(rule, rule.window)
+
+    def next_window(self) -> bool:
+        """Step on to the next window, which begins exactly where this one ends. False after the last."""
+        rule = self.rule
+        if rule is None or rule.window is None or self.end is None or self.until is None:
+            return False
+        if not rule.comparable(self.until) < rule.comparable(self.end):
+            return False
+        self.step = self.until
+        self._reach(rule, rule.window)
+        return True
+
+    def _reach(self, rule: CursorRule, window: float) -> None:
+        reached = rule.raised(self.step, window)
+        beyond = rule.comparable(reached) > rule.comparable(self.end)
+        self.until = self.end if beyond else reached
 
     def start(self) -> Json:
-        """The value that this scan's filter starts at, the lag before `since`; None: no filter."""
+        """The value that the filter starts at: the lag before `since`, or the beginning of the running window.
+
+        None: no filter.
+        """
+        if self.step is not None:
+            return self.step
         if self.since is None or self.rule is None:
             return None
         return self.rule.lowered(self.since, self.rule.lag)
@@ -183,8 +153,7 @@ class Scan:
         """The scan is complete: the next one starts at the greatest value seen."""
         if self.high is not None:
             self.since = self.high
-        self.page = None
-        self.until = None
+        self._begin()
         self.drop = frozenset()
         self.passed = False
 
@@ -199,7 +168,7 @@ class Scan:
         bad: list[BadElement] = []
         values: list[Comparable] = []
         kept: list[Record] = []
-        comparable = _COMPARE[rule.type]
+        comparable = COMPARE[rule.type]
         top: Comparable = None if self.high is None else comparable(self.high)
         path = rule.path
         single = path[0] if len(path) == 1 else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote, urlencode
 
 from platint_tui import __version__
@@ -12,7 +12,7 @@ from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.encoding import encode_value
 from platint_tui.drivers.http.encoding import form_pairs as form_pairs
 from platint_tui.manifest import schema
-from platint_tui.manifest.template import render, render_body, render_map
+from platint_tui.manifest.template import compile_template, render, render_body, render_map
 
 USER_AGENT = f"platint-tui/{__version__}"
 
@@ -81,6 +81,25 @@ def encoded(
     if own.startswith("multipart/") and "boundary=" not in own and request.encode == "multipart":
         own = f"{own}; {kind.partition('; ')[2]}"
     return content, {**headers, "content-type": own or kind}
+
+
+def lookups(value: Json) -> Iterator[str]:
+    """The dotted names that the templates in a request look up."""
+    if isinstance(value, str):
+        for expression in compile_template(value).expressions:
+            yield expression.name
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from lookups(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from lookups(item)
+
+
+def looked_up(request: schema.Request) -> frozenset[str]:
+    """The dotted names that a request of the manifest looks up anywhere."""
+    variables = request.graphql.variables if request.graphql is not None else None
+    return frozenset(lookups([request.path, request.query, request.headers, request.body, variables]))
 
 
 def lower(headers: Mapping[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from platint_tui.core.model import Json
 from platint_tui.drivers.base import DriverContext
@@ -22,7 +23,7 @@ from platint_tui.drivers.http.requests import (
 from platint_tui.manifest import loader, schema
 from platint_tui.manifest.addresses import address_of
 from platint_tui.manifest.fields import Address
-from platint_tui.manifest.template import render_map
+from platint_tui.manifest.template import lookup, render_map
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,14 @@ class Place:
 
     base_url: str
     headers: Mapping[str, str]
+
+
+class Parts(NamedTuple):
+    """A rendered request before paging adds to it."""
+
+    url: str
+    query: dict[str, str]
+    headers: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -86,18 +95,38 @@ class Session:
 
         Raises ConfigError, or RecordError when a value of a record does not fit.
         """
-        url = address(self.address_for(request.endpoint), request.path, scope)
-        headers = {
-            **self.headers_for(request.endpoint),
-            **lower(render_map(request.headers, scope, "header")),
-        }
-        content, headers = encoded(request, body_value(request, scope), headers)
+        parts = self.parts(request, scope)
+        content, headers = encoded(request, body_value(request, scope), parts.headers)
+        return self.sendable(request, scope, with_query(parts.url, parts.query), headers, content)
+
+    def parts(self, request: schema.Request, scope: Mapping[str, Json]) -> Parts:
+        """Address, query and headers of a request, rendered; the body is left out. Raises as `outgoing`."""
+        headers = lower(render_map(request.headers, scope, "header"))
+        return Parts(
+            address(self.address_for(request.endpoint), request.path, scope),
+            render_map(request.query, scope, "query"),
+            {**self.headers_for(request.endpoint), **headers},
+        )
+
+    def sendable(
+        self,
+        request: schema.Request,
+        scope: Mapping[str, Json],
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | None,
+    ) -> Outgoing:
+        """A request whose parts are rendered already."""
+        stream = lookup(scope, "resource.name")
         return Outgoing(
             request.method,
-            with_query(url, render_map(request.query, scope, "query")),
+            url,
             headers,
             content,
             endpoint=request.endpoint,
+            resource=stream if isinstance(stream, str) else "",
+            weight=request.weight,
+            graphql=request.graphql is not None,
         )
 
 
