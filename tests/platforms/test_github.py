@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -107,7 +108,7 @@ class Github(Vendor):
     """One repository, discussions by pages of two over GraphQL with a cost, and the refusals of api.github.com."""
 
     def __init__(self) -> None:
-        super().__init__(guard=self.token)
+        super().__init__("github", undescribed=("/graphql",), guard=self.token)
         self.discussions = [discussion(number) for number in range(5, 0, -1)]
         self.deleted: list[str] = []
         self.remaining = 5000
@@ -195,10 +196,10 @@ async def test_a_wrong_token(github: Github) -> None:
 async def test_limits_in_every_form_of_github(github: Github, someone: Account) -> None:
     secondary = {"message": "You have exceeded a secondary rate limit. Please wait a few minutes."}
     github.refuse("/user/repos", Reply(secondary, 403, {"Retry-After": "2"}))
-    assert len(await someone.read(stream="repositories")) == 1 and 2.0 in someone.clock.slept
+    assert len(await someone.read(stream="repositories")) == 1 and someone.waited(2.0)
     github.refuse("/user/repos", Reply(secondary, 403))
     assert isinstance(await someone.refused("repositories"), RateLimited)
-    used_up = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "4102444800"}
+    used_up = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time()) + 3600)}
     github.refuse("/user/repos", Reply({"message": "API rate limit exceeded"}, 403, used_up))
     error = await someone.refused("repositories")
     assert isinstance(error, RateLimited) and someone.limits.blocked

@@ -173,4 +173,4 @@ async def test_a_limit_with_headers_is_waited_for(gitlab: Gitlab, ada: Account) 
     }
     gitlab.refuse("/issues", Reply("Retry later\n", 429, headers))
     assert len(await ada.read(stream="issues")) == 5
-    assert 3.0 in ada.clock.slept
+    assert ada.waited(3.0)

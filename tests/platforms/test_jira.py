@@ -32,7 +32,7 @@ class Jira(Vendor):
     """Pages of two issues by token, of two projects by offset; JQL reads times in the account's zone."""
 
     def __init__(self) -> None:
-        super().__init__(guard=self.signed_in)
+        super().__init__("jira", guard=self.signed_in)
         self.issues = {
             n: (START + timedelta(minutes=n), issue(n, START + timedelta(minutes=n))) for n in range(1, 6)
         }
@@ -176,7 +176,7 @@ async def test_a_burst_limit_is_waited_for_and_a_long_one_parks(jira: Jira, ada:
     body = {"errorMessages": ["Rate limit exceeded."], "errors": {}}
     burst = {"Retry-After": "4", "RateLimit-Reason": "jira-burst-based", "X-RateLimit-Remaining": "0"}
     jira.refuse(path, Reply(body, 429, burst))
-    assert len(await ada.read(stream="issues")) == 5 and 4.0 in ada.clock.slept
+    assert len(await ada.read(stream="issues")) == 5 and ada.waited(4.0)
     reset = (datetime.now(UTC) + timedelta(minutes=20)).strftime("%Y-%m-%dT%H:%M:%SZ")
     jira.refuse(
         path, Reply(body, 429, {"RateLimit-Reason": "jira-quota-global-based", "X-RateLimit-Reset": reset})

@@ -79,7 +79,7 @@ async def test_a_missing_scope_is_named(slack_emulator: SlackEmulator) -> None:
 
 @pytest.fixture
 async def slack() -> AsyncIterator[Vendor]:
-    async with running(Vendor()) as vendor:
+    async with running(Vendor("slack", "/api")) as vendor:
         vendor.on("POST /users.list", {"ok": True, "members": [{"id": "U1", "updated": 1}]})
         yield vendor
 
@@ -104,7 +104,7 @@ async def test_limits(slack: Vendor, someone: Account) -> None:
     limited = Reply({"ok": False, "error": "ratelimited"}, 429, {"Retry-After": "5"})
     slack.refuse("/users.list", limited)
     assert len(await someone.read(stream="users")) == 1
-    assert 5.0 in someone.clock.slept and ("users_list", 5.0) in someone.limits.blocked
+    assert someone.waited(5.0) and ("users_list", 5.0) in someone.limits.blocked
     assert {item[:3] for item in someone.limits.acquired} == {("users_list", 20, 60.0)}
     slack.refuse("/users.list", Reply({"ok": False, "error": "ratelimited"}, 429, {"Retry-After": "120"}))
     assert isinstance(await someone.refused("users"), RateLimited)

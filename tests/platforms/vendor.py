@@ -1,5 +1,8 @@
 """A vendor's API on loopback as one test needs it: routes with answers in the vendor's shapes, pages, refusals; and an
 account on it, driven through its manifest only.
+
+Requests and answers are held against the extract of the vendor's own description, where there is one: what it does not
+allow fails the test. Required members that an answer leaves out are filled in from the description.
 """
 
 from __future__ import annotations
@@ -8,12 +11,19 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+from contract.allowed import allowed
+from contract.extract import load
+from contract.mock_check import check_answer, check_request
+from contract.mock_pages import Call
+from contract.mock_pages import Reply as Answered
+from contract.schema import items, resolve, sample
+from contract.specs.view import Operation
 
 from platint_tui.core.errors import PlatintError
 from platint_tui.core.model import Batch, Capability, Environment, Profile, Row, TargetPlan, WriteResult
@@ -59,12 +69,74 @@ class Reply:
 Answerer = Callable[..., Reply | Any]
 
 
+class Description:
+    """The extract of a platform's description; `wrong` are the sentences about what it does not allow."""
+
+    def __init__(self, platform: str) -> None:
+        self._view = load(platform)
+        self._allowed = {rule.value for rule in allowed(platform)}
+        self.wrong: list[str] = []
+
+    def request(self, asked: Asked) -> Operation | None:
+        """The operation that a request is; notes what is wrong with it."""
+        kind = asked.headers.get("content-type", "")
+        form = parse_qsl(asked.body.decode(), keep_blank_values=True) if "form-urlencoded" in kind else []
+        body = asked.json if "json" in kind else None
+        call = Call(
+            asked.method,
+            asked.path,
+            asked.query,
+            list(asked.query.items()),
+            dict(asked.headers),
+            body,
+            dict(form),
+            form,
+            asked.body,
+            kind,
+        )
+        verdict = check_request(self._view, call, self._allowed)
+        self.wrong += [f"{asked.method} {asked.path}: {problem}" for problem in verdict.problems]
+        return verdict.operation
+
+    def answer(self, operation: Operation | None, reply: Reply) -> Reply:
+        """The answer with what the description requires; notes what is wrong with it."""
+        if operation is None or reply.status >= 300 or not isinstance(reply.body, (dict, list)):
+            return reply
+        schemas = operation.successes()
+        body = filled(reply.body, schemas, operation.root)
+        answered = Answered(reply.status, body, dict(reply.headers))
+        problems = check_answer(operation, answered, self._allowed)
+        self.wrong += [f"the answer of {operation.name}: {problem}" for problem in problems]
+        return Reply(body, reply.status, reply.headers)
+
+
+def filled(value: Any, schemas: Any, root: Any) -> Any:
+    """A document with the members that its schema requires; what it has stays."""
+    level = [resolve(item, root) for item in schemas]
+    if isinstance(value, list):
+        inner = items(level, root)
+        return [filled(item, inner[:1], root) for item in value] if inner else value
+    if not isinstance(value, dict) or not level:
+        return value
+    made = sample(level[0], root)
+    result = {**made, **value} if isinstance(made, dict) else dict(value)
+    properties = level[0].get("properties") or {}
+    for name, item in value.items():
+        if name in properties:
+            result[name] = filled(item, [properties[name]], root)
+    return result
+
+
 @dataclass
 class Vendor:
     """The server. `guard` looks at every request first and may refuse it; `refusals` are answers that come instead of
-    the next ones whose path matches.
+    the next ones whose path matches. With `platform`, requests and answers must fit that platform's description, whose
+    paths begin with `base`; `undescribed` are paths that it does not have.
     """
 
+    platform: str = ""
+    base: str = ""
+    undescribed: tuple[str, ...] = ()
     url: str = ""
     guard: Callable[[Asked], Reply | None] = lambda asked: None
     seen: list[Asked] = field(default_factory=list)
@@ -98,8 +170,19 @@ class Vendor:
             {name.lower(): value for name, value in request.headers.items()},
             await request.read(),
         )
-        self.seen.append(asked)
-        return _response(self._answer(asked))
+        self.seen.append(replace(asked, path=asked.path.removeprefix(self.base)))
+        described = self.description is not None and asked.path not in self.undescribed
+        operation = self.description.request(asked) if self.description and described else None
+        reply = self._answer(replace(asked, path=asked.path.removeprefix(self.base)))
+        return _response(self.description.answer(operation, reply) if self.description else reply)
+
+    def __post_init__(self) -> None:
+        self.description = Description(self.platform) if self.platform else None
+
+    def verify(self) -> None:
+        """Raise AssertionError with everything that the description does not allow."""
+        wrong = self.description.wrong if self.description else []
+        assert not wrong, "the description does not allow this:\n  " + "\n  ".join(dict.fromkeys(wrong))
 
     def _answer(self, asked: Asked) -> Reply:
         for number, (path, reply) in enumerate(self.refusals):
@@ -134,11 +217,12 @@ async def running(vendor: Vendor) -> AsyncIterator[Vendor]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
-    vendor.url = f"http://127.0.0.1:{port}"
+    vendor.url = f"http://127.0.0.1:{port}{vendor.base}"
     try:
         yield vendor
     finally:
         await runner.cleanup()
+    vendor.verify()
 
 
 @dataclass
@@ -152,6 +236,10 @@ class Account(Rig):
         """The probes by name."""
         self.capabilities = {item.id: item for item in await self.driver.check()}
         return self.capabilities
+
+    def waited(self, seconds: float) -> bool:
+        """Whether it waited so long, or a little longer (waits are spread)."""
+        return any(seconds <= slept <= seconds * 1.5 + 1 for slept in self.clock.slept)
 
     async def streams(self) -> set[str]:
         """The names that discovery finds."""
