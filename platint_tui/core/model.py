@@ -75,7 +75,12 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A collection of records that an account offers."""
+    """A collection of records that an account offers.
+
+    `cursors` are the fields that could say how new a record is, the one in use first. `needs` are the
+    permissions that reading takes, `refused` is why this account may not read it ("" when it may, or when that
+    is not known). `incomplete`: it stands for streams that could not all be listed (`items.*`).
+    """
 
     name: str
     key: tuple[str, ...]
@@ -86,6 +91,10 @@ class Stream:
     estimate: int | None = None
     parent: str | None = None
     notes: tuple[str, ...] = ()
+    cursors: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    refused: str = ""
+    incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +110,23 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueChange:
-    """One difference between two catalogues; `breaking` ones may stop a sync."""
+    """One difference between two catalogues; `breaking` ones may stop a sync, `minor` ones concern no data.
+
+    `used_by` are the integrations that use what changed.
+    """
 
     kind: str
     stream: str
     field: str
     breaking: bool
     detail: str
+    minor: bool = False
+    used_by: tuple[str, ...] = ()
+
+    @property
+    def grade(self) -> str:
+        """breaking, additive or informational."""
+        return "breaking" if self.breaking else "informational" if self.minor else "additive"
 
 
 # --- records on their way -------------------------------------------------------------------------------

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from platint_tui.manifest.fields import Bool, DataPath, FieldName, FieldType, Int, Line, Model, ResourceName
 from platint_tui.manifest.paging import NoPage, Page
 from platint_tui.manifest.request import BodyMatch, Request
+
+OpenPath = Annotated[
+    str, StringConstraints(pattern=r"^(?:\*|[A-Za-z0-9_$@-]+)(?:\.(?:\*|[A-Za-z0-9_$@-]+))*$", max_length=256)
+]
+"""A path where `*` stands for every member of an object."""
 
 
 class Listing(Model):
@@ -16,12 +21,13 @@ class Listing(Model):
 
     `into` is the resource that reads them: `*`, or a family `items.*`. A record called `orders` becomes the
     stream `orders` or `items.orders`; the resource's templates have its own name as `${resource.of}`.
-    `scalar`: the records are plain values, put into a member of this name.
+    `scalar`: the records are plain values, put into a member of this name. `format` is the form of the answer.
     """
 
     into: ResourceName
     request: Request
     records: Literal[""] | DataPath
+    format: Literal["json", "ndjson", "csv", "xml"] = "json"
     scalar: FieldName | None = None
     entries: FieldName | None = None
     page: Page = Field(default_factory=lambda: NoPage(type="none"))
@@ -50,13 +56,14 @@ class Describe(Model):
     Each element of `records` (with `entries`, each member of the object there, its name put into that field)
     is a field: `name` (after `prefix`, where records hold it below a member: `properties.`), `type` through
     the table `types` (`any` for others), `description`, `required`, or `nullable` for the opposite.
+    In `records` a step `*` stands for every member of an object, whatever its name.
     A read whose templates use `${resource.fields}` (the list of the names, without `prefix`) asks here first.
     """
 
     request: Request | None = None
     graphql: Line | None = None
     openapi: Line | None = None
-    records: Literal[""] | DataPath = ""
+    records: Literal[""] | OpenPath = ""
     entries: FieldName | None = None
     name: DataPath = "name"
     prefix: Annotated[str, Field(max_length=64)] = ""

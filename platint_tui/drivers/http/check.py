@@ -22,14 +22,15 @@ async def run_probes(session: Session) -> list[Capability]:
         if blocked:
             done.append(Capability(probe.id, False, probe.optional, f"Not tried: {blocked} failed."))
             continue
-        outcome = await _probe(session, probe)
+        outcome = await run_probe(session, probe)
         done.append(outcome)
         if not outcome.ok and not probe.optional:
             blocked = probe.id
     return done
 
 
-async def _probe(session: Session, probe: schema.Probe) -> Capability:
+async def run_probe(session: Session, probe: schema.Probe) -> Capability:
+    """One probe. Its failure is an outcome with its sentence, never an exception."""
     clock = session.context.clock
     if probe.request is None:
         return Capability(probe.id, False, probe.optional, "The manifest gives this probe no request.")
