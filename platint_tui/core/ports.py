@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from platint_tui.core.model import (
@@ -10,6 +11,7 @@ from platint_tui.core.model import (
     Capability,
     Confirmed,
     Field,
+    Json,
     JsonObject,
     Page,
     Stream,
@@ -36,6 +38,19 @@ class Telemetry(Protocol):
 
     def observe(self, operation: str, seconds: float, ok: bool) -> None:
         """One request of `operation` took `seconds`; `ok` is false for an error answer or none."""
+
+
+class TokenStore(Protocol):
+    """Where the tokens of one profile's sign-in are kept, for every process that uses it."""
+
+    async def load(self) -> Mapping[str, Json] | None:
+        """The tokens as they are now, None before anyone signed in. Raises CredentialError."""
+
+    def locked(self) -> AbstractAsyncContextManager[None]:
+        """Keep every other task and process from renewing these tokens. Raises TransientError after a while."""
+
+    async def save(self, tokens: Mapping[str, Json]) -> None:
+        """Keep the tokens; on return they are on disk. Raises CredentialError."""
 
 
 class Target(Protocol):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from platint_tui.core.clock import Clock, SystemClock
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Profile
-from platint_tui.core.ports import Driver, Limiter, Telemetry
+from platint_tui.core.ports import Driver, Limiter, Telemetry, TokenStore
 from platint_tui.core.secret import Secret
 from platint_tui.manifest.schema import Connector
 
@@ -32,6 +32,8 @@ class DriverContext:
     telemetry: Telemetry
     clock: Clock = field(default_factory=SystemClock)
     rng: random.Random = field(default_factory=random.Random)
+    tokens: TokenStore | None = None
+    """Where the tokens of a person's sign-in are kept; None keeps them in memory."""
 
 
 def open_driver(context: DriverContext) -> Driver:

@@ -59,6 +59,10 @@ class Authorizer(Protocol):
         """What a person should know of the credential: scopes that were not granted, when it expires."""
         return []
 
+    def facts(self) -> list[str]:
+        """What is good to know and no problem: until when the sign-in lasts."""
+        return []
+
     def base_url(self) -> str | None:
         """The API's address as the token answer named it, None when it does not; after `prepare`."""
         return None

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Json
-from platint_tui.core.secret import Secret
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth.base import Authorizer, Static
+from platint_tui.drivers.http.auth.crumb import BasicWithCrumb, basic
 from platint_tui.drivers.http.auth.fields import filled, optional_secret, secret, value, visible
 from platint_tui.drivers.http.client import HttpClient
+from platint_tui.drivers.http.requests import address, common_headers, lower
 from platint_tui.manifest import schema
 from platint_tui.manifest.addresses import address_of
 from platint_tui.manifest.signin import endpoint_auth
+from platint_tui.manifest.template import render_map
 
 
 def open_auth(
@@ -24,12 +25,15 @@ def open_auth(
 
     Nothing is sent yet. Raises ConfigError or CredentialError.
     """
+    # The modules of a scheme are imported by the platforms that use it.
     auth = endpoint_auth(context.connector, endpoint, filled(context), scope["profile"])
+    if isinstance(auth, schema.NoAuth):
+        return Static()
     if isinstance(auth, schema.BearerAuth):
         token = visible(secret(context, auth.secret).reveal(), auth.secret)
         return Static({"authorization": f"Bearer {token}"})
     if isinstance(auth, schema.BasicAuth):
-        return Static({"authorization": _basic(context, auth)})
+        return _basic(context, client, scope, endpoint, auth)
     if isinstance(auth, schema.ApiKeyAuth):
         key = secret(context, auth.secret)
         if auth.in_ == "query":
@@ -37,27 +41,85 @@ def open_auth(
         return Static({auth.name.lower(): visible(auth.prefix + key.reveal(), auth.secret)})
     if isinstance(auth, schema.OAuth2Auth):
         return _oauth2(context, client, scope, auth)
-    if isinstance(auth, schema.NoAuth):
-        return Static()
+    if isinstance(auth, schema.JwtExchangeAuth):
+        from platint_tui.drivers.http.auth.jwt_exchange import JwtExchange
+
+        url, headers = _place(context, scope, endpoint)
+        return JwtExchange(context, auth, client, scope, address(url, auth.path, scope), headers)
+    if isinstance(auth, schema.SigV4Auth):
+        from platint_tui.drivers.http.auth.aws import AwsSigner
+
+        return AwsSigner(context, auth, client, scope)
+    if isinstance(auth, schema.AzureSharedKeyAuth):
+        from platint_tui.drivers.http.auth.azure_storage import SharedKey
+
+        account, key = value(context, auth.account), secret(context, auth.key)
+        return SharedKey(account, key, context.clock, table=auth.service == "table")
+    if isinstance(auth, schema.AzureSasAuth):
+        from platint_tui.drivers.http.auth.azure_storage import SharedAccess
+
+        return SharedAccess(secret(context, auth.token))
+    if isinstance(auth, schema.ServiceBusSasAuth):
+        from platint_tui.drivers.http.auth.servicebus import ServiceBusSas
+
+        name, key = value(context, auth.key_name), secret(context, auth.key)
+        return ServiceBusSas(name, key, context.clock, auth.ttl)
+    if isinstance(auth, schema.OAuth1Auth):
+        return _oauth1(context, auth)
     raise ConfigError(f"The http driver has no auth of type '{auth.type}'.", code="auth_type")
 
 
-def _basic(context: DriverContext, auth: schema.BasicAuth) -> str:
-    user = value(context, auth.username)
+def _basic(
+    context: DriverContext,
+    client: HttpClient,
+    scope: Mapping[str, Json],
+    endpoint: str | None,
+    auth: schema.BasicAuth,
+) -> Authorizer:
     password = optional_secret(context, auth.password)
-    pair = base64.b64encode(f"{user}:{password.reveal() if password else ''}".encode()).decode()
-    Secret(pair)
-    return f"Basic {pair}"
+    header = basic(value(context, auth.username), password.reveal() if password else "")
+    if auth.crumb is None:
+        return Static({"authorization": header})
+    url, _ = _place(context, scope, endpoint)
+    return BasicWithCrumb(header, auth.crumb, address(url, auth.crumb.path, scope), client)
 
 
 def _oauth2(
     context: DriverContext, client: HttpClient, scope: Mapping[str, Json], auth: schema.OAuth2Auth
 ) -> Authorizer:
-    from platint_tui.drivers.http.auth.oauth2 import ClientCredentials
+    from platint_tui.drivers.http.auth.oauth2 import ClientCredentials, JwtBearer, SignedIn
 
-    # Found missing here rather than on the first request.
-    value(context, auth.client_id or "")
-    secret(context, auth.client_secret or "")
-    plain = context.connector.transport.plain_http
-    address = address_of(auth.token_url, scope, context.profile.environment.value, plain_http=plain)
-    return ClientCredentials(context, auth, client, client.origins.check(address, "token endpoint"))
+    kind: type[ClientCredentials | JwtBearer | SignedIn] = SignedIn
+    if auth.grant == "client_credentials":
+        kind = ClientCredentials
+    elif auth.grant == "jwt_bearer":
+        kind = JwtBearer
+    return kind(context, auth, client, scope)
+
+
+def _oauth1(context: DriverContext, auth: schema.OAuth1Auth) -> Authorizer:
+    from platint_tui.drivers.http.auth.oauth1 import OAuth1
+
+    found = optional_secret(context, auth.token)
+    token = (found.reveal(), optional_secret(context, auth.token_secret)) if found else None
+    return OAuth1(
+        (value(context, auth.consumer_key), secret(context, auth.consumer_secret)),
+        token,
+        context.clock,
+        method=auth.method,
+        query=auth.in_ == "query",
+    )
+
+
+def _place(
+    context: DriverContext, scope: Mapping[str, Json], endpoint: str | None
+) -> tuple[str, dict[str, str]]:
+    """The address of an endpoint and the headers of every request there."""
+    transport = context.connector.transport
+    headers = common_headers(context, scope)
+    base = transport.base_url
+    if endpoint is not None:
+        base = transport.endpoints[endpoint].base_url
+        headers.update(lower(render_map(transport.endpoints[endpoint].headers, scope, "header")))
+    environment = context.profile.environment.value
+    return address_of(base, scope, environment, plain_http=transport.plain_http), headers

@@ -1,173 +1,196 @@
-"""OAuth 2 (RFC 6749): tokens are fetched on first use and renewed before their end."""
+"""OAuth 2 (RFC 6749, 7523): the signers. How a person signs in for the first time is in `login`."""
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
-from platint_tui.core.backoff import RetryPolicy, backoff
-from platint_tui.core.errors import CredentialError, PlatintError, SystemicError, TransientError
-from platint_tui.core.jsontext import loads
+from platint_tui.core.errors import CredentialError
 from platint_tui.core.model import Json
-from platint_tui.core.secret import Secret
-from platint_tui.core.text import clean
+from platint_tui.core.ports import TokenStore
 from platint_tui.drivers.base import DriverContext
-from platint_tui.drivers.http.auth.base import Authorizer, Signed, Unsigned
-from platint_tui.drivers.http.auth.fields import secret, value
-from platint_tui.drivers.http.body import expect_json
-from platint_tui.drivers.http.client import Answer, HttpClient
+from platint_tui.drivers.http.auth.fields import secret
+from platint_tui.drivers.http.auth.jwt import Assertions
+from platint_tui.drivers.http.auth.kept import Kept, MemoryTokens
+from platint_tui.drivers.http.auth.renewing import Renewing, Token
+from platint_tui.drivers.http.auth.token_endpoint import Grant, TokenEndpoint, TokenRefused
+from platint_tui.drivers.http.client import HttpClient
 from platint_tui.manifest import schema
 
-_MAX_EXPIRY = 10 * 365 * 86400
-_TOKEN_TRIES = 3
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_ENDED = ("invalid_grant", "token_expired", "invalid_refresh_token", "bad_refresh_token", "token_revoked")
 
 
-class ClientCredentials(Authorizer):
-    """OAuth 2 client credentials: a token on first use, renewed before its end and once after a refusal.
-
-    However many requests wait, one token request is made. Tokens live in memory only.
-    """
-
-    refreshable = True
+class _OAuth2(Renewing):
+    """What the grants share: the token endpoint, and what its last answer said."""
 
     def __init__(
-        self, context: DriverContext, auth: schema.OAuth2Auth, client: HttpClient, token_url: str
+        self,
+        context: DriverContext,
+        auth: schema.OAuth2Auth,
+        client: HttpClient,
+        scope: Mapping[str, Json],
     ) -> None:
-        self._context = context
-        self._auth = auth
-        self._client = client
-        self._url = token_url
-        self._lock = asyncio.Lock()
-        self._headers: Mapping[str, str] | None = None
-        self._renew_at: float | None = None
+        """Raises ConfigError and CredentialError for what the profile lacks."""
+        super().__init__(context, auth.header, auth.prefix, auth.expiry_margin)
+        self.auth = auth
+        self.endpoint = TokenEndpoint(context, auth, client, scope)
         self._notes: list[str] = []
-
-    async def sign(self, request: Unsigned) -> Signed:
-        """The request with a token that is not about to expire."""
-        headers = self._headers
-        if headers is None or self._expired():
-            async with self._lock:
-                if self._headers is headers:
-                    await self._fetch()
-                headers = self._headers
-        assert headers is not None
-        return Signed(request.url, {**request.headers, **headers})
-
-    async def refresh(self, used: Signed) -> None:
-        """A new token, unless another task has got one since `used` was sent."""
-        async with self._lock:
-            present = self._headers
-            if present is None or all(used.headers.get(name) == text for name, text in present.items()):
-                await self._fetch()
+        self._base_url: str | None = None
 
     def notes(self) -> list[str]:
         """Scopes that were not granted."""
         return self._notes
 
-    def _expired(self) -> bool:
-        return self._renew_at is not None and self._context.clock.monotonic() >= self._renew_at
+    def base_url(self) -> str | None:
+        """The API's address as the token answer named it."""
+        return self._base_url
 
-    async def _fetch(self) -> None:
-        policy = RetryPolicy(attempts=_TOKEN_TRIES, base=0.5, cap=5.0)
-        for attempt in range(1, _TOKEN_TRIES + 1):
-            started = self._context.clock.monotonic()
-            ok = False
-            try:
-                answer = await self._ask()
-                self._accept(answer)
-                ok = True
-                return
-            except TransientError:
-                if attempt == _TOKEN_TRIES:
-                    raise
-            finally:
-                self._context.telemetry.observe("token", self._context.clock.monotonic() - started, ok)
-            await self._context.clock.sleep(backoff(policy, attempt, self._context.rng))
+    async def prepare(self) -> None:
+        """Get a token where its answer names the API's address."""
+        if self.auth.base_url_from:
+            await self.present()
 
-    async def _ask(self) -> Answer:
-        # Only platforms with OAuth pay for importing Authlib.
-        from authlib.oauth2.auth import ClientAuth  # type: ignore[import-untyped]
-        from authlib.oauth2.rfc6749.parameters import prepare_token_request  # type: ignore[import-untyped]
+    def _take(self, grant: Grant) -> Token:
+        self._notes = self.endpoint.missing(grant.scopes)
+        self._base_url = grant.base_url or self._base_url
+        return self.token_of(grant.access, grant.lifetime, self.endpoint.host)
 
-        auth = self._auth
-        method = "client_secret_basic" if auth.client_auth == "basic" else "client_secret_post"
-        client = ClientAuth(
-            value(self._context, auth.client_id or ""),
-            secret(self._context, auth.client_secret or "").reveal(),
-            method,
+
+class ClientCredentials(_OAuth2):
+    """The client is the account. Tokens live in memory only."""
+
+    async def _renew(self, refused: Token | None) -> Token:
+        return self._take(
+            await self.attempts(
+                lambda: self.endpoint.post("client_credentials", scope=self.endpoint.scope_text)
+            )
         )
-        body = prepare_token_request("client_credentials", scope=list(auth.scopes) or None)
-        headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
+
+
+class JwtBearer(_OAuth2):
+    """A signed assertion is exchanged for a token (RFC 7523, 2.1). Tokens live in memory only."""
+
+    def __init__(
+        self,
+        context: DriverContext,
+        auth: schema.OAuth2Auth,
+        client: HttpClient,
+        scope: Mapping[str, Json],
+    ) -> None:
+        """Raises ConfigError and CredentialError for what the profile lacks."""
+        super().__init__(context, auth, client, scope)
+        if auth.assertion is None:
+            raise CredentialError("The manifest describes no assertion for this grant.")
+        self._assertions = Assertions(context, auth.assertion, scope, self.endpoint.url)
+
+    async def _renew(self, refused: Token | None) -> Token:
+        return self._take(
+            await self.attempts(
+                lambda: self.endpoint.post(
+                    JWT_BEARER, assertion=self._assertions.make(), scope=self.endpoint.scope_text
+                )
+            )
+        )
+
+
+class SignedIn(_OAuth2):
+    """A person's sign-in that goes on with refresh tokens, kept in the profile's token store.
+
+    Under the store's lock, whatever number of tasks and processes want a new token: the first asks for it and
+    keeps it before it is used, the others find it there.
+    """
+
+    def __init__(
+        self,
+        context: DriverContext,
+        auth: schema.OAuth2Auth,
+        client: HttpClient,
+        scope: Mapping[str, Json],
+    ) -> None:
+        """Raises ConfigError and CredentialError for what the profile lacks."""
+        super().__init__(context, auth, client, scope)
+        self._store: TokenStore = context.tokens or MemoryTokens()
+        self._given = secret(context, auth.refresh_token).reveal() if auth.refresh_token else ""
+        # Tokens that came from another refresh token than the profile's own are no longer wanted.
+        self._seed = hashlib.sha256(self._given.encode()).hexdigest()[:16] if self._given else ""
+        self._unsaved: Kept | None = None
+        self._kept: Kept | None = None
+
+    async def _renew(self, refused: Token | None) -> Token:
+        async with self._store.locked():
+            kept = self._unsaved or self._fitting(await self._store.load())
+            if self._unsaved is not None:
+                await self._save(self._unsaved)
+            now = self.context.clock.now_ms() / 1000
+            known = refused.value.reveal() if refused is not None else ""
+            if kept is None or not kept.good(now, self._margin) or kept.access == known:
+                kept = await self._refreshed(kept)
+            return self._use(kept)
+
+    async def _refreshed(self, kept: Kept | None) -> Kept:
+        refresh = (kept.refresh if kept else "") or self._given
+        if kept is not None and kept.ended:
+            raise self._sign_in("The sign-in has ended")
+        if not refresh:
+            raise self._sign_in("The token has expired" if kept else "Nobody has signed in yet")
         try:
-            _, headers, body = client.prepare("POST", self._url, headers, body)
-        except UnicodeEncodeError:
-            raise CredentialError(
-                "The client id or secret holds a character that HTTP Basic cannot carry.",
-                code="credential_form",
-            ) from None
-        return await self._client.exchange("POST", self._url, headers, body.encode())
+            grant = await self.attempts(lambda: self.endpoint.post("refresh_token", refresh_token=refresh))
+        except TokenRefused as error:
+            if error.error not in _ENDED:
+                raise
+            # Kept as ended: the others that wait do not ask with it again.
+            await self._save((kept or Kept("", refresh, seed=self._seed)).at_end())
+            raise self._sign_in(f"The sign-in has ended: {error.message}") from None
+        fresh = Kept.of(grant, self.context.clock.now_ms(), kept, refresh, self._seed)
+        await self._save(fresh)
+        return fresh
 
-    def _accept(self, answer: Answer) -> None:
-        host = self._client.origins.base
-        if answer.status >= 500 or answer.status == 429:
-            raise TransientError(
-                f"The token endpoint answered {answer.status}.", where=host, code="token_endpoint"
-            )
-        expect_json(answer.body, answer.headers.get("content-type", ""), "The token endpoint")
-        document = loads(answer.body, "the token endpoint")
-        if not isinstance(document, dict):
-            raise SystemicError(
-                "The token endpoint answered with no JSON object.", where=host, code="token_endpoint"
-            )
-        if answer.status != 200 or "error" in document:
-            raise self._refusal(answer.status, document)
-        token = document.get("access_token")
-        kind = document.get("token_type", "bearer")
-        if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable():
-            raise SystemicError(
-                "The token endpoint gave no usable access token.", where=host, code="token_endpoint"
-            )
-        if not isinstance(kind, str) or kind.lower() != "bearer":
-            raise SystemicError(
-                "The token endpoint gave a token that is no bearer token.", where=host, code="token_type"
-            )
-        Secret(token)
-        self._headers = {"authorization": f"Bearer {token}"}
-        lifetime = _lifetime(document.get("expires_in"))
-        self._renew_at = None
-        if lifetime is not None:
-            # A margin as long as the token's life would ask for a new one before every request.
-            margin = min(self._auth.expiry_margin, lifetime / 2)
-            self._renew_at = self._context.clock.monotonic() + lifetime - margin
-        self._note_scopes(document.get("scope"))
+    async def _save(self, kept: Kept) -> None:
+        # Should it not be kept now, it is the next time: the old refresh token may be worth nothing.
+        self._unsaved = kept
+        await self._store.save(kept.document())
+        self._unsaved = None
 
-    def _refusal(self, status: int, document: Mapping[str, Json]) -> PlatintError:
-        code = clean(str(document.get("error", status)))[:60]
-        said = clean(str(document.get("error_description", "")))[:200]
-        tail = f" ({said})" if said else ""
+    def _fitting(self, document: Mapping[str, Json] | None) -> Kept | None:
+        kept = Kept.load(document)
+        return kept if kept is not None and kept.seed == self._seed else None
+
+    def _use(self, kept: Kept) -> Token:
+        self._kept = kept
+        self._base_url = kept.base_url or None
+        self._notes = self.endpoint.missing(frozenset(kept.scopes) if kept.scopes is not None else None)
+        now = self.context.clock.now_ms() / 1000
+        left = None if kept.expires_at is None else kept.expires_at - now
+        return self.token_of(kept.access, kept.lifetime, self.endpoint.host, left)
+
+    def facts(self) -> list[str]:
+        """Until when the sign-in is good."""
+        kept = self._kept
+        if kept is None:
+            return []
+        if not kept.refresh and kept.expires_at is not None:
+            again = f"sign in again then with `platint-tui profiles login {self.context.profile.name}`"
+            return [f"The token expires {_moment(kept.expires_at)}; {again}."]
+        if kept.refresh_expires_at is not None:
+            return [f"The sign-in is good until {_moment(kept.refresh_expires_at)}."]
+        if kept.expires_at is not None:
+            return [f"The token is good until {_moment(kept.expires_at)} and is renewed by itself."]
+        return []
+
+    def _sign_in(self, what: str) -> CredentialError:
+        name = self.context.profile.name
+        again = f"Sign in again with `platint-tui profiles login {name}`."
+        if self._given:
+            again = f"Enter a new {self.auth.refresh_token} with `platint-tui profiles edit {name}`."
         return CredentialError(
-            f"The token endpoint refuses the credential: {code}{tail}.",
-            hint="Check the client id and secret of the profile.",
-            where=self._client.origins.base,
-            code="token_refused",
-        )
-
-    def _note_scopes(self, granted: Json) -> None:
-        if not isinstance(granted, str) or not self._auth.scopes:
-            return
-        missing = sorted(set(self._auth.scopes) - set(granted.split()))
-        self._notes = (
-            [f"The platform granted less than asked for: {', '.join(missing)} is missing."] if missing else []
+            what if what.endswith(".") else f"{what}.",
+            hint=again,
+            where=self.endpoint.host,
+            code="sign_in_needed",
         )
 
 
-def _lifetime(value: Json) -> float | None:
-    """Seconds until expiry; None (use it until it is refused) for anything that is no sensible number."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _MAX_EXPIRY:
-        return float(value)
-    return None
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
