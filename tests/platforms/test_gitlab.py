@@ -31,7 +31,7 @@ class Gitlab(Vendor):
     """Keyset pages of two projects, offset pages of two issues; PRIVATE-TOKEN must be right."""
 
     def __init__(self) -> None:
-        super().__init__(guard=self.token)
+        super().__init__("gitlab", "/api/v4", guard=self.token)
         self.projects = [project(number) for number in (3, 7, 9)]
         self.issues = {number: issue(number, number) for number in range(1, 6)}
         self.on("GET /user", {"id": 1, "username": "ada", "name": "Ada"})

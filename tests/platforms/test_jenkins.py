@@ -41,28 +41,26 @@ class Jenkins(Vendor):
     """
 
     def __init__(self) -> None:
-        super().__init__(guard=self.signed_in)
+        super().__init__("jenkins", "/ci", ("/pluginManager/*", "*/doDelete"), guard=self.signed_in)
         self.jobs = [f"job{number:03}" for number in range(130)]
         self.builds = {"job000": [build(2, "job000", NOW), build(1, "job000", NOW - 3 * DAY)]}
         self.started: list[dict[str, str]] = []
         self.configs: dict[str, str] = {}
-        self.on("GET /ci/whoAmI/api/json", {"name": "ada", "anonymous": False, "authenticated": True})
-        self.on("GET /ci/computer/api/json", {"_class": "hudson.model.ComputerSet", "totalExecutors": 4})
-        self.on("GET /ci/pluginManager/api/json", self.forbidden("hudson.model.Hudson.SystemRead"))
-        self.on("GET /ci/api/json", self.top)
+        self.on("GET /whoAmI/api/json", {"name": "ada", "anonymous": False, "authenticated": True})
+        self.on("GET /computer/api/json", {"_class": "hudson.model.ComputerSet", "totalExecutors": 4})
+        self.on("GET /pluginManager/api/json", self.forbidden("hudson.model.Hudson.SystemRead"))
+        self.on("GET /api/json", self.top)
+        self.on("GET /job/{name}/api/json", lambda asked, name: self.ranged(asked, self.builds.get(name, [])))
         self.on(
-            "GET /ci/job/{name}/api/json", lambda asked, name: self.ranged(asked, self.builds.get(name, []))
-        )
-        self.on(
-            "GET /ci/job/team/api/json",
+            "GET /job/team/api/json",
             lambda asked: self.ranged(asked, [self.job("app"), self.folder("sub")]),
         )
-        self.on("GET /ci/job/team/job/sub/api/json", lambda asked: self.ranged(asked, [self.job("deep")]))
-        self.on("GET /ci/job/team/job/app/api/json", lambda asked: self.ranged(asked, [build(7, "app", NOW)]))
-        self.on("GET /ci/crumbIssuer/api/json", self.crumb)
-        self.on("POST /ci/job/team/job/app/buildWithParameters", self.start)
-        self.on("POST /ci/createItem", self.create)
-        self.on("POST /ci/job/{name}/doDelete", self.delete)
+        self.on("GET /job/team/job/sub/api/json", lambda asked: self.ranged(asked, [self.job("deep")]))
+        self.on("GET /job/team/job/app/api/json", lambda asked: self.ranged(asked, [build(7, "app", NOW)]))
+        self.on("GET /crumbIssuer/api/json", self.crumb)
+        self.on("POST /job/team/job/app/buildWithParameters", self.start)
+        self.on("POST /createItem", self.create)
+        self.on("POST /job/{name}/doDelete", self.delete)
 
     @staticmethod
     def job(name: str) -> dict[str, Any]:
@@ -121,7 +119,7 @@ class Jenkins(Vendor):
 
     def start(self, asked: Asked) -> Reply:
         self.started.append(asked.form)
-        return Reply(None, 201, {**HTML, "Location": f"{self.url}/ci/queue/item/42/"})
+        return Reply(None, 201, {**HTML, "Location": f"{self.url}/queue/item/42/"})
 
     def create(self, asked: Asked) -> Reply:
         assert asked.headers["content-type"] == "application/xml"
@@ -135,7 +133,7 @@ class Jenkins(Vendor):
     def delete(self, asked: Asked, name: str) -> Reply:
         if self.configs.pop(name, None) is None:
             return Reply(page("Error 404 Not Found"), 404, HTML)
-        return Reply(None, 302, {**HTML, "Location": f"{self.url}/ci/"})
+        return Reply(None, 302, {**HTML, "Location": f"{self.url}/"})
 
 
 @pytest.fixture
@@ -147,7 +145,7 @@ async def jenkins() -> AsyncIterator[Jenkins]:
 
 @pytest.fixture
 async def ada(jenkins: Jenkins) -> AsyncIterator[Account]:
-    fields = {"base_url": f"{jenkins.url}/ci", "user": "ada"}
+    fields = {"base_url": jenkins.url, "user": "ada"}
     async with account("jenkins", fields, {"api_token": TOKEN}) as opened:
         yield opened
 
@@ -161,7 +159,7 @@ async def test_check_and_discovery(ada: Account) -> None:
 
 async def test_jobs_by_ranges_of_the_tree(jenkins: Jenkins, ada: Account) -> None:
     assert [item["name"] for item in await ada.read(stream="jobs")] == jenkins.jobs
-    trees = [item.query["tree"] for item in jenkins.asked("GET /ci/api/json")]
+    trees = [item.query["tree"] for item in jenkins.asked("GET /api/json")]
     assert [tree[tree.rindex("{") :] for tree in trees][:2] == ["{0,100}", "{100,200}"]
 
 
@@ -196,16 +194,16 @@ async def test_a_build_is_started_and_jobs_are_made_and_deleted(jenkins: Jenkins
 
 
 async def test_a_password_needs_a_crumb(jenkins: Jenkins) -> None:
-    fields = {"base_url": f"{jenkins.url}/ci", "user": "ada", "sign_in": "password"}
+    fields = {"base_url": jenkins.url, "user": "ada", "sign_in": "password"}
     async with account("jenkins", fields, {"password": PASSWORD}) as opened:
         assert (await opened.check())["whoami"].ok
         row = {"path": "team/job/app", "parameters": {"VERSION": "1"}}
         assert (await opened.write("builds", "create", row, row)).written == 2
-    assert len(jenkins.asked("GET /ci/crumbIssuer/api/json")) == 1
+    assert len(jenkins.asked("GET /crumbIssuer/api/json")) == 1
 
 
 async def test_a_wrong_token(jenkins: Jenkins) -> None:
-    fields = {"base_url": f"{jenkins.url}/ci", "user": "ada"}
+    fields = {"base_url": jenkins.url, "user": "ada"}
     async with account("jenkins", fields, {"api_token": "wrong"}) as wrong:
         found = await wrong.check()
         assert not found["whoami"].ok and "<" not in found["whoami"].detail
@@ -219,12 +217,12 @@ async def test_a_missing_permission_is_named(ada: Account) -> None:
 
 async def test_a_restart_is_waited_for(jenkins: Jenkins, ada: Account) -> None:
     busy = Reply(page("Please wait while Jenkins is getting ready to work"), 503, HTML)
-    jenkins.refuse("/ci/api/json", busy, times=2)
+    jenkins.refuse("/api/json", busy, times=2)
     assert len(await ada.read(stream="jobs")) == 130
-    jenkins.refuse("/ci/api/json", busy, times=9)
+    jenkins.refuse("/api/json", busy, times=9)
     assert isinstance(await ada.refused("jobs"), TransientError)
 
 
 async def test_a_busy_proxy_is_waited_for(jenkins: Jenkins, ada: Account) -> None:
-    jenkins.refuse("/ci/api/json", Reply(page("Too many requests"), 429, {**HTML, "Retry-After": "6"}))
+    jenkins.refuse("/api/json", Reply(page("Too many requests"), 429, {**HTML, "Retry-After": "6"}))
     assert len(await ada.read(stream="folders")) == 1 and ada.waited(6.0)

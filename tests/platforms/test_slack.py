@@ -80,7 +80,7 @@ async def test_a_missing_scope_is_named(slack_emulator: SlackEmulator) -> None:
 @pytest.fixture
 async def slack() -> AsyncIterator[Vendor]:
     async with running(Vendor("slack", "/api")) as vendor:
-        vendor.on("POST /users.list", {"ok": True, "members": [{"id": "U1", "updated": 1}]})
+        vendor.on("POST /users.list", {"ok": True, "members": [{"id": "U01", "updated": 1}]})
         yield vendor
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -59,11 +60,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: `body` is a document, or text as it is."""
+    """An answer: `body` is a document, or text as it is. `checked`: it is held against the description."""
 
     body: Any = None
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    checked: bool = True
 
 
 Answerer = Callable[..., Reply | Any]
@@ -75,7 +77,12 @@ class Description:
     def __init__(self, platform: str) -> None:
         self._view = load(platform)
         self._allowed = {rule.value for rule in allowed(platform)}
+        self._paths = [path for operation in self._view.operations for path in operation.paths]
         self.wrong: list[str] = []
+
+    def begins_with(self, base: str) -> bool:
+        """Whether the description writes its paths with `base`."""
+        return any(path.startswith(base) for path in self._paths)
 
     def request(self, asked: Asked) -> Operation | None:
         """The operation that a request is; notes what is wrong with it."""
@@ -100,7 +107,9 @@ class Description:
 
     def answer(self, operation: Operation | None, reply: Reply) -> Reply:
         """The answer with what the description requires; notes what is wrong with it."""
-        if operation is None or reply.status >= 300 or not isinstance(reply.body, (dict, list)):
+        if operation is None or reply.status >= 300 or not reply.checked:
+            return reply
+        if not isinstance(reply.body, (dict, list)):
             return reply
         schemas = operation.successes()
         body = filled(reply.body, schemas, operation.root)
@@ -131,7 +140,8 @@ def filled(value: Any, schemas: Any, root: Any) -> Any:
 class Vendor:
     """The server. `guard` looks at every request first and may refuse it; `refusals` are answers that come instead of
     the next ones whose path matches. With `platform`, requests and answers must fit that platform's description, whose
-    paths begin with `base`; `undescribed` are paths that it does not have.
+    paths begin with `base`; `undescribed` are paths (`*` for anything) that
+    it does not have.
     """
 
     platform: str = ""
@@ -170,11 +180,13 @@ class Vendor:
             {name.lower(): value for name, value in request.headers.items()},
             await request.read(),
         )
-        self.seen.append(replace(asked, path=asked.path.removeprefix(self.base)))
-        described = self.description is not None and asked.path not in self.undescribed
-        operation = self.description.request(asked) if self.description and described else None
-        reply = self._answer(replace(asked, path=asked.path.removeprefix(self.base)))
-        return _response(self.description.answer(operation, reply) if self.description else reply)
+        own = replace(asked, path=asked.path.removeprefix(self.base))
+        self.seen.append(own)
+        reply = self._answer(own)
+        if self.description is None or any(fnmatchcase(own.path, pattern) for pattern in self.undescribed):
+            return _response(reply)
+        operation = self.description.request(asked if self.description.begins_with(self.base) else own)
+        return _response(self.description.answer(operation, reply))
 
     def __post_init__(self) -> None:
         self.description = Description(self.platform) if self.platform else None
@@ -188,7 +200,7 @@ class Vendor:
         for number, (path, reply) in enumerate(self.refusals):
             if path == asked.path:
                 del self.refusals[number]
-                return reply
+                return replace(reply, checked=False)
         refused = self.guard(asked)
         if refused is not None:
             return refused
