@@ -25,7 +25,7 @@ from platint_tui.engine.telemetry import TelemetryHub
 from platint_tui.manifest.registry import Registry
 from platint_tui.store import open_store
 from platint_tui.store.ports import Store
-from platint_tui.vault import Vault, override_variable
+from platint_tui.vault import Vault, VaultTokens, override_variable
 
 
 def make_context(
@@ -62,6 +62,7 @@ def make_context(
                 telemetry=telemetry.of(profile.platform, profile.name),
                 clock=clock,
                 rng=rng,
+                tokens=VaultTokens(vault, store.profiles, profile.name, vault.locks),
             )
         )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from platint_tui.vault.references import override_variable
 from platint_tui.vault.service import PASSPHRASE_FILE, Vault, VaultStatus
+from platint_tui.vault.tokens import VaultTokens
 
 
 def vault_file(config: Path) -> Path:
@@ -15,4 +16,4 @@ def vault_file(config: Path) -> Path:
     return config / "vault" / "secrets.vault"
 
 
-__all__ = ["PASSPHRASE_FILE", "Vault", "VaultStatus", "override_variable", "vault_file"]
+__all__ = ["PASSPHRASE_FILE", "Vault", "VaultStatus", "VaultTokens", "override_variable", "vault_file"]

@@ -58,6 +58,8 @@ class Vault:
         self._keyring = SystemKeyring(environ)
         self._file = VaultFile(home / "vault", self._ask)
         self._memory: dict[str, Secret] = {}
+        self.locks = home / "locks"
+        """The folder of the files that keep processes from renewing the same credential at once."""
 
     async def resolve(self, profile: str, field: str, ref: str) -> Secret:
         """The secret behind a reference. Raises CredentialError with the exact reason and what to do.
@@ -109,6 +111,24 @@ class Vault:
         else:
             return await self._wherever_it_goes(name, value, profile, field)
         return str(Reference(kind, name))
+
+    async def replace(self, ref: str, value: Secret) -> None:
+        """Put a new value in the place of a stored one, under the same reference; on return it is kept.
+
+        Raises CredentialError, also for a reference that is only read (env, file).
+        """
+        checked(value.reveal(), "The new secret")
+        reference = parse(ref)
+        if reference.kind == "keyring":
+            await self._keyring.put(reference.name, value)
+        elif reference.kind == "vault":
+            await asyncio.to_thread(self._file.put, reference.name, value)
+        elif reference.kind == "memory":
+            self._memory[reference.name] = value
+        else:
+            raise CredentialError(
+                "This secret is only read from its place, it cannot be replaced there.", code="secret_place"
+            )
 
     async def delete(self, ref: str) -> None:
         """Forget a stored secret. What is gone already or is only read (env, file) stays as it is."""
