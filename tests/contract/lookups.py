@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from contract.manifests import Base, Data, bases, expressions, holed, is_literal
@@ -67,6 +67,8 @@ class Records:
     schemas: tuple[Schema, ...]
     found: Found
     prefix: tuple[str, ...]
+    made: frozenset[str] = frozenset()
+    """Members that the manifest itself puts into the record."""
 
 
 class Checker:
@@ -192,7 +194,7 @@ class Checker:
     # --- resources
 
     def _resource(self, name: str) -> None:
-        resource = self.data["resources"][name]
+        resource = own(self.data["resources"][name], name)
         entry = f"resources.{name}"
         if resource["read"]:
             self._read(entry, name, resource)
@@ -221,7 +223,7 @@ class Checker:
             self._member(f"{entry}.read.skip.{index}.path", match["path"], records)
         for target, path in read["from_parent"].items():
             self._member(f"{entry}.read.from_parent.{target}", path, parent)
-        made = {*read["from_parent"], read["entries"], read["scalar"]}
+        made = _made(read)
         for index, key in enumerate(resource["key"] or ()):
             if key.split(".")[0] not in made:
                 self._member(f"{entry}.key.{index}", key, records)
@@ -234,11 +236,13 @@ class Checker:
         if name not in self._records:
             before, self.results = self.results, []
             resource = self.data["resources"].get(name)
+            resource = own(resource, name) if resource else None
             self._records[name] = None
             if resource and resource["read"]:
                 read = resource["read"]
                 found = self._request("", read["request"], read["format"], _sent(read))
-                self._records[name] = self._element("", read, found)
+                made = self._element("", read, found)
+                self._records[name] = replace(made, made=_made(read)) if made else None
             self.results = before
         return self._records[name]
 
@@ -277,7 +281,7 @@ class Checker:
         cursor = read["cursor"]
         if not cursor:
             return
-        made = {*read["from_parent"], read["entries"], read["scalar"]}
+        made = _made(read)
         if cursor["field"].split(".")[0] not in made:
             self._member(f"{entry}.field", cursor["field"], records)
         for word in ("start_param", "end_param"):
@@ -472,6 +476,8 @@ class Checker:
         root = operation.root
         if isinstance(value, Mapping):
             for name, item in value.items():
+                if name == "...":
+                    continue  # the members of a record, put in here
                 if form and not path and ("form", name.lower()) in chosen:
                     continue
                 below = _form_level(schemas, name, root) if form else find(schemas, root, (name,))
@@ -631,7 +637,7 @@ class Checker:
         self._say(entry, name, "" if known else f"{found.operation.name} answers no header {name}")
 
     def _member(self, entry: str, path: str, records: Records | None) -> None:
-        if records is None or not path:
+        if records is None or not path or path.split(".")[0] in records.made:
             return
         self._touch(records.found, "answer", (*records.prefix, *_parts(path)))
         known = find(records.schemas, records.found.root, _parts(path))
@@ -673,6 +679,27 @@ _TYPES: Mapping[str, frozenset[str]] = {
     "array": frozenset({"array"}),
     "any": _ANY,
 }
+
+
+def _made(read: Data) -> frozenset[str]:
+    """The members of a record that come from its parent, or that name it."""
+    return frozenset({*read["from_parent"], *(read[word] for word in ("entries", "scalar") if read[word])})
+
+
+def own(value: Any, name: str) -> Any:
+    """A resource with its own name in its templates; a family's streams have theirs only when they are read."""
+    if name == "*" or name.endswith(".*"):
+        return value
+    if isinstance(value, str):
+        return _OF.sub(name, value)
+    if isinstance(value, Mapping):
+        return {key: own(item, name) for key, item in value.items()}
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return [own(item, name) for item in value]
+    return value
+
+
+_OF = re.compile(r"\$\{resource\.of(?: *\| *\w+)*\}")
 
 
 def _parts(path: str) -> tuple[str, ...]:

@@ -41,6 +41,8 @@ def resolve(schema: Any, document: Document) -> Schema:
             return {}
         pointer = schema.get("$ref")
         if not isinstance(pointer, str):
+            if isinstance(schema.get("items"), list):  # alternatives, in old documents of Slack
+                return _alternatives(schema)
             return schema
         if not pointer.startswith("#/"):
             return {}  # a file that is not there
@@ -48,6 +50,12 @@ def resolve(schema: Any, document: Document) -> Schema:
         for part in pointer[2:].split("/"):
             schema = schema.get(part.replace("~1", "/").replace("~0", "~"), {}) if schema else {}
     return {}
+
+
+def _alternatives(schema: Schema) -> Schema:
+    if schema.get("type") == "array":
+        return {**schema, "items": {"anyOf": schema["items"]}}
+    return {**{key: value for key, value in schema.items() if key != "items"}, "anyOf": schema["items"]}
 
 
 def children(schema: Any, document: Document, name: str) -> Iterator[Schema]:

@@ -66,6 +66,13 @@ def definitions(sdl: str) -> dict[str, str]:
     return found
 
 
+@lru_cache(maxsize=4)
+def directives(sdl: str) -> dict[str, str]:
+    """The definitions of directives."""
+    found = re.finditer(r"^directive @(\w+)[^\n]*(?:\n(?![a-z\n])[^\n]*)*", _DESCRIPTION.sub("", sdl), re.MULTILINE)
+    return {item.group(1): item.group(0) for item in found}
+
+
 @lru_cache(maxsize=20_000)
 def _definition(text: str) -> Any:
     return parse(text, no_location=True).definitions[0]
@@ -75,10 +82,12 @@ class Pruner:
     """Collects what documents use of a schema."""
 
     def __init__(self, sdl: str) -> None:
+        self.sdl = sdl
         self.texts = definitions(sdl)
         self.roots = roots(sdl)
         self.fields: dict[str, dict[str, set[str]]] = {}  # type -> field -> arguments
         self.whole: set[str] = set()  # enums, scalars, inputs
+        self.directives: set[str] = set()
         self.unions: dict[str, set[str]] = {}
         self.implements: dict[str, set[str]] = {}
 
@@ -94,6 +103,8 @@ class Pruner:
         fragments = {
             item.name.value: item for item in document.definitions if isinstance(item, FragmentDefinitionNode)
         }
+        known = directives(self.sdl)
+        self.directives |= {name for name in re.findall(r"@(\w+)", text) if name in known}
         for item in document.definitions:
             if isinstance(item, OperationDefinitionNode):
                 for variable in item.variable_definitions or ():
@@ -144,7 +155,18 @@ class Pruner:
                 inner = _named(known.type)
                 self.output(inner)
                 self.select(inner, item.selection_set, fragments)
+                self.some_field(inner)
                 return
+
+    def some_field(self, name: str) -> None:
+        """An interface of which only members are used has one field all the same: a type must have some."""
+        node = self.type(name)
+        if isinstance(node, ast.InterfaceTypeDefinitionNode) and not self.fields.get(name):
+            for known in node.fields or ():
+                if isinstance(self.type(_named(known.type)), (type(None), ast.ScalarTypeDefinitionNode)):
+                    self.fields[name] = {known.name.value: set()}
+                    self.output(_named(known.type))
+                    return
 
     def output(self, name: str) -> None:
         node = self.type(name)
@@ -177,8 +199,7 @@ class Pruner:
 
     def text(self) -> str:
         """The SDL of what was collected."""
-        used = [f"{word}: {name}" for word, name in self.roots.items() if self.fields.get(name)]
-        parts = [f"schema {{ {' '.join(used)} }}"] if used else []
+        parts = [directives(self.sdl)[name] for name in sorted(self.directives)]
         parts += [_compact(_definition(self.texts[name])) for name in sorted(self.whole)]
         for name, members in sorted(self.unions.items()):
             if members:
@@ -189,7 +210,9 @@ class Pruner:
                     self.fields.setdefault(inner, {}).setdefault(field, set()).update(arguments)
         for name, fields in sorted(self.fields.items()):
             parts.append(self._type(name, fields))
-        return "\n".join(part for part in parts if part) + "\n"
+        text = "\n".join(part for part in parts if part) + "\n"
+        used = [f"{word}: {name}" for word, name in self.roots.items() if f"type {name} {{" in text]
+        return (f"schema {{ {' '.join(used)} }}\n" if used else "") + text
 
     def _type(self, name: str, fields: Mapping[str, set[str]]) -> str:
         node = _definition(self.texts[name])

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from contract.manifests import SPECS, sources
-from contract.specs import openapi, stripe
+from contract.manifests import HERE, SPECS, sources
+from contract.specs import documented, gitlab, hubspot, jenkins, openapi, stripe, woocommerce
 from contract.specs.view import Operation, View
 
 
 @lru_cache(maxsize=64)
 def read(name: str) -> Any:
-    """A JSON file of the vendors' descriptions."""
-    return json.loads((SPECS / name).read_text())
+    """A JSON file of the vendors' descriptions, or one of `derived/`."""
+    folder = HERE if name.startswith("derived/") else SPECS
+    return json.loads((folder / name).read_text())
 
 
 def _openapi(entry: Mapping[str, Any], name: str) -> Iterator[Operation]:
-    return openapi.operations(read(entry["file"]), name)
+    for operation in openapi.operations(read(entry["file"]), name):
+        yield operation
+        if entry.get("posts") and operation.method == "GET":
+            # The vendor takes the same parameters by POST, as a form.
+            params = {key: param.schema for key, param in operation.query.items()}
+            required = [key for key, param in operation.query.items() if param.required and key != "token"]
+            form = {"type": "object", "properties": params, "required": required}
+            body = {"application/x-www-form-urlencoded": form}
+            yield replace(operation, method="POST", query={}, body=body)
 
 
 def _stripe(entry: Mapping[str, Any], name: str) -> Iterator[Operation]:
@@ -29,6 +39,13 @@ def _stripe(entry: Mapping[str, Any], name: str) -> Iterator[Operation]:
 FORMATS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Operation]]] = {
     "openapi": _openapi,
     "stripe": _stripe,
+    "gitlab": lambda entry, name: gitlab.operations(read(entry["file"]), name),
+    "hubspot": lambda entry, name: hubspot.operations(read(entry["file"]), read(entry["with"]), name),
+    "woocommerce": lambda entry, name: woocommerce.operations(read(entry["file"]), read(entry["with"]), name),
+    "jenkins": lambda entry, name: jenkins.operations(read(entry["file"]), read(entry["with"]), name),
+    "salesforce": lambda entry, name: documented.salesforce(read(entry["file"]), read(entry["with"]), name),
+    "servicebus": lambda entry, name: documented.servicebus(read(entry["file"]), name),
+    "servicebus-management": lambda entry, name: documented.servicebus_management(read(entry["file"]), name),
 }
 
 
@@ -47,15 +64,11 @@ def full_view(platform: str) -> View:
 
 def _based(operation: Operation, entry: Mapping[str, Any]) -> Operation:
     """An operation with what sources.yaml says of its document: the path before its paths, and hosts."""
-    base, hosts = entry.get("base", ""), tuple(entry.get("hosts", operation.hosts))
-    if not base and hosts == operation.hosts:
+    bases, hosts = entry.get("bases", [""]), tuple(entry.get("hosts", operation.hosts))
+    if bases == [""] and hosts == operation.hosts:
         return operation
-    return Operation(
-        **{
-            **{name: getattr(operation, name) for name in Operation.__dataclass_fields__},
-            "paths": tuple(base + path for path in operation.paths),
-            "hosts": hosts,
-        }
+    return replace(
+        operation, paths=tuple(base + path for base in bases for path in operation.paths), hosts=hosts
     )
 
 

@@ -32,7 +32,7 @@ def operations(document: Mapping[str, Any], name: str) -> Iterator[Operation]:
                         document,
                         name,
                         method.upper(),
-                        own_base + path,
+                        path if own_base and path.startswith(own_base + "/") else own_base + path,
                         own_hosts,
                         selectors,
                         entry[method],

@@ -70,10 +70,16 @@ class Operation:
             found = pattern.fullmatch(path)
             if found:
                 names = re.findall(r"\{([^}]*)\}", self.paths[[p for p, _ in self.patterns].index(pattern)])
-                return weight, {
-                    name.strip("+"): text for name, text in zip(names, found.groups(), strict=True)
-                }
+                texts = dict(zip(names, found.groups(), strict=True))
+                if all(self._fits(name, text) for name, text in texts.items() if "+" in name):
+                    return weight, {name.strip("+"): text for name, text in texts.items()}
         return None
+
+    def _fits(self, name: str, text: str) -> bool:
+        """Whether a text of several segments has the form that the description gives for it."""
+        param = self.path.get(name.strip("+"))
+        wanted = resolve(param.schema, self.root).get("pattern") if param else None
+        return not wanted or re.search(wanted, text.replace(HOLE, "x")) is not None
 
     def successes(self, media: str = "") -> list[Schema]:
         """The schemas of the good answers, of `media` (a part of the type's name) where there are such."""
