@@ -81,7 +81,8 @@ class TokenHeaderPage(_Page):
 
 class OffsetPage(_Page):
     """Pages by the number of records to skip; goes on until a page is empty, or until `total` is reached and
-    the page was short. `more` names a flag that says whether another page follows.
+    the page was short. `more` names a flag that says whether another page follows. `short_ends`: a page with
+    fewer records than `size` is the last one.
 
     With `param: null` the request's templates place it: `${page.offset}` and `${page.end}` (offset + size).
     """
@@ -94,6 +95,9 @@ class OffsetPage(_Page):
     total: DataPath | None = None
     more: DataPath | None = None
     done: DataPath | None = None
+    short_ends: Bool = False
+    short_ends: Bool = False
+    """A page with less than `size` is the last one: for ranges of a list, where nothing can be left out."""
 
 
 class NumberPage(_Page):

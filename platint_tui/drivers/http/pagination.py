@@ -185,6 +185,8 @@ class Pager:
             more = _announced(page.more, page.done, seen.envelope)
             if more is False or not (seen.elements or more):
                 return None
+            if page.short_ends and len(seen.elements) < page.size:
+                return None
             # An empty page that announces more has looked at as many records as it could have held.
             offset = state["offset"] + (len(seen.elements) or page.size)
             if more:
