@@ -12,18 +12,13 @@ from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth import Authorizer, open_auth
 from platint_tui.drivers.http.calls import Caller
 from platint_tui.drivers.http.check import run_probes
-from platint_tui.drivers.http.client import HttpClient
+from platint_tui.drivers.http.connect import open_client
 from platint_tui.drivers.http.discover import catalogue, fields_of
-from platint_tui.drivers.http.origin import Origins
 from platint_tui.drivers.http.reader import read_stream, resource_of
 from platint_tui.drivers.http.requests import profile_scope
 from platint_tui.drivers.http.session import Session, places_of
 from platint_tui.drivers.http.signers import Signers
-from platint_tui.drivers.http.transport import AiohttpTransport
 from platint_tui.drivers.http.writer import open_http_target
-from platint_tui.manifest.addresses import origins_of
-from platint_tui.manifest.hosts import allowed_origins, is_wildcard
-from platint_tui.manifest.template import render
 
 
 class HttpDriver:
@@ -39,47 +34,26 @@ class HttpDriver:
 
         Raises ConfigError and CredentialError.
         """
-        connector = context.connector
-        settings = connector.transport
         scope = profile_scope(context)
-        environment = context.profile.environment.value
-        places = places_of(context, scope)
-        allowed = origins_of(connector, scope["profile"], context.secrets, environment)
-        origins = Origins(
-            places[None].base_url,
-            allowed,
-            context.profile.origins,
-            wildcards=filter(is_wildcard, settings.allowed_hosts),
-            downloads=[
-                *allowed_origins(settings.download_hosts, scope["profile"]),
-                *filter(is_wildcard, settings.download_hosts),
-            ],
-            plain_http=settings.plain_http,
-        )
-        if transport is None:
-            transport = AiohttpTransport(
-                connect=settings.timeout.connect,
-                read=settings.timeout.read,
-                ca_file=render(settings.ca_file, scope, "query") if settings.ca_file else None,
-                proxy=render(settings.proxy, scope, "query") if settings.proxy else None,
-            )
-        self._client = HttpClient(transport, origins, total=settings.timeout.total, cap=settings.max_body)
+        self._client = open_client(context, scope, transport)
         self._signers = Signers(
-            connector, lambda endpoint: auth or open_auth(context, self._client, scope, endpoint)
+            context.connector, lambda endpoint: auth or open_auth(context, self._client, scope, endpoint)
         )
         self._session = Session(
             context=context,
             caller=Caller(context, self._client, self._signers),
-            origins=origins,
-            places=places,
+            origins=self._client.origins,
+            places=places_of(context, scope),
             scope=scope,
         )
 
     async def check(self) -> Sequence[Capability]:
         """Run the probes of the manifest in order."""
         done = await run_probes(self._session)
-        notes = [note for signer in self._signers for note in signer.notes()]
-        return [*done, *(Capability("scopes", False, True, note) for note in notes)]
+        for signer in self._signers:
+            done += [Capability("scopes", False, True, note) for note in signer.notes()]
+            done += [Capability("sign_in", True, True, fact) for fact in signer.facts()]
+        return done
 
     async def discover(self) -> Sequence[Stream]:
         """The streams that the manifest declares for this platform."""

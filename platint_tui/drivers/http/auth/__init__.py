@@ -1,4 +1,7 @@
-"""How requests are signed: the credential goes where the manifest says, and nowhere else."""
+"""How requests are signed: the credential goes where the manifest says, and nowhere else.
+
+`open_auth` makes what signs; `login.open_login` is how a person signs in for the first time.
+"""
 
 from __future__ import annotations
 
