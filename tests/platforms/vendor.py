@@ -214,8 +214,8 @@ class Vendor:
 
 def _response(reply: Reply) -> web.Response:
     headers = {"Content-Type": "application/json", **reply.headers}
-    text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
-    body = b"" if reply.body is None else text.encode()
+    text = reply.body if isinstance(reply.body, (str, bytes)) else json.dumps(reply.body)
+    body = b"" if reply.body is None else text if isinstance(text, bytes) else text.encode()
     return web.Response(status=reply.status, body=body, headers=headers)
 
 
