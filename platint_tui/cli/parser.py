@@ -9,7 +9,7 @@ from typing import Any
 EPILOG = """\
 Without a command the console opens. stdout is data, stderr is narration.
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with dead letters, 4 configuration, 5 credentials refused,
-6 parked by a rate limit, 130 interrupted with the position saved.
+6 parked by a rate limit, 7 breaking changes (discover --diff), 130 interrupted with the position saved.
 PLATINT_HOME puts every file of the program under one folder.
 PLATINT_SECRET__<PROFILE>__<FIELD> gives a secret where there is no keyring."""
 
@@ -129,6 +129,9 @@ def _profiles(commands: Any) -> None:
     _command(group, "test", "profiles:test", "run every probe of the platform's manifest").add_argument(
         "name"
     )
+    login = _command(group, "login", "profiles:login", "sign in with the browser, or with a code on another device")
+    login.add_argument("name")
+    login.add_argument("--no-browser", action="store_true", help="only show the page's address")
     remove = _command(group, "remove", "profiles:remove", "remove a profile and its secrets")
     remove.add_argument("name")
     remove.add_argument("--yes", action="store_true", help="do not ask")
@@ -137,7 +140,17 @@ def _profiles(commands: Any) -> None:
 def _discover(commands: Any) -> None:
     discover = _command(commands, "discover", "discover:discover", "what an account offers, and what changed")
     discover.add_argument("profile")
-    discover.add_argument("--diff", action="store_true", help="only what changed against the last discovery")
+    discover.add_argument(
+        "--diff",
+        action="store_true",
+        help="only what changed against the last discovery; exit code 7 when a change is breaking",
+    )
+    preview = _command(
+        commands, "preview", "discover:preview", "a few real records of a stream, and the exact requests"
+    )
+    preview.add_argument("profile")
+    preview.add_argument("stream")
+    preview.add_argument("--limit", type=_count, default=5, metavar="N", help="how many records (5)")
 
 
 def _syncs(commands: Any) -> None:

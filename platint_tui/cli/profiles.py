@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from platint_tui.cli.output import document, line, moment, note, table
 from platint_tui.cli.session import confirm, opened, pairs
@@ -18,6 +19,9 @@ from platint_tui.services import profiles
 from platint_tui.services.engine import local_engine
 from platint_tui.services.profiles import ProfileView
 from platint_tui.services.workspace import Workspace
+
+if TYPE_CHECKING:
+    from platint_tui.services.login import SignedIn, SignIn
 
 
 async def list_profiles(options: Namespace) -> int:
@@ -35,7 +39,7 @@ async def list_profiles(options: Namespace) -> int:
                 view.platform_name,
                 view.profile.environment.value,
                 ", ".join(sorted(set(view.secret_places.values()))) or "-",
-                _word(view.check),
+                _word(view),
             )
             for view in views
         ],
@@ -47,7 +51,10 @@ async def list_profiles(options: Namespace) -> int:
     return ExitCode.DONE
 
 
-def _word(check: ProfileCheck | None) -> str:
+def _word(view: ProfileView) -> str:
+    check = view.check
+    if view.asks and not view.signed_in:
+        return "not signed in"
     if check is None:
         return "not tested"
     return f"{'ok' if check.ok else 'failed'} {moment(check.checked_ms)}"
@@ -63,6 +70,7 @@ def _view(view: ProfileView) -> dict[str, Any]:
         "secrets": dict(view.secret_places),
         "origins": list(profile.origins),
         "check": _check(view.check) if view.check else None,
+        **({"signed_in": view.signed_in} if view.asks else {}),
     }
 
 
@@ -229,6 +237,64 @@ async def test(options: Namespace) -> int:
     failed = next(item for item in check.capabilities if not item.ok and not item.optional)
     note(f"Profile '{options.name}' cannot be used: {failed.detail}")
     return _CODES.get(failed.error_class, ExitCode.FAILED)
+
+
+async def login(options: Namespace) -> int:
+    """Sign in as a person: opens the browser, or shows a code; the tokens go to the vault."""
+    from platint_tui.services import login as service
+
+    async with opened(options) as workspace, service.start(workspace, options.name) as sign_in:
+        if sign_in.code:
+            note(f"Open {sign_in.url}\nand enter the code  {sign_in.code}")
+        elif options.no_browser or not service.open_browser(sign_in.url, workspace.environ):
+            note(f"Open this page in a browser:\n\n{sign_in.url}\n")
+            note("On another machine: paste here the address at which the browser ends.")
+        else:
+            note("The browser shows the sign-in page. Waiting for its answer; ^C gives up.")
+        done = await _answer(sign_in)
+    if options.json:
+        document(
+            {
+                "profile": done.profile,
+                "expires_ms": done.expires_ms,
+                "renewable": done.renewable,
+                "missing_scopes": list(done.missing),
+            }
+        )
+    end = (
+        f"until {moment(done.expires_ms)}" if done.expires_ms is not None else "without an end that is known"
+    )
+    renewed = ", and is renewed by itself" if done.renewable else "; then somebody has to sign in again"
+    note(f"Signed in to '{done.profile}'. The token is good {end}{renewed}.")
+    for sentence in done.missing:
+        note(sentence)
+    note(f"Test it: platint-tui profiles test {done.profile}")
+    return ExitCode.DONE
+
+
+async def _answer(sign_in: SignIn) -> SignedIn:
+    """The answer of the browser or platform, or an address that is pasted, whichever comes first."""
+    waiting = asyncio.create_task(sign_in.wait())
+    if sign_in.code or not sys.stdin.isatty():
+        return await waiting
+    pasted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def read() -> None:
+        line = sys.stdin.readline()
+        if line.strip() and not pasted.done():
+            pasted.set_result(line.strip())
+
+    asyncio.get_running_loop().add_reader(sys.stdin, read)
+    try:
+        first: set[asyncio.Future[Any]] = {waiting, pasted}
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            return await sign_in.finish(pasted.result())
+        return await waiting
+    finally:
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
 
 
 _CODES: Mapping[str, int] = {

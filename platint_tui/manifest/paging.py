@@ -96,7 +96,6 @@ class OffsetPage(_Page):
     more: DataPath | None = None
     done: DataPath | None = None
     short_ends: Bool = False
-    short_ends: Bool = False
     """A page with less than `size` is the last one: for ranges of a list, where nothing can be left out."""
 
 

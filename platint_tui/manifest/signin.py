@@ -131,6 +131,15 @@ def chosen_auth(auth: Auth, filled: frozenset[str], fields: Mapping[str, str]) -
     )
 
 
+def asks_person(connector: Connector, filled: frozenset[str], fields: Mapping[str, str]) -> bool:
+    """Whether a profile signs in through a person once: in the browser, or by a code on another device."""
+    try:
+        auth = chosen_auth(connector.auth, filled, fields)
+    except ConfigError:
+        return False
+    return auth.type == "oauth2" and auth.grant in ("authorization_code", "device_code")
+
+
 def endpoint_auth(
     connector: Connector, endpoint: str | None, filled: frozenset[str], fields: Mapping[str, str]
 ) -> OneAuth:

@@ -216,7 +216,7 @@ def render_body(template: Json, scope: Mapping[str, Json]) -> Json:
     if isinstance(template, str):
         return render(template, scope, "body")
     if isinstance(template, Mapping):
-        result = {}
+        result: dict[str, Json] = {}
         for name, item in template.items():
             sole = compile_template(item).sole if isinstance(item, str) else None
             if sole is not None:

@@ -14,22 +14,29 @@ from platint_tui.core.secret import Secret
 from platint_tui.manifest.addresses import origins_of
 from platint_tui.manifest.form import FormView, environment_of, form_view, validate_fields
 from platint_tui.manifest.schema import Connector
+from platint_tui.manifest.signin import asks_person
 from platint_tui.services.engine import call, refuse_read_only
 from platint_tui.services.syncs import restart_users
 from platint_tui.services.workspace import Workspace
 from platint_tui.vault.references import parse
+from platint_tui.vault.tokens import FIELD as TOKENS
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileView:
-    """A profile as it is shown. `secret_places` tells per secret field where it lives, never what it is."""
+    """A profile as it is shown. `secret_places` tells per secret field where it lives, never what it is.
+
+    `asks` when a person signs in to it (browser or code); `signed_in` when somebody has.
+    """
 
     profile: Profile
     platform_name: str
     secret_places: Mapping[str, str]
     check: ProfileCheck | None
+    asks: bool = False
+    signed_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +73,15 @@ async def list_profiles(workspace: Workspace) -> list[ProfileView]:
     checks = await workspace.store.profiles.checks()
     views = []
     for profile in await workspace.store.profiles.list():
+        filled = frozenset(profile.secrets) | {name for name, text in profile.fields.items() if text}
         try:
-            name = workspace.registry.get(profile.platform).name
+            connector = workspace.registry.get(profile.platform)
+            name, asks = connector.name, asks_person(connector, filled, profile.fields)
         except ConfigError:
-            name = profile.platform
+            name, asks = profile.platform, False
         places = {field: reference.partition(":")[0] for field, reference in profile.secrets.items()}
-        views.append(ProfileView(profile, name, places, checks.get(profile.name)))
+        signed = TOKENS in profile.secrets
+        views.append(ProfileView(profile, name, places, checks.get(profile.name), asks, signed))
     return views
 
 

@@ -54,6 +54,13 @@ def _testable(context: Context) -> str | None:
     return _chosen(context)
 
 
+def _asks(context: Context) -> str | None:
+    view = cast("ProfilesSection", context.view)
+    if view.current is not None and not view.current.view.asks:
+        return "This profile signs in by itself; t tests it."
+    return _chosen(context)
+
+
 class ProfilesSection(SectionView):
     """The list of profiles, and what is known of the one under the cursor."""
 
@@ -64,12 +71,14 @@ class ProfilesSection(SectionView):
                "add_profile", section="profiles", writes=True, footer=1),
         Action("profiles.test", ("t",), "test", "Run every probe of the platform and show each result.",
                "test_profile", section="profiles", writes=True, footer=2, enabled=_testable),
+        Action("profiles.sign_in", ("o",), "sign in", "Sign in with the browser or a code, where it is wanted.",
+               "sign_in", section="profiles", writes=True, footer=3, enabled=_asks),
         Action("profiles.edit", ("e",), "edit", "Change the plain fields of a profile.",
-               "edit_profile", section="profiles", writes=True, footer=3, enabled=_chosen),
+               "edit_profile", section="profiles", writes=True, footer=4, enabled=_chosen),
         Action("profiles.remove", ("d",), "remove", "Remove a profile and its secrets; runs and dead letters stay.",
-               "remove_profile", section="profiles", writes=True, footer=4, enabled=_chosen),
+               "remove_profile", section="profiles", writes=True, footer=5, enabled=_chosen),
         Action("profiles.copy", ("y",), "copy", "Copy the profile as JSON; it holds no secret.",
-               "copy_profile", section="profiles", footer=5, enabled=_chosen),
+               "copy_profile", section="profiles", footer=6, enabled=_chosen),
     )  # fmt: skip
 
     _views: tuple[ProfileView, ...] = ()
@@ -196,9 +205,31 @@ class ProfilesSection(SectionView):
         self._draw()
         if self.listing.go_to(added.name):
             self._wanted = ""
+        entry = self.current
+        if entry is not None and entry.view.asks and not entry.view.signed_in:
+            return await self._sign_in(added.name)
         if not added.test:
             return f"Profile {added.name} {verb}; t tests it."
         return await self._test(added.name)
+
+    async def sign_in(self) -> str | None:
+        """Sign in to the profile under the cursor."""
+        entry = self.current
+        return await self._sign_in(entry.view.profile.name) if entry else None
+
+    async def _sign_in(self, name: str) -> str:
+        from platint_tui.tui.screens.profiles.signing import SignInScreen
+
+        done = await self.app.push_screen_wait(SignInScreen(self.console.workspace, name))
+        if done is None:
+            return f"Nobody signed in to {name}; o begins again."
+        self._views = tuple(await profiles.list_profiles(self.console.workspace))
+        self._draw()
+        told = await self._test(name)
+        if done.expires_ms is not None:
+            renewed = "renewed by itself" if done.renewable else "then somebody signs in again"
+            told += f" The token ends {present.countdown(done.expires_ms, self._now())}, {renewed}."
+        return " ".join([told, *done.missing])
 
     async def test_profile(self) -> str | None:
         """Run the probes of the profile under the cursor."""

@@ -46,6 +46,8 @@ def state_of(entry: Entry) -> tuple[str, str]:
     if entry.testing:
         return present.state_cell("running")[0].replace("running", "testing"), "info"
     check = entry.view.check
+    if entry.view.asks and not entry.view.signed_in:
+        return "○ sign in", "warn"
     if entry.problem or (check is not None and not check.ok):
         return present.state_cell("failed")
     return present.state_cell("ok") if check is not None else ("○ untested", "muted")
@@ -100,6 +102,8 @@ def facts(entry: Entry, now_ms: int) -> Pieces:
         pieces += _fact(name, value)
     for name, place in entry.view.secret_places.items():
         pieces += _fact(name, f"in {place_words(place, profile.secrets[name])}", "muted")
+    if entry.view.asks and not entry.view.signed_in:
+        pieces.append(("Nobody has signed in yet; o opens the page.\n", "warn"))
     if profile.origins:
         pieces += _fact("sent only to", ", ".join(profile.origins))
     check = entry.view.check
