@@ -14,7 +14,6 @@ from platint_tui.drivers.http.body import expect_json
 from platint_tui.drivers.http.client import Answer
 from platint_tui.drivers.http.formats import Elements, Shape
 from platint_tui.drivers.http.matching import body_holds
-from platint_tui.drivers.http.xmltree import is_html
 from platint_tui.manifest import schema
 from platint_tui.manifest.template import lookup
 
@@ -78,18 +77,11 @@ class Splitter:
         read = self.read
         path = tuple(read.records.split(".")) if read.records else ()
         body = formats.unpacked(answer.body, self.cap, self.host) if shape.gzip else answer.body
-        kind = answer.headers.get("content-type", "")
         if not body and (shape.form in ("ndjson", "csv") or read.format == "file"):
             return None, []
         if shape.form == "json":
-            expect_json(body, kind if body is answer.body else "", self.host)
+            expect_json(body, "" if shape.gzip else answer.headers.get("content-type", ""), self.host)
             return self._json(body, path)
-        if is_html(kind, body):
-            raise SystemicError(
-                f"{self.host} answered with an HTML page where {shape.form.upper()} is expected.",
-                hint="Check the base URL and whether the credential is accepted.",
-                code="html",
-            )
         if shape.form == "ndjson":
             return None, formats.split_lines(body, self.stream)
         if shape.form == "csv":

@@ -18,6 +18,7 @@ MAX_HOPS = 5
 SLOWEST = 8 * 1024
 """Bytes a second below which the total deadline of an answer is not extended."""
 _REDIRECTS = (301, 302, 303, 307, 308)
+_PLAIN_HEADERS = ("accept", "accept-encoding", "range", "user-agent")
 
 
 class Answer(NamedTuple):
@@ -42,24 +43,33 @@ class HttpClient:
         self.origins = origins
         self._total = total
         self._cap = cap
+        # More than the usual is asked for by a manifest that expects large bodies, packed or not.
+        self._wire_cap = cap if cap > DECODED_CAP else WIRE_CAP
 
     async def exchange(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
     ) -> Answer:
-        """Send one request and read its answer; same-origin redirects of reads are followed, at most five.
+        """Send one request and read its answer.
 
-        Raises NetworkError, SystemicError or ConfigError with the host in the sentence.
+        At most five redirects are followed, and only to where this profile's requests may go: 307 and 308 send
+        the same request again, 303 asks with GET, 301 and 302 are followed by reads alone. To a host for
+        downloads a read goes on without the credential. Raises NetworkError, SystemicError or ConfigError with
+        the host in the sentence.
         """
         for _ in range(MAX_HOPS + 1):
             answer = await self._once(method, url, headers, content)
             if answer.status not in _REDIRECTS:
                 return answer
-            url = self._redirected(answer, method)
             if answer.status == 303:
                 method, content = "GET", None
+                headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
+            url, trusted = self._redirected(answer, method)
+            if not trusted:
+                headers = {name: value for name, value in headers.items() if name.lower() in _PLAIN_HEADERS}
         raise SystemicError(f"{_host(url)} redirects more than {MAX_HOPS} times.", code="redirects")
 
-    def _redirected(self, answer: Answer, method: str) -> str:
+    def _redirected(self, answer: Answer, method: str) -> tuple[str, bool]:
+        """Where a redirect leads, and whether the credential may go there."""
         location = answer.headers.get("location")
         host = _host(answer.url)
         if not location:
@@ -72,7 +82,9 @@ class HttpClient:
                 hint="Correct the path in the manifest.",
                 code="redirects",
             )
-        return self.origins.follow(answer.url, location, "redirect")
+        if method in ("GET", "HEAD"):
+            return self.origins.download(answer.url, location, "redirect")
+        return self.origins.follow(answer.url, location, "redirect"), True
 
     async def _once(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Answer:
         request = httpx.Request(method, url, headers=headers, content=content)
@@ -87,8 +99,8 @@ class HttpClient:
                     async for chunk in response.aiter_raw():
                         parts.append(chunk)
                         size += len(chunk)
-                        if size > WIRE_CAP:
-                            raise too_large(_host(url), WIRE_CAP, "body on the wire")
+                        if size > self._wire_cap:
+                            raise too_large(_host(url), self._wire_cap, "body on the wire")
                         if size > SLOWEST:
                             deadline.reschedule(started + self._total + size / SLOWEST)
                 finally:
