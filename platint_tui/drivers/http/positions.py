@@ -106,6 +106,13 @@ class Scan:
         self.since, self.drop = self.high, frozenset(self.edge)
         self._begin()
 
+    def anew(self) -> None:
+        """Ask the running scan's query again from the greatest value seen, without the lag: what is below it
+        has just been read.
+        """
+        self.restart()
+        self.step = self.high
+
     def _begin(self) -> None:
         self.page = self.until = self.step = self.end = None
 

@@ -6,8 +6,11 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from platint_tui.core.errors import SystemicError
 from platint_tui.core.model import BadElement, Json, Record
+from platint_tui.drivers.http.answers import Split
 from platint_tui.drivers.http.cursors import TIMES, CursorRule
+from platint_tui.drivers.http.discover_fields import field_names
 from platint_tui.drivers.http.jobs import Job
 from platint_tui.drivers.http.paged import Pages
 from platint_tui.drivers.http.pagination import State
@@ -56,13 +59,20 @@ class Scanner:
     scan: Scan
     parent: Json = None
     _source: Source = field(init=False)
+    _names: list[str] | None = None
+    _read: int = 0
+    """Elements that the running query has brought."""
 
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
         """The pages from where the scan stands; after each, `scan` says where it goes on."""
         scan = self.scan
         self._begin()
+        if "resource.fields" in looked_up(self.read.request):
+            self._names = await field_names(self.session, self.name)
         self._source = self._open()
         try:
+            if scan.page is not None:
+                self._read = int(scan.page.get("read", 0))
             state = self._source.start() if scan.page is None else self._source.resume(scan.page)
             while True:
                 split = await self._source.fetch(state)
@@ -75,7 +85,11 @@ class Scanner:
                 following = None if self._passed() else self._source.following(state, split)
                 if following is None:
                     following = await self._next_window()
+                elif self._exhausted(split):
+                    following = await self._anew()
                 scan.page = following
+                if following is not None and self.read.page.cap is not None:
+                    scan.page = {**following, "read": self._read}
                 if following is None:
                     scan.finish()
                 size = split.answer.wire if split.answer else 0
@@ -89,6 +103,33 @@ class Scanner:
     def _passed(self) -> bool:
         rule = self.scan.rule
         return rule is not None and rule.order == "desc" and self.scan.passed
+
+    def _exhausted(self, split: Split) -> bool:
+        """Count a page; whether another one would be more than the platform gives for one query."""
+        cap = self.read.page.cap
+        self._read += len(split.elements)
+        return cap is not None and self._read + len(split.elements) > cap
+
+    async def _anew(self) -> State:
+        """The first page of the same query from the greatest cursor value seen.
+
+        Raises SystemicError (code `cap`) when that is where it began.
+        """
+        scan, rule = self.scan, self.scan.rule
+        start = scan.start()
+        stays = start is not None and rule is not None and rule.sent(scan.high) == rule.sent(start)
+        if rule is None or scan.high is None or stays:
+            raise SystemicError(
+                f"{self.session.caller.host} gives {self.read.page.cap:,} records for one query, and more have "
+                f"the same {'.'.join(rule.path) if rule else 'cursor'}.",
+                where=self.name,
+                code="cap",
+            )
+        scan.anew()
+        self._read = 0
+        await self._source.close()
+        self._source = self._open()
+        return self._source.start()
 
     async def _next_window(self) -> State | None:
         """The first page of the next window, None after the last."""
@@ -130,6 +171,8 @@ class Scanner:
             name: rule.sent(value) for name, value in bounds.items() if rule is not None and value is not None
         }
         scope: dict[str, Json] = {**self.session.scope_of(self.name), "cursor": cursor}
+        if self._names is not None:
+            scope["resource"] = {**scope["resource"], "fields": self._names}
         if self.parent is not None:
             scope["parent"] = self.parent
         asking = Asking(self.session, self.name, self.read, self.parent, scope)
