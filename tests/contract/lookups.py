@@ -328,7 +328,7 @@ class Checker:
                 extra = resolve(schema, found.root).get("additionalProperties")
                 if isinstance(extra, Mapping):
                     schemas.append(resolve(extra, found.root))
-            self._touch(found, "answer", (*records.prefix, "*"))
+            self._touch(found, "answer", (*records.prefix, "*", ""))
             records = Records(tuple(schemas), found, (*records.prefix, "*"))
         for word in ("id", "status", "code", "message", "field"):
             if results[word]:
@@ -350,7 +350,7 @@ class Checker:
             level: tuple[int, Operation, dict[str, str]] | None = None
             for candidate in self.view.candidates(request["method"], full):
                 weight, operation, texts = candidate
-                if documents is not None and operation.document not in documents:
+                if documents is not None and operation.document not in (*documents, "allow-list"):
                     continue
                 chosen = _selected(operation, request, literal)
                 if chosen is None or not _host_fits(base, operation):
@@ -360,7 +360,8 @@ class Checker:
                     level = (score, operation, texts)
             if level is None:
                 shown = f"{request['method']} {(base.path + path)} at {base.host}".replace(HOLE, "{}")
-                self._say(f"{entry}.path", request["path"], f"no operation {shown} is described")
+                value = f"{request['method']} {request['path']}"
+                self._say(f"{entry}.path", value, f"no operation {shown} is described")
                 return None, []
             best = level
         assert best is not None
@@ -489,7 +490,8 @@ class Checker:
                         f"{operation.name} has no member {'.'.join(here)} in its body",
                     )
                     continue
-                self._say(f"{entry}.{name}", name)
+                open_ = not form and not find(schemas, root, (name,), named=True)
+                self._say(f"{entry}.{name}", name, _OPEN if open_ else "")
                 self._touch_operation(operation).body.add(here)
                 self._members(f"{entry}.{name}", item, below, operation, here, form, chosen)
             missing = _missing(value, schemas, root)
@@ -581,7 +583,7 @@ class Checker:
         if found.operation is None and not found.answers:
             return None
         path = _parts(read["records"])
-        self._touch(found, "answer", path)
+        self._touch(found, "answer", (*path, ""))
         schemas = find(found.answers, found.root, path)
         place = f"{entry}.{read.get('_key', 'records')}"
         if not schemas:
@@ -604,7 +606,7 @@ class Checker:
                         for name in names(schema, found.root)[0]
                         for item in find([schema], found.root, (name,))
                     ]
-            self._touch(found, "answer", (*path, "*"))
+            self._touch(found, "answer", (*path, "*", ""))
             problem = (
                 "" if inside or any(kinds(s, found.root) & {"object"} for s in schemas) else "it is no object"
             )
@@ -627,7 +629,11 @@ class Checker:
         if found.operation is None and not found.answers:
             return
         self._touch(found, "answer", _parts(path))
-        self._say(entry, path, "" if self._at(found, path) else f"{_name(found)} answers nothing at {path}")
+        self._say(
+            entry,
+            path,
+            _judged(found.answers, found.root, _parts(path), f"{_name(found)} answers nothing at"),
+        )
 
     def _answer_header(self, entry: str, name: str, found: Found | None) -> None:
         """Answer headers are looked up where the description lists any."""
@@ -640,8 +646,8 @@ class Checker:
         if records is None or not path or path.split(".")[0] in records.made:
             return
         self._touch(records.found, "answer", (*records.prefix, *_parts(path)))
-        known = find(records.schemas, records.found.root, _parts(path))
-        self._say(entry, path, "" if known else f"a record of {_name(records.found)} has no {path}")
+        what = f"a record of {_name(records.found)} has no"
+        self._say(entry, path, _judged(records.schemas, records.found.root, _parts(path), what))
 
     def _field(self, entry: str, item: Data, records: Records | None) -> None:
         if records is None:
@@ -652,7 +658,8 @@ class Checker:
         if not schemas:
             self._say(f"{entry}.name", name, f"a record of {_name(records.found)} has no {name}")
             return
-        self._say(f"{entry}.name", name)
+        what = f"a record of {_name(records.found)} has no"
+        self._say(f"{entry}.name", name, _judged(records.schemas, records.found.root, (name,), what))
         said = {kind for schema in schemas for kind in kinds(schema, records.found.root)} - {"null"}
         if said and not (said & _TYPES[item["type"]]):
             self._say(f"{entry}.type", f"{name}: {item['type']}", f"{name} is {' or '.join(sorted(said))}")
@@ -679,6 +686,17 @@ _TYPES: Mapping[str, frozenset[str]] = {
     "array": frozenset({"array"}),
     "any": _ANY,
 }
+
+
+_OPEN = "the description allows any name here, so this one must be known from elsewhere"
+
+
+def _judged(schemas: Iterable[Schema], root: Mapping[str, Any], path: tuple[str, ...], what: str) -> str:
+    """What is wrong with a path: nothing, unknown, or allowed only because anything is."""
+    known = tuple(schemas)
+    if find(known, root, path, named=True):
+        return ""
+    return _OPEN if find(known, root, path) else f"{what} {'.'.join(path)}"
 
 
 def _made(read: Data) -> frozenset[str]:

@@ -58,8 +58,10 @@ def _alternatives(schema: Schema) -> Schema:
     return {**{key: value for key, value in schema.items() if key != "items"}, "anyOf": schema["items"]}
 
 
-def children(schema: Any, document: Document, name: str) -> Iterator[Schema]:
-    """The schemas of the member `name` of an object (or element `name` of a list)."""
+def children(schema: Any, document: Document, name: str, named: bool = False) -> Iterator[Schema]:
+    """The schemas of the member `name` of an object (or element `name` of a list). `named`: only where the
+    schema names it, not where any name is allowed.
+    """
     own = resolve(schema, document)
     found = False
     properties = own.get("properties")
@@ -75,19 +77,19 @@ def children(schema: Any, document: Document, name: str) -> Iterator[Schema]:
         yield resolve(own["items"], document)
     for word in COMBINED:
         for part in own.get(word) or ():
-            for child in children(part, document, name):
+            for child in children(part, document, name, named):
                 found = True
                 yield child
     extra = own.get("additionalProperties")
-    if not found and not own.get("x-more") and (isinstance(extra, Mapping) or extra is True):
+    if not found and not named and not own.get("x-more") and (isinstance(extra, Mapping) or extra is True):
         yield resolve(extra, document)
 
 
-def find(schemas: Iterable[Schema], document: Document, path: Path) -> list[Schema]:
-    """Every schema at `path` below `schemas`; an empty list when the description knows none."""
+def find(schemas: Iterable[Schema], document: Document, path: Path, named: bool = False) -> list[Schema]:
+    """Every schema at `path` below `schemas`; an empty list when the description knows none. See `children`."""
     level = [resolve(item, document) for item in schemas]
     for name in path:
-        level = [child for item in level for child in children(item, document, name)]
+        level = [child for item in level for child in children(item, document, name, named)]
     return level
 
 
@@ -326,12 +328,24 @@ def _text(own: Schema) -> str:
     return next((text for text in tries if not _plain(text, own, "")), tries[0])
 
 
+def shown_by(value: Any) -> dict[str, Any]:
+    """The schema that a vendor's sample shows; null shows none."""
+    kind = _kind(value)
+    if kind == "object":
+        return {"type": "object", "properties": {key: shown_by(item) for key, item in value.items()}}
+    if kind == "array":
+        return {"type": "array", "items": shown_by(value[0]) if value else {}}
+    if kind == "null":
+        return {"nullable": True}
+    return {"type": "string", "nullable": True} if kind == "string" else {"type": kind}
+
+
 def prune(schema: Any, document: Document, wanted: set[Path], extra: int) -> dict[str, Any]:
-    """A copy without references that has what leads to the `wanted` paths, their targets' own members, and
-    `extra` levels of members besides.
+    """A copy without references that has what leads to the `wanted` paths, and `extra` levels of members besides;
+    a path that ends with '' wants the members of its target as well.
     """
     own = resolve(schema, document)
-    if () in wanted:
+    if ("",) in wanted:
         extra = max(extra, 1)
     result: dict[str, Any] = {name: own[name] for name in _KEPT if name in own}
     if nullable(own):
@@ -340,10 +354,11 @@ def prune(schema: Any, document: Document, wanted: set[Path], extra: int) -> dic
     if isinstance(enum, (list, tuple)) and len(enum) <= _MAX_ENUM:
         result["enum"] = list(enum)
     deeper = {path for path in wanted if path}
+    further = {path for path in deeper if path != ("",)}
     has_inside = any(word in own for word in ("properties", "items", "additionalProperties", *COMBINED))
     if not has_inside:
         return result
-    if not deeper and extra <= 0:
+    if not further and extra <= 0:
         allowed = sorted(kinds(own, document))
         if allowed:
             result["type"] = allowed[0] if len(allowed) == 1 else allowed
@@ -361,12 +376,12 @@ def prune(schema: Any, document: Document, wanted: set[Path], extra: int) -> dic
         if kept:
             result["required"] = kept
     if "items" in own:
-        below = {path[1:] if path[0].isdigit() else path for path in deeper} | (wanted - deeper)
+        below = {path[1:] if path[0].isdigit() else path for path in deeper}
         result["items"] = prune(own["items"], document, below, extra)
     if "additionalProperties" in own:
         more = own["additionalProperties"]
         if isinstance(more, Mapping):
-            below = {path[1:] for path in deeper if path[0] not in (own.get("properties") or {})}
+            below = {path[1:] for path in further if path[0] not in (own.get("properties") or {})}
             more = prune(more, document, below, extra - 1)
         result["additionalProperties"] = more
     for word in COMBINED:

@@ -39,7 +39,11 @@ def salesforce(table: Mapping[str, Any], types: Mapping[str, Any], name: str) ->
     """Salesforce's REST API. A record that is read has the fields of the standard objects; one to be written may
     have any, for each org has its own. `types` is the table made from jsforce's types.
     """
-    fields = {field: {"type": kind, "nullable": True} for item in types["objects"].values() for field, kind in item.items()}
+    fields = {
+        field: {"type": kind, "nullable": True}
+        for item in types["objects"].values()
+        for field, kind in item.items()
+    }
     type_names = {"type": "string", "pattern": f"^({'|'.join(sorted(types['objects']))}|\\w+__c)$"}
     for entry in table["endpoints"]:
         path = entry["path"]
@@ -57,7 +61,10 @@ def salesforce(table: Mapping[str, Any], types: Mapping[str, Any], name: str) ->
             if path == "/services/data":
                 answer = {"type": "array", "items": record}
         else:
-            answer = {"type": "object", "properties": {at: {"type": "array", "items": record}, **_members(entry)}}
+            answer = {
+                "type": "object",
+                "properties": {at: {"type": "array", "items": record}, **_members(entry)},
+            }
         rows = "/composite/sobjects" in path
         if rows:
             answer = {"type": "array", "items": _SAVED}
@@ -91,7 +98,11 @@ def _body(entry: Mapping[str, Any], rows: bool) -> dict[str, Any]:
     if isinstance(said, list):
         properties: dict[str, Any] = {item: {} for item in said}
         if rows:
-            row = {"type": "object", "properties": {"attributes": _ATTRIBUTES, "id": _TEXT}, "additionalProperties": {}}
+            row = {
+                "type": "object",
+                "properties": {"attributes": _ATTRIBUTES, "id": _TEXT},
+                "additionalProperties": {},
+            }
             properties["records"] = {"type": "array", "maxItems": 200, "items": row}
             properties["allOrNone"] = {"type": "boolean"}
         return {"application/json": {"type": "object", "properties": properties}}
@@ -109,7 +120,9 @@ def servicebus(table: Mapping[str, Any], name: str) -> Iterator[Operation]:
         yield Operation(
             document=name,
             method=entry["method"],
-            paths=(entry["path"].replace("{queueOrTopic}", "{+queueOrTopic}").replace("{queue}", "{+queue}"),),
+            paths=(
+                entry["path"].replace("{queueOrTopic}", "{+queueOrTopic}").replace("{queue}", "{+queue}"),
+            ),
             hosts=("{namespace}.servicebus.windows.net",),
             query={item: Param({"type": "integer"}) for item in entry.get("query", ())},
             header={item: Param(_TEXT) for item in (*headers, "brokerproperties")},

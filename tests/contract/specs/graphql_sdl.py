@@ -69,7 +69,9 @@ def definitions(sdl: str) -> dict[str, str]:
 @lru_cache(maxsize=4)
 def directives(sdl: str) -> dict[str, str]:
     """The definitions of directives."""
-    found = re.finditer(r"^directive @(\w+)[^\n]*(?:\n(?![a-z\n])[^\n]*)*", _DESCRIPTION.sub("", sdl), re.MULTILINE)
+    found = re.finditer(
+        r"^directive @(\w+)[^\n]*(?:\n(?![a-z\n])[^\n]*)*", _DESCRIPTION.sub("", sdl), re.MULTILINE
+    )
     return {item.group(1): item.group(0) for item in found}
 
 

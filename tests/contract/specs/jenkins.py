@@ -22,7 +22,10 @@ _ALIASES = {
     "BuildT": "Run",
 }
 """Interfaces and type parameters, and the class that exports their members."""
-_FOLDER = {"jobs": {"type": "array", "items": {"$ref": "#/classes/AbstractItem"}}, "views": {"type": "array", "items": {"$ref": "#/classes/View"}}}
+_FOLDER = {
+    "jobs": {"type": "array", "items": {"$ref": "#/classes/AbstractItem"}},
+    "views": {"type": "array", "items": {"$ref": "#/classes/View"}},
+}
 """A folder (of the plugin cloudbees-folder) exports its items as Jenkins itself does."""
 
 
@@ -46,7 +49,9 @@ def operations(endpoints: Mapping[str, Any], exported: Mapping[str, Any], name: 
             document=name,
             method=entry["method"],
             paths=(entry["path"].replace("{path}", "{+path}"),),
-            path={"path": Param({"type": "string", "pattern": "^[^/]+(/job/[^/]+)*$"})} if "{path}" in entry["path"] else {},
+            path={"path": Param({"type": "string", "pattern": "^[^/]+(/job/[^/]+)*$"})}
+            if "{path}" in entry["path"]
+            else {},
             query={item: Param({"type": "string"}) for item in names},
             body=body,
             answers=answers,

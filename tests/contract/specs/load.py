@@ -8,8 +8,21 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from contract.allowed import forgotten
 from contract.manifests import HERE, SPECS, sources
-from contract.specs import documented, gitlab, hubspot, jenkins, openapi, stripe, woocommerce
+from contract.specs import (
+    botocore,
+    discovery,
+    documented,
+    gitlab,
+    hubspot,
+    jenkins,
+    openapi,
+    shopify_rest,
+    stripe,
+    woocommerce,
+)
+from contract.specs.forgotten import amended
 from contract.specs.view import Operation, View
 
 
@@ -39,6 +52,9 @@ def _stripe(entry: Mapping[str, Any], name: str) -> Iterator[Operation]:
 FORMATS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Operation]]] = {
     "openapi": _openapi,
     "stripe": _stripe,
+    "botocore": lambda entry, name: botocore.operations(read(entry["file"]), name),
+    "discovery": lambda entry, name: discovery.operations(read(entry["file"]), name),
+    "shopify-rest": lambda entry, name: shopify_rest.operations(read(entry["file"]), name),
     "gitlab": lambda entry, name: gitlab.operations(read(entry["file"]), name),
     "hubspot": lambda entry, name: hubspot.operations(read(entry["file"]), read(entry["with"]), name),
     "woocommerce": lambda entry, name: woocommerce.operations(read(entry["file"]), read(entry["with"]), name),
@@ -59,6 +75,7 @@ def full_view(platform: str) -> View:
         for operation in FORMATS[entry["format"]](entry, entry["file"]):
             operations.append(_based(operation, entry))
     sdl = next((entry["file"] for entry in entries if entry["format"] == "graphql"), "")
+    operations = amended(operations, forgotten(platform))
     return View(platform, tuple(operations), tuple(entries), (SPECS / sdl).read_text() if sdl else "")
 
 

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from contract.schema import Schema, resolve
+from contract.schema import Schema, resolve, shown_by
 from contract.specs.view import Operation, Param
 
 METHODS = ("get", "post", "put", "patch", "delete", "head")
@@ -131,6 +132,20 @@ def _swagger(parameter: Mapping[str, Any]) -> Schema:
     return {key: value for key, value in parameter.items() if key not in left_out}
 
 
+def _sample(media: Mapping[str, Any], document: Mapping[str, Any]) -> Schema:
+    """The schema that an example shows, where there is nothing else; some examples are JSON in a text."""
+    named = [resolve(item, document).get("value") for item in (media.get("examples") or {}).values()]
+    for value in [media.get("example"), *named]:
+        if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                continue
+        if isinstance(value, (dict, list)):
+            return shown_by(value)
+    return {}
+
+
 def _answers(
     document: Mapping[str, Any], entry: Mapping[str, Any], produces: list[str]
 ) -> tuple[dict[str, dict[str, Schema]], tuple[str, ...] | None]:
@@ -141,7 +156,8 @@ def _answers(
         headers |= {key.lower() for key in (answer.get("headers") or {})}
         if "content" in answer:
             answers[str(status)] = {
-                kind: media.get("schema") or {} for kind, media in answer["content"].items()
+                kind: media.get("schema") or _sample(media, document)
+                for kind, media in answer["content"].items()
             }
         elif "schema" in answer:
             answers[str(status)] = dict.fromkeys(produces, answer["schema"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from contract.schema import resolve
+from contract.schema import resolve, shown_by
 from contract.specs import openapi
 from contract.specs.view import Operation, Param
 
@@ -103,22 +103,7 @@ def _current(document: Mapping[str, Any], samples: Mapping[str, Any]) -> dict[st
         old = schemas.get(name)
         if isinstance(old, Mapping) and isinstance(sample, Mapping) and "properties" in old:
             known = old["properties"]
-            properties = {key: known.get(key) or _from_value(value) for key, value in sample.items()}
+            properties = {key: known.get(key) or shown_by(value) for key, value in sample.items()}
             required = [key for key in old.get("required") or () if key in properties]
             schemas[name] = {**old, "properties": properties, "required": required}
     return {**document, "components": {**document["components"], "schemas": schemas}}
-
-
-def _from_value(value: Any) -> dict[str, Any]:
-    """The schema that a sample value shows; null shows none."""
-    if isinstance(value, bool):
-        return {"type": "boolean"}
-    if isinstance(value, int):
-        return {"type": "integer"}
-    if isinstance(value, str):
-        return {"type": "string", "nullable": True}
-    if isinstance(value, list):
-        return {"type": "array", "items": _from_value(value[0]) if value else {}}
-    if isinstance(value, Mapping):
-        return {"type": "object", "properties": {key: _from_value(item) for key, item in value.items()}}
-    return {"nullable": True}

@@ -13,9 +13,22 @@ from contract.specs.view import Operation, Param
 _HOLE = re.compile(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)")
 _ERROR = {
     "type": "object",
-    "properties": {"code": {"type": "string"}, "message": {"type": "string"}, "data": {"type": "object", "additionalProperties": True}},
+    "properties": {
+        "code": {"type": "string"},
+        "message": {"type": "string"},
+        "data": {
+            "type": "object",
+            "properties": {
+                "status": {"type": "integer"},
+                "params": {"type": "object", "additionalProperties": True},
+                "details": {"type": "object", "additionalProperties": True},
+                "resource_id": {"type": "integer"},
+            },
+        },
+    },
 }
-"""What a batch answers for a row that it refused (WooCommerce, WC_REST_Controller::batch_items)."""
+"""What a batch answers for a row that it refused (WooCommerce, WC_REST_Controller::batch_items; WordPress,
+rest_invalid_param)."""
 
 
 def operations(index: Mapping[str, Any], tables: Mapping[str, Any], name: str) -> Iterator[Operation]:
@@ -114,7 +127,12 @@ def _operation(
     elif path.endswith("/batch"):
         rows = {"type": "array", "maxItems": 100, "items": record}
         ids = {"type": "array", "items": {"type": "integer"}}
-        body = {"application/json": {"type": "object", "properties": {"create": rows, "update": rows, "delete": ids}}}
+        body = {
+            "application/json": {
+                "type": "object",
+                "properties": {"create": rows, "update": rows, "delete": ids},
+            }
+        }
         done = {**record, "properties": {**record["properties"], "error": _ERROR}}
         lists = {word: {"type": "array", "items": done} for word in ("create", "update", "delete")}
         answer = {"type": "object", "properties": lists}
