@@ -1,54 +1,110 @@
-"""`platint-tui discover`: what an account offers."""
+"""`platint-tui discover` and `preview`: what an account offers, and a look at its records."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
-from platint_tui.cli.output import document, note, plural, table
+from platint_tui.cli.output import document, line, note, plural, table
 from platint_tui.cli.session import opened
 from platint_tui.core.errors import ExitCode
+from platint_tui.core.model import CatalogueChange, Stream
 from platint_tui.services import discovery
 from platint_tui.services.engine import local_engine
 
+_SIGNS = {"breaking": "! breaking", "additive": "+ additive", "informational": ". informational"}
+
 
 async def discover(options: Namespace) -> int:
-    """Discover an account; `--diff` prints only what changed."""
+    """Discover an account; `--diff` prints only what changed, and ends with 7 when something breaking did."""
     async with opened(options) as workspace, local_engine(workspace):
         catalogue, changes = await discovery.discover(workspace, options.profile)
+    breaking = sum(change.breaking for change in changes)
+    code = ExitCode.BREAKING if options.diff and breaking else ExitCode.DONE
     if options.json:
-        found = [asdict(change) for change in changes]
+        found = [_change_document(change) for change in changes]
         document(found if options.diff else {**asdict(catalogue), "changes": found})
-        return ExitCode.DONE
+        return code
     if not options.diff:
         table(
             ("STREAM", "KEY", "CURSOR", "FIELDS", "RECORDS", "CAN", "NOTES"),
-            [
-                (
-                    stream.name,
-                    ", ".join(stream.key) or "-",
-                    stream.cursor or "-",
-                    len(stream.fields),
-                    "" if stream.estimate is None else f"{stream.estimate:,}",
-                    "+".join(
-                        word for word, can in (("read", stream.readable), ("write", stream.writable)) if can
-                    ),
-                    "; ".join(stream.notes),
-                )
-                for stream in catalogue.streams
-            ],
+            [_row(stream) for stream in catalogue.streams],
         )
-    if changes:
+    shown = changes if options.diff else [change for change in changes if not change.minor]
+    if shown:
         table(
-            ("CHANGE", "STREAM", "FIELD", "WHAT"),
+            ("CHANGE", "STREAM", "FIELD", "WHAT", "USED BY"),
             [
-                ("! breaking" if item.breaking else "additive", item.stream, item.field, item.detail)
-                for item in changes
+                (_SIGNS[item.grade], item.stream, item.field, item.detail, ", ".join(item.used_by))
+                for item in shown
             ],
         )
     if not catalogue.streams and not options.diff:
         note("There is nothing here that can be read or described yet; a target gets its tables from syncs.")
     note(
-        f"{plural(len(catalogue.streams), 'stream')}; {plural(len(changes), 'change')} since the last discovery."
+        f"{plural(len(catalogue.streams), 'stream')}; {plural(len(changes), 'change')} since the last"
+        f" discovery, {breaking} breaking."
+    )
+    return code
+
+
+def _change_document(change: CatalogueChange) -> dict[str, Any]:
+    return {"grade": change.grade, **asdict(change)}
+
+
+def _row(stream: Stream) -> tuple[object, ...]:
+    can = "+".join(word for word, able in (("read", stream.readable), ("write", stream.writable)) if able)
+    notes = [f"Refused: {stream.refused}"] if stream.refused else []
+    notes += [f"Needs {', '.join(stream.needs)}."] if stream.needs else []
+    return (
+        stream.name,
+        ", ".join(stream.key) or "-",
+        stream.cursor or (f"({stream.cursors[0]}?)" if stream.cursors else "-"),
+        len(stream.fields),
+        "" if stream.estimate is None else f"{stream.estimate:,}",
+        can or "-",
+        "; ".join([*notes, *stream.notes]),
+    )
+
+
+async def preview(options: Namespace) -> int:
+    """Read a few real records and show them with the exact requests; no position moves, nothing is stored."""
+    async with opened(options) as workspace, local_engine(workspace):
+        found = await discovery.preview(workspace, options.profile, options.stream, options.limit)
+    if options.json:
+        document(
+            {
+                "profile": options.profile,
+                "stream": options.stream,
+                "records": found.records,
+                "bad": found.bad,
+                "requests": found.requests,
+                "error": found.error.sentence() if found.error else None,
+            }
+        )
+    else:
+        _requests(found.requests)
+        for record in found.records:
+            line(str(record["raw"]))
+        for item in found.bad:
+            line(f"! no record: {item['reason']}: {item['raw']}")
+    if found.error is not None:
+        raise found.error
+    note(
+        f"{plural(len(found.records), 'record')}, {len(found.bad)} bad, by"
+        f" {plural(len(found.requests), 'request')}; nothing was stored."
     )
     return ExitCode.DONE
+
+
+def _requests(requests: Sequence[Mapping[str, Any]]) -> None:
+    for item in requests:
+        line(f"{item['method']} {item['url']}")
+        for name, value in item["headers"].items():
+            line(f"  {name}: {value}")
+        if item["body"] is not None:
+            line(f"  {item['body']}")
+        ended = item["status"] if item["status"] is not None else f"no answer: {item['error']}"
+        line(f"  -> {ended} after {item['ms']:.0f} ms")

@@ -30,6 +30,7 @@ class ExitCode:
     CONFIG = 4
     CREDENTIALS = 5
     RATE_LIMITED = 6
+    BREAKING = 7
     INTERRUPTED = 130
 
 

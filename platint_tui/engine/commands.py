@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from platint_tui.core.errors import ConfigError, ExitCode, NotFound, PlatintError, UsageError
 from platint_tui.core.model import Catalogue, Command, JsonObject, Stream, Trigger
 from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.states import ACTIVE_RUN_STATES, DeadLetterState
+from platint_tui.core.wire import watching
 from platint_tui.drivers.base import load_driver
 from platint_tui.engine.context import Context
 from platint_tui.engine.planner import find_profile, plan_integration, suggest
 from platint_tui.manifest.loader import resource
+from platint_tui.manifest.schema import Connector
+from platint_tui.manifest.signin import choices
 from platint_tui.store.ports import DeadLetterFilter
 
 log = logging.getLogger("platint.engine")
@@ -23,6 +27,8 @@ Maker = Callable[[Context, JsonObject, str], Awaitable[dict[str, Any]]]
 """A handler that is told the command's id, so that a command that a crash repeats finds what it made before."""
 
 _PREVIEW_MOST = 100
+_PREVIEW_BYTES = 4 * 1024 * 1024
+_BAD_MOST = 64 * 1024
 
 
 def text(args: JsonObject, name: str) -> str:
@@ -108,24 +114,65 @@ async def discover(context: Context, args: JsonObject) -> dict[str, Any]:
 
 
 async def preview(context: Context, args: JsonObject) -> dict[str, Any]:
-    """`preview {profile, stream, limit}`: the first records of a stream, as the platform sent them."""
+    """`preview {profile, stream, limit}`: the first records of a stream as the platform sent them, and the
+    exact requests with secrets masked.
+
+    No position is read or moved. What ends the reading is in `error`, beside what came before it.
+    """
     profile = await find_profile(context, text(args, "profile"))
     stream = text(args, "stream")
     limit = max(1, min(int(args.get("limit") or 5), _PREVIEW_MOST))
     connector = context.registry.get(profile.platform)
     resource(connector, stream)  # a stream that the manifest does not know is refused without a request
-    driver = await context.open_driver(profile)
     records: list[dict[str, Any]] = []
-    try:
-        if connector.discover.type == "introspect":
-            _known_stream(await driver.discover(), stream, profile.name)
-        async for page in driver.read(stream, None):
-            records += [{"raw": item.raw} for item in page.records]
-            if len(records) >= limit or page.last:
-                break
-    finally:
-        await driver.close()
-    return {"profile": profile.name, "stream": stream, "records": records[:limit]}
+    bad: list[dict[str, Any]] = []
+    failed: dict[str, Any] | None = None
+    with watching(_private_names(connector)) as watch:
+        driver = await context.open_driver(profile)
+        try:
+            if connector.discover.type == "introspect":
+                _known_stream(await driver.discover(), stream, profile.name)
+            pages = driver.read(stream, None)
+            try:
+                async for page in pages:
+                    records += [{"raw": item.raw} for item in page.records]
+                    bad += [{"raw": item.raw[:_BAD_MOST], "reason": item.reason} for item in page.bad]
+                    if len(records) >= limit or page.last:
+                        break
+            finally:
+                if isinstance(pages, AsyncGenerator):
+                    await pages.aclose()
+        except PlatintError as error:
+            if not watch.seen:
+                raise
+            failed = error_document(error)
+        finally:
+            await driver.close()
+    return {
+        "profile": profile.name,
+        "stream": stream,
+        "records": _within(records[:limit]),
+        "bad": bad[:limit],
+        "requests": [asdict(item) for item in watch.seen],
+        "error": failed,
+    }
+
+
+def _within(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records that fit into a result; the first one always."""
+    size = 0
+    for number, record in enumerate(records):
+        size += len(record["raw"])
+        if number and size > _PREVIEW_BYTES:
+            return records[:number]
+    return records
+
+
+def _private_names(connector: Connector) -> list[str]:
+    """The headers and query parameters that hold a credential, whatever they are called."""
+    auths = [connector.auth, *(item.auth for item in connector.transport.endpoints.values() if item.auth)]
+    ways = [way for auth in auths for way in choices(auth)]
+    return [name for way in ways if way.type == "api_key" and isinstance(name := way.name, str)]
 
 
 def _known_stream(streams: Sequence[Stream], wanted: str, profile: str) -> None:

@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from platint_tui.core.diff import compare
-from platint_tui.core.model import Catalogue, CatalogueChange
-from platint_tui.services.engine import call
+from platint_tui.core.errors import PlatintError
+from platint_tui.core.model import Catalogue, CatalogueChange, Integration, StreamMapping
+from platint_tui.services.engine import call, error_of
 from platint_tui.services.profiles import get
 from platint_tui.services.workspace import Workspace
+
+_LONGEST = 900.0
+"""Seconds: a large account has hundreds of streams to be described one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A few records of a stream, elements that are none with the reason, and the exact requests.
+
+    `records` have the text of the platform under `raw`, `bad` also `reason`; `requests` are documents with
+    method, url, headers, body, status, ms, error. `error` is what ended the reading, None when nothing did.
+    """
+
+    records: tuple[dict[str, Any], ...]
+    bad: tuple[dict[str, Any], ...]
+    requests: tuple[dict[str, Any], ...]
+    error: PlatintError | None
 
 
 async def discover(workspace: Workspace, profile: str) -> tuple[Catalogue, list[CatalogueChange]]:
     """Discover `profile` through the engine; returns the catalogue and the changes against the one before."""
     await get(workspace, profile)
-    await call(workspace, "discover", {"profile": profile})
+    await call(workspace, "discover", {"profile": profile}, timeout=_LONGEST)
+    return await newest(workspace, profile)
+
+
+async def newest(workspace: Workspace, profile: str) -> tuple[Catalogue, list[CatalogueChange]]:
+    """The newest catalogue of a profile that has one, and what it changed against the one before."""
     found = await workspace.store.catalogues.latest(profile, 2)
-    return found[0], compare(found[1], found[0]) if len(found) > 1 else []
+    if len(found) < 2:
+        return found[0], []
+    changes = await asyncio.to_thread(compare, found[1], found[0])
+    return found[0], named(changes, await workspace.store.integrations.list(), profile)
 
 
 async def latest(workspace: Workspace, profile: str) -> Catalogue | None:
@@ -25,13 +54,85 @@ async def latest(workspace: Workspace, profile: str) -> Catalogue | None:
     return found[0] if found else None
 
 
+async def stamp(workspace: Workspace, profile: str) -> tuple[int, ...]:
+    """What changes when a discovery of `profile` is stored: cheaper than to read the catalogues."""
+    return tuple(await workspace.store.catalogues.numbers(profile, 2))
+
+
 async def changes(workspace: Workspace, profile: str) -> list[CatalogueChange]:
     """What the newest catalogue of `profile` changed against the one before."""
-    found = await workspace.store.catalogues.latest(profile, 2)
-    return compare(found[1], found[0]) if len(found) > 1 else []
+    if len(await stamp(workspace, profile)) < 2:
+        return []
+    return (await newest(workspace, profile))[1]
 
 
-async def preview(workspace: Workspace, profile: str, stream: str, limit: int = 5) -> list[dict[str, Any]]:
-    """A few real records of a stream, as raw JSON text under `raw`."""
+async def preview(workspace: Workspace, profile: str, stream: str, limit: int = 5) -> Preview:
+    """A few real records of a stream with the requests that brought them; nothing is stored or moved.
+
+    Raises what went wrong before the first request.
+    """
+    await get(workspace, profile)
     result = await call(workspace, "preview", {"profile": profile, "stream": stream, "limit": limit})
-    return list(result["records"])
+    failed = result.get("error")
+    return Preview(
+        tuple(result["records"]),
+        tuple(result.get("bad") or ()),
+        tuple(result.get("requests") or ()),
+        error_of(failed) if failed else None,
+    )
+
+
+def named(
+    changes: Iterable[CatalogueChange], integrations: Sequence[Integration], profile: str
+) -> list[CatalogueChange]:
+    """The changes, each with the integrations that use what it concerns."""
+    sources: dict[str, list[tuple[str, StreamMapping]]] = {}
+    targets: dict[str, list[tuple[str, StreamMapping]]] = {}
+    for integration in integrations:
+        for mapping in integration.streams:
+            if integration.source_profile == profile:
+                sources.setdefault(mapping.stream, []).append((integration.name, mapping))
+            if integration.target_profile == profile:
+                targets.setdefault(mapping.target, []).append((integration.name, mapping))
+    if not sources and not targets:
+        return list(changes)
+    return [replace(item, used_by=_users(item, sources, targets)) for item in changes]
+
+
+def _users(
+    change: CatalogueChange,
+    sources: dict[str, list[tuple[str, StreamMapping]]],
+    targets: dict[str, list[tuple[str, StreamMapping]]],
+) -> tuple[str, ...]:
+    if change.minor:
+        return ()
+    users = [name for name, mapping in _of(sources, change.stream) if _reads(mapping, change.field)]
+    users += [name for name, mapping in _of(targets, change.stream) if _writes(mapping, change)]
+    return tuple(sorted(set(users)))
+
+
+def _of(mappings: dict[str, list[tuple[str, StreamMapping]]], stream: str) -> list[tuple[str, StreamMapping]]:
+    """The mappings of a stream, of all the streams of a family for `items.*` and `*`."""
+    if not stream.endswith("*"):
+        return mappings.get(stream, [])
+    return [item for name, found in mappings.items() if name.startswith(stream[:-1]) for item in found]
+
+
+def _reads(mapping: StreamMapping, field: str) -> bool:
+    """Whether a mapping takes the field; without `select` and `map` it takes all of them."""
+    if not field or field in mapping.key or field in mapping.select or "*" in mapping.select:
+        return True
+    if not mapping.select and not mapping.map:
+        return True
+    # An expression is a path, or function(path).
+    taken = [text.rpartition("(")[2].rstrip(")").strip() for text in mapping.map.values()]
+    paths = [*taken, *mapping.key]
+    return any(path == field or path.startswith(f"{field}.") for path in paths)
+
+
+def _writes(mapping: StreamMapping, change: CatalogueChange) -> bool:
+    """Whether a mapping gives the field; what must be there now concerns everybody who writes."""
+    field = change.field
+    if not field or change.kind in ("became_required", "field_added") or field in mapping.map:
+        return True
+    return field in mapping.select or "*" in mapping.select or (not mapping.select and not mapping.map)

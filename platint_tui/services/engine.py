@@ -46,7 +46,7 @@ async def call(
         if row is not None and row.state == "done":
             return dict(row.result or {})
         if row is not None and row.state == "failed":
-            raise _error_of(row.error or {})
+            raise error_of(row.error or {})
         if workspace.clock.monotonic() - looked > 1.0:
             ensure_engine(workspace)
             looked = workspace.clock.monotonic()
@@ -57,7 +57,8 @@ async def call(
     )
 
 
-def _error_of(document: JsonObject) -> PlatintError:
+def error_of(document: JsonObject) -> PlatintError:
+    """The error that the engine stored as a document (see `engine.commands.error_document`)."""
     kind = {
         errors.ExitCode.CONFIG: errors.ConfigError,
         errors.ExitCode.CREDENTIALS: errors.CredentialError,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from platint_tui.core.errors import NotFound
@@ -18,12 +19,14 @@ class Catalogues(Noun):
 
     async def save(self, catalogue: Catalogue) -> None:
         """Keep a catalogue. Raises NotFound when its profile is gone."""
+        # A large account has a hundred thousand fields: their text is made beside everything else.
+        streams = await asyncio.to_thread(_text, catalogue.streams)
         values = (
             catalogue.profile,
             catalogue.platform,
             catalogue.manifest_version,
             catalogue.discovered_ms,
-            dump([asdict(stream) for stream in catalogue.streams]),
+            streams,
         )
 
         def task(connection: sqlite3.Connection) -> None:
@@ -49,6 +52,35 @@ class Catalogues(Noun):
 
         return await self._database.read(task)
 
+    async def numbers(self, profile: str, count: int = 2) -> Sequence[int]:
+        """The numbers of the newest `count` catalogues of a profile, newest first: they change with them."""
+
+        def task(connection: sqlite3.Connection) -> list[int]:
+            rows = connection.execute(
+                "SELECT number FROM catalogues WHERE profile = ? ORDER BY number DESC LIMIT ?",
+                (profile, count),
+            )
+            return [int(row["number"]) for row in rows]
+
+        return await self._database.read(task)
+
+
+_OF_STREAM = {item.name: item.default for item in fields(Stream)}
+_OF_FIELD = {item.name: item.default for item in fields(Field)}
+
+
+def _text(streams: Sequence[Stream]) -> str:
+    """Streams as JSON; what a member is without being said is left out."""
+    return dump([{**_said(item, _OF_STREAM), "fields": _fields(item)} for item in streams])
+
+
+def _fields(stream: Stream) -> list[dict[str, Any]]:
+    return [_said(field, _OF_FIELD) for field in stream.fields]
+
+
+def _said(item: Stream | Field, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, default in defaults.items() if (value := getattr(item, name)) != default}
+
 
 def _catalogue(row: sqlite3.Row) -> Catalogue:
     return Catalogue(
@@ -61,11 +93,5 @@ def _catalogue(row: sqlite3.Row) -> Catalogue:
 
 
 def _stream(item: Mapping[str, Any]) -> Stream:
-    return Stream(
-        **{
-            **item,
-            "key": tuple(item["key"]),
-            "fields": tuple(Field(**field) for field in item["fields"]),
-            "notes": tuple(item["notes"]),
-        }
-    )
+    lists = {name: tuple(value) for name, value in item.items() if isinstance(value, list)}
+    return Stream(**{**item, **lists, "fields": tuple(Field(**field) for field in item["fields"])})

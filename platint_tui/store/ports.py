@@ -58,6 +58,9 @@ class Catalogues(Protocol):
     async def latest(self, profile: str, count: int = 1) -> Sequence[Catalogue]:
         """The newest `count` catalogues of a profile, newest first."""
 
+    async def numbers(self, profile: str, count: int = 2) -> Sequence[int]:
+        """The numbers of the newest `count` catalogues of a profile, newest first: they change with them."""
+
 
 class Integrations(Protocol):
     """Integration files as imported; each change is a new version, a run keeps the one that it ran with."""

@@ -177,7 +177,7 @@ async def _stream(session: Session, item: _Work, descriptions: Descriptions) -> 
         cursors=cursor_candidates(fields, cursor),
         needs=resource.needs if resource.read is not None else (),
         refused=refused,
-        incomplete=listed is not None and listed.incomplete,
+        incomplete=described.failed or (listed is not None and listed.incomplete),
     )
 
 

@@ -35,12 +35,15 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a platform says of one stream. `key` is None when it does not say; `refused` is its refusal."""
+    """What a platform says of one stream. `key` is None when it does not say; `refused` is its refusal,
+    `failed` that fields may be missing here which the stream has.
+    """
 
     fields: tuple[Field, ...]
     key: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     refused: str = ""
+    failed: bool = False
 
 
 class Descriptions:
@@ -93,7 +96,7 @@ class Descriptions:
             if self._strict:
                 raise
             refused = error.sentence() if error.error_class is ErrorClass.AUTH else ""
-            return Described((), None, (f"Its fields are not known: {error.sentence()}",), refused)
+            return Described((), None, (f"Its fields are not known: {error.sentence()}",), refused, failed=True)
 
     # --- one request a stream ---------------------------------------------------------------------------
 
@@ -105,7 +108,7 @@ class Descriptions:
         if task is None:
             if len(self._answers) >= MOST_DESCRIPTIONS:
                 note = f"Its fields were not asked for: only those of {MOST_DESCRIPTIONS:,} streams are."
-                return Described((), None, (note,))
+                return Described((), None, (note,), failed=True)
             task = self._answers[slot] = asyncio.ensure_future(self._document(request, scope))
         document = await task
         fields, notes = described_fields(document, describe)
@@ -132,7 +135,7 @@ class Descriptions:
 
     def _of_type(self, describe: schema.Describe, name: str, resource: schema.Resource) -> Described:
         if self._types is None:
-            return Described((), None, (self._schema_problem,) if self._schema_problem else ())
+            return self._without_schema()
         fields = self._types.fields(name, describe.types)
         if fields is None:
             return Described((), None, (f"The schema has no type '{clean(name)}'.",))
@@ -148,9 +151,13 @@ class Descriptions:
             )
         return Described(_prefixed(asked or fields, describe.prefix), None, notes)
 
+    def _without_schema(self) -> Described:
+        notes = (self._schema_problem,) if self._schema_problem else ()
+        return Described((), None, notes, failed=True)
+
     def _of_operation(self, operation: str, resource: schema.Resource) -> Described:
         if self._api is None:
-            return Described((), None, (self._schema_problem,) if self._schema_problem else ())
+            return self._without_schema()
         read = resource.read
         path = tuple(read.records.split(".")) if read is not None and read.records else ()
         found = self._api.record_fields(operation, path, single=read is not None and read.single)

@@ -8,6 +8,7 @@ import httpx
 
 from platint_tui.core.model import Capability, Field, JsonObject, Page, Stream, TargetPlan
 from platint_tui.core.ports import Target
+from platint_tui.core.wire import present_watch
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth import Authorizer, open_auth
 from platint_tui.drivers.http.calls import Caller
@@ -18,6 +19,7 @@ from platint_tui.drivers.http.reader import read_stream, resource_of
 from platint_tui.drivers.http.requests import profile_scope
 from platint_tui.drivers.http.session import Session, places_of
 from platint_tui.drivers.http.signers import Signers
+from platint_tui.drivers.http.watched import WatchedTransport
 from platint_tui.drivers.http.writer import open_http_target
 
 
@@ -39,6 +41,10 @@ class HttpDriver:
         self._signers = Signers(
             context.connector, lambda endpoint: auth or open_auth(context, self._client, scope, endpoint)
         )
+        watch = present_watch()
+        if watch is not None:
+            watch.private |= self._signers.at(None).private
+            self._client.transport = WatchedTransport(self._client.transport, watch)
         self._session = Session(
             context=context,
             caller=Caller(context, self._client, self._signers),
@@ -56,7 +62,7 @@ class HttpDriver:
         return done
 
     async def discover(self) -> Sequence[Stream]:
-        """The streams that the manifest declares for this platform."""
+        """The streams that this account offers (see `discover`)."""
         await self._session.ready()
         return await catalogue(self._session)
 

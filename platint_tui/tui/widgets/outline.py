@@ -27,11 +27,11 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A line that opens, and the lines under it."""
+    """A line that opens, and the lines under it, which are made when it does."""
 
     key: str
     draw: Callable[[int], Pieces]
-    leaves: tuple[Leaf, ...]
+    leaves: Callable[[], tuple[Leaf, ...]]
 
 
 class Outline(LineView, can_focus=True):
@@ -98,7 +98,7 @@ class Outline(LineView, can_focus=True):
         for branch in self._branches:
             self._lines.append((branch, None))
             if branch.key in self._open:
-                self._lines += [(branch, leaf) for leaf in branch.leaves]
+                self._lines += [(branch, leaf) for leaf in branch.leaves()]
         self._cursor = max(0, min(self._cursor, len(self._lines) - 1))
         self.virtual_size = Size(self.size.width, len(self._lines))
         self._reveal()

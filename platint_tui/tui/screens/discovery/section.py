@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
-from platint_tui.core.errors import ConfigError, PlatintError
+from platint_tui.core.errors import PlatintError
 from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import Catalogue, CatalogueChange, Stream
 from platint_tui.core.text import clean
@@ -39,12 +39,16 @@ _CHANGES = 6
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What one load brings: the profiles, and the newest catalogue of the chosen one."""
+    """What one load brings: the profiles, and the newest catalogue of the chosen one.
+
+    `stamp` names the catalogue and the one before; as long as it stays, they are not read again.
+    """
 
     views: tuple[ProfileView, ...]
     profile: str
     catalogue: Catalogue | None
     changes: tuple[CatalogueChange, ...]
+    stamp: tuple[int, ...] = ()
 
 
 def _chosen(context: Context) -> str | None:
@@ -62,7 +66,19 @@ def _stream(context: Context) -> str | None:
     stream = view.stream
     if stream is None:
         return "Choose a stream first."
-    return None if stream.readable else "This stream cannot be read."
+    # A refused one may be tried: the requests show what the platform says.
+    able = stream.readable or (stream.refused and not stream.name.endswith("*"))
+    return None if able else "This stream cannot be read."
+
+
+def _any_stream(context: Context) -> str | None:
+    view = cast("DiscoverySection", context.view)
+    return None if view.stream is not None else "Choose a stream first."
+
+
+def _changed(context: Context) -> str | None:
+    view = cast("DiscoverySection", context.view)
+    return None if view.changes else "Nothing changed against the discovery before."
 
 
 class DiscoverySection(SectionView):
@@ -73,10 +89,12 @@ class DiscoverySection(SectionView):
     ACTIONS = (
         Action("discovery.run", ("r",), "discover", "Ask the platform what this account offers.",
                "discover", section="discovery", writes=True, footer=1, enabled=_free),
-        Action("discovery.preview", ("v",), "preview", "Show a few real records of the stream.",
+        Action("discovery.preview", ("v",), "preview", "Show a few real records of the stream, and the exact requests.",
                "preview", section="discovery", writes=True, footer=2, enabled=_stream),
+        Action("discovery.changes", ("c",), "changes", "Compare with the discovery before: every change.",
+               "show_changes", section="discovery", footer=3, enabled=_changed),
         Action("discovery.copy", ("y",), "copy", "Copy the stream as JSON.",
-               "copy_stream", section="discovery", footer=3, enabled=_stream),
+               "copy_stream", section="discovery", footer=4, enabled=_any_stream),
     )  # fmt: skip
 
     profile = ""
@@ -88,6 +106,7 @@ class DiscoverySection(SectionView):
         super().__init__(id=id)
         self.discovering: set[str] = set()
         self._problems: dict[str, str] = {}
+        self._drawn: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Profiles; summary, streams, changes."""
@@ -114,6 +133,11 @@ class DiscoverySection(SectionView):
         return self.query_one("#streams", Outline)
 
     @property
+    def changes(self) -> tuple[CatalogueChange, ...]:
+        """What the newest discovery of the profile changed."""
+        return self._offer.changes if self._offer is not None else ()
+
+    @property
     def stream(self) -> Stream | None:
         """The stream that the cursor is in."""
         catalogue = self._offer.catalogue if self._offer else None
@@ -130,9 +154,15 @@ class DiscoverySection(SectionView):
         name = self.profile if self.profile in names else names[0] if names else ""
         if not name:
             return Offer(views, "", None, ())
-        found = await discovery.latest(workspace, name)
-        changes = tuple(await discovery.changes(workspace, name)) if found is not None else ()
-        return Offer(views, name, found, changes)
+        stamp = await discovery.stamp(workspace, name)
+        held = self._offer
+        if held is not None and held.profile == name and held.stamp == stamp:
+            # A large catalogue takes a second to read: only when there is a new one.
+            return Offer(views, name, held.catalogue, held.changes, stamp)
+        if not stamp:
+            return Offer(views, name, None, ())
+        found, changes = await discovery.newest(workspace, name)
+        return Offer(views, name, found, tuple(changes), stamp)
 
     def show(self, snapshot: Offer) -> None:
         """Put a snapshot on the screen."""
@@ -157,7 +187,11 @@ class DiscoverySection(SectionView):
         offer = self._offer
         if offer is None:
             return
+        drawn = (offer.profile, offer.stamp, self.profile in self.discovering, glyphs.current())
         self.query_one("#summary", Static).update(present.joined(self._summary(offer)))
+        if drawn == self._drawn:
+            return
+        self._drawn = drawn
         streams = offer.catalogue.streams if offer.catalogue else ()
         empty = "The account offers no streams." if offer.catalogue else _NOT_YET
         if self.profile in self.discovering:
@@ -178,7 +212,7 @@ class DiscoverySection(SectionView):
             return pieces
         number = present.plural(len(offer.catalogue.streams), "stream")
         age = present.age(offer.catalogue.discovered_ms, self.console.clock.now_ms())
-        return [*pieces, (f"   {number}   discovered {age}", "muted")]
+        return [*pieces, (f"   {number}   discovered {age}", "muted"), *words.change_counts(offer.changes)]
 
     def identities(self, snapshot: Offer) -> Sequence[Hashable]:
         """The streams."""
@@ -273,15 +307,20 @@ class DiscoverySection(SectionView):
             return None
         name = self.profile
         self.console.report(f"Reading a few records of {name}/{stream.name}…")
-        records = await discovery.preview(self.console.workspace, name, stream.name)
-        if not records:
-            raise ConfigError(f"{name}/{stream.name} has no records.")
-        texts = [str(record["raw"]) for record in records]
-        title = f"{name}/{stream.name}: the first {present.plural(len(texts), 'record')}"
-        await self.app.push_screen_wait(PreviewScreen(title, texts))
-        return (
-            f"{present.plural(len(texts), 'record')} of {name}/{stream.name} were read; nothing was stored."
+        found = await discovery.preview(self.console.workspace, name, stream.name)
+        records, bad = present.plural(len(found.records), "record"), len(found.bad)
+        title = (
+            f"{name}/{stream.name}: {records}, {bad} bad, {present.plural(len(found.requests), 'request')}"
         )
+        await self.app.push_screen_wait(PreviewScreen(title, found))
+        return f"{records} of {name}/{stream.name} were read; nothing was stored."
+
+    async def show_changes(self) -> None:
+        """Every change against the discovery before, in a dialog."""
+        from platint_tui.tui.screens.discovery.changes import ChangesScreen
+
+        title = f"{self.profile}: {present.plural(len(self.changes), 'change')} against the discovery before"
+        await self.app.push_screen_wait(ChangesScreen(title, self.changes))
 
     def copy_stream(self) -> None:
         """The stream as JSON."""
