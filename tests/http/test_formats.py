@@ -22,7 +22,7 @@ from platint_tui.drivers.http.formats import shape_of, split_lines, split_tree
 from platint_tui.drivers.http.xmltree import parse_xml
 from tests.http.hostile import Build, Hostile, Rig, Whole, answer
 
-TEXT = st.text(st.characters(blacklist_categories=("Cs",)))
+TEXT = st.text(st.characters(codec="utf-8"))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -69,7 +69,7 @@ def test_csv_round_trips(
         return "" if value is None else '"' + value.replace('"', '""') + '"'
 
     rows = [row[: len(names)] for row in rows]
-    lines = [[*names], *rows]
+    lines: list[list[str | None]] = [[*names], *rows]
     text = ("\ufeff" if mark else "") + "".join(delimiter.join(map(cell, line)) + end for line in lines)
     for whole in (text, text.removesuffix(end) if rows and rows[-1][-1] is not None else text):
         elements = split_csv(whole, delimiter)
@@ -189,9 +189,7 @@ async def test_lines_over_the_wire_keep_their_text(build: Build, hostile: Hostil
 # --- XML -------------------------------------------------------------------------------------------------
 
 NAME = st.from_regex(r"[A-Za-z][A-Za-z0-9]{0,5}", fullmatch=True)
-XML_TEXT = st.text(
-    st.characters(min_codepoint=32, blacklist_categories=("Cs",), blacklist_characters="\ufffe\uffff")
-)
+XML_TEXT = st.text(st.characters(min_codepoint=32, codec="utf-8", exclude_characters="\ufffe\uffff"))
 LEAF = XML_TEXT.filter(lambda text: bool(text.strip()))
 TREE = st.dictionaries(
     NAME,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -137,7 +138,7 @@ def test_every_record_comes_once(
                 record
                 for record in store
                 if low <= (at := rule.comparable(record.value["at"]))
-                and (at < high or inclusive and at == high)
+                and (at < high or (inclusive and at == high))
             ]
             rng.shuffle(found)
             for record in scan.take(found)[0]:
@@ -201,7 +202,7 @@ async def test_windows_follow_each_other_up_to_now(build: Build, hostile: Hostil
     archive.rows = [row(rig, number, days) for number, days in enumerate([24, 23, 22, 3, 0.0])]
     assert [item["id"] for item in await rig.read()] == [0, 1, 2, 3, 4]
     bounds = [(low, high) for low, high, after in archive.asked if not after]
-    assert len(bounds) == 3 and all(one[1] == two[0] for one, two in zip(bounds, bounds[1:], strict=False))
+    assert len(bounds) == 3 and all(one[1] == two[0] for one, two in pairwise(bounds))
     assert datetime.fromisoformat(bounds[-1][1]).timestamp() * 1000 > rig.clock.now_ms()
     # The next scan starts at the greatest value seen.
     archive.asked.clear()
