@@ -9,6 +9,7 @@ from typing import Any
 
 from contract.manifests import Base, Data, bases, expressions, holed, is_literal
 from contract.schema import Schema, find, items, kinds, names, resolve, validate, validate_text
+from contract.specs.graphql_sdl import definitions
 from contract.specs.view import HOLE, Operation, View, level_at, param_schemas
 
 STANDARD_HEADERS = frozenset(
@@ -289,6 +290,10 @@ class Checker:
                 self._names(f"{entry}.{word}", {**read["request"], "query": {cursor[word]: "${x}"}}, found)
 
     def _describe(self, entry: str, describe: Data) -> None:
+        if describe["graphql"]:
+            known = describe["graphql"] in definitions(self.view.graphql)
+            name = describe["graphql"]
+            self._say(f"{entry}.graphql", name, "" if known else f"the schema has no type {name}")
         if not describe["request"]:
             return
         found = self._request(f"{entry}.request", describe["request"])
@@ -355,7 +360,7 @@ class Checker:
                 chosen = _selected(operation, request, literal)
                 if chosen is None or not _host_fits(base, operation):
                     continue
-                score = weight + 1000 * chosen
+                score = 10 * weight + 10_000 * chosen - self._unfit(operation, request)
                 if level is None or score > level[0]:
                     level = (score, operation, texts)
             if level is None:
@@ -776,7 +781,7 @@ def _host_fits(base: Base, operation: Operation) -> bool:
         )
         if re.fullmatch(pattern, host.replace(HOLE, "x")):
             return True
-        own = "".join("[^.]+" if part == HOLE else re.escape(part) for part in re.split(f"({HOLE})", host))
+        own = "".join(".+" if part == HOLE else re.escape(part) for part in re.split(f"({HOLE})", host))
         if re.fullmatch(own, known):
             return True
     return False

@@ -17,6 +17,8 @@ WRONG = "zz"
 
 def mutations(data: Data) -> Iterator[tuple[str, str, Data]]:
     """(part to look up again, what was changed, the changed manifest)."""
+    yield from _transport(data)
+    yield from _auth(data)
     for number, probe in enumerate(data["check"]):
         place = ("check", number)
         if probe["request"]:
@@ -28,6 +30,44 @@ def mutations(data: Data) -> Iterator[tuple[str, str, Data]]:
     yield from _discover(data)
     for name in data["resources"]:
         yield from _resource(data, name)
+
+
+def _transport(data: Data) -> Iterator[tuple[str, str, Data]]:
+    """Hosts and paths of the addresses (a wrong one concerns every part, "" here), and the headers."""
+    transport = data["transport"]
+    places: list[tuple[Any, ...]] = [("transport", "base_url")]
+    places += [("transport", "endpoints", name, "base_url") for name in transport["endpoints"]]
+    for place in places:
+        for number, item in enumerate(_at(data, place)):
+            for key, text in item.items() if isinstance(item, Mapping) else (((), item),):
+                where = (*place, number, *((key,) if key else ()))
+                for found in re.finditer(r"(?<=[/.}])[a-z][a-z0-9-]+(?=\.[a-z]+|/|$)", text):
+                    if text.startswith("http"):
+                        wrong = text[: found.end()] + WRONG + text[found.end() :]
+                        yield "", f"{_shown(where)}: {wrong}", changed(data, where, wrong)
+    for place in [("transport",), *(("transport", "endpoints", name) for name in transport["endpoints"])]:
+        for name in _at(data, place)["headers"]:
+            if name.lower() not in STANDARD_HEADERS:
+                renamed = _renamed(data, (*place, "headers"), name, name + WRONG)
+                yield "transport", f"{_shown(place)}.headers.{name}", renamed
+
+
+def _auth(data: Data) -> Iterator[tuple[str, str, Data]]:
+    """Requests that get a credential."""
+    auth = data["auth"]
+    ways = [("auth", "of", number, "auth") for number in range(len(auth.get("of", ())))] or [("auth",)]
+    for place in ways:
+        way = _at(data, place)
+        if way["type"] == "jwt_exchange":
+            wrong = way["path"] + WRONG
+            yield "auth", f"{_shown(place)}.path", changed(data, (*place, "path"), wrong)
+            for word in ("token", "expires"):
+                if way[word]:
+                    yield from _path(data, "auth", (*place, word))
+        if way.get("crumb"):
+            yield from _value(data, "auth", (*place, "crumb", "path"))
+            for word in ("name", "value"):
+                yield from _path(data, "auth", (*place, "crumb", word))
 
 
 def changed(data: Any, place: tuple[Any, ...], value: Any) -> Any:
@@ -137,11 +177,29 @@ def _members(data: Data, part: str, place: tuple[Any, ...]) -> Iterator[tuple[st
 
 
 def _parents(data: Data, part: str, place: tuple[Any, ...]) -> Iterator[tuple[str, str, Data]]:
-    """`${parent.…}` in the path names a member of the parent's record."""
-    path = _at(data, place)["path"]
-    for found in re.finditer(r"\$\{(parent\.[A-Za-z0-9_.]+)", path):
-        wrong = path[: found.end()] + WRONG + path[found.end() :]
-        yield part, f"{_shown(place)}.path: {wrong}", changed(data, (*place, "path"), wrong)
+    """`${parent.…}` anywhere names a member of the parent's record."""
+    request = _at(data, place)
+    for where, text in [
+        ((*place, "path"), request["path"]),
+        *_inside((*place, "query"), request.get("query")),
+        *_inside((*place, "body"), request.get("body")),
+        *_inside((*place, "headers"), request.get("headers")),
+    ]:
+        for found in re.finditer(r"\$\{(parent\.[A-Za-z0-9_.]+)", text):
+            wrong = text[: found.end()] + WRONG + text[found.end() :]
+            yield part, f"{_shown(where)}: {wrong}", changed(data, where, wrong)
+
+
+def _inside(place: tuple[Any, ...], value: Any) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Every text below a place."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _inside((*place, name), item)
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from _inside((*place, number), item)
 
 
 def _graphql(data: Data, part: str, place: tuple[Any, ...]) -> Iterator[tuple[str, str, Data]]:
@@ -157,6 +215,10 @@ def _graphql(data: Data, part: str, place: tuple[Any, ...]) -> Iterator[tuple[st
             continue
         wrong = text[: found.end()] + WRONG + text[found.end() :]
         yield part, f"{_shown(place)}.document: {word}{WRONG}", changed(data, (*place, "document"), wrong)
+    for where, value in _inside((*place, "variables"), _at(data, (*place, "variables"))):
+        for found in re.finditer(r"\$\{(parent\.[A-Za-z0-9_.]+)", value):
+            wrong = value[: found.end()] + WRONG + value[found.end() :]
+            yield part, f"{_shown(where)}: {wrong}", changed(data, where, wrong)
     for name in _at(data, (*place, "variables")):
         yield (
             part,
@@ -221,6 +283,8 @@ def _resource(data: Data, name: str) -> Iterator[tuple[str, str, Data]]:
         if operation:
             yield from _write(data, part, (*place, "write", word), operation)
     describe = resource["describe"]
+    if describe and describe["graphql"]:
+        yield from _value(data, part, (*place, "describe", "graphql"))
     if describe and describe["request"]:
         where = (*place, "describe")
         yield from _request(data, part, (*where, "request"))

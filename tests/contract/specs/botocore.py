@@ -248,7 +248,7 @@ class _Shapes:
 
     def __init__(self, model: Mapping[str, Any]) -> None:
         if id(model) not in _SCHEMAS:
-            made = {key: _json_schema(shape) for key, shape in model["shapes"].items()}
+            made = {key: _json_schema(shape, model["shapes"]) for key, shape in model["shapes"].items()}
             _SCHEMAS[id(model)] = {"schemas": made}
         self.root = _SCHEMAS[id(model)]
 
@@ -261,7 +261,7 @@ class _Shapes:
 _SCHEMAS: dict[int, dict[str, Any]] = {}
 
 
-def _json_schema(shape: Mapping[str, Any]) -> dict[str, Any]:
+def _json_schema(shape: Mapping[str, Any], shapes: Mapping[str, Any]) -> dict[str, Any]:
     kind = shape["type"]
     if kind == "structure":
         if shape.get("document"):
@@ -277,5 +277,9 @@ def _json_schema(shape: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "list":
         return {"type": "array", "items": {"$ref": f"#/schemas/{shape['member']['shape']}"}}
     if kind == "map":
-        return {"type": "object", "additionalProperties": {"$ref": f"#/schemas/{shape['value']['shape']}"}}
+        inner = {"$ref": f"#/schemas/{shape['value']['shape']}"}
+        known = shapes[shape["key"]["shape"]].get("enum")
+        if known:
+            return {"type": "object", "properties": dict.fromkeys(known, inner)}
+        return {"type": "object", "additionalProperties": inner}
     return _limits(shape)

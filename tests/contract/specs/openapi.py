@@ -72,9 +72,11 @@ def _operation(
     consumes = entry.get("consumes") or document.get("consumes") or ["application/json"]
     produces = entry.get("produces") or document.get("produces") or ["application/json"]
     for item in parameters:
-        parameter = resolve(item, document)
+        parameter = _elsewhere(item) or resolve(item, document)
         place = parameter.get("in")
         if place in places:
+            if place == "path" and parameter.get("x-ms-skip-url-encoding"):
+                path = path.replace("{" + parameter["name"] + "}", "{+" + parameter["name"] + "}")
             schema = parameter.get("schema") or _content(parameter) or _swagger(parameter)
             required = bool(parameter.get("required"))
             deep = parameter.get("style") == "deepObject"
@@ -116,6 +118,25 @@ def _operation(
     )
 
 
+_COMMON: Mapping[str, Mapping[str, Any]] = {
+    "ApiVersionParameter": {"name": "api-version", "in": "query", "type": "string", "required": True},
+    "SubscriptionIdParameter": {"name": "subscriptionId", "in": "path", "type": "string", "required": True},
+    "ResourceGroupNameParameter": {
+        "name": "resourceGroupName",
+        "in": "path",
+        "type": "string",
+        "required": True,
+    },
+}
+"""Parameters of Azure's common-types, to which documents refer in a file that is not there."""
+
+
+def _elsewhere(item: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A parameter in another file, when it is one of Azure's common ones."""
+    pointer = str(item.get("$ref", "#"))
+    return None if pointer.startswith("#") else _COMMON.get(pointer.rpartition("/")[2])
+
+
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -146,6 +167,33 @@ def _sample(media: Mapping[str, Any], document: Mapping[str, Any]) -> Schema:
     return {}
 
 
+def xml_tree(schema: Any, document: Mapping[str, Any], depth: int = 0) -> Schema:
+    """The schema of the tree that an XML answer becomes: names and lists as its `xml` says, texts as leaves."""
+    own = resolve(schema, document)
+    if depth > 10 or not own.get("properties"):
+        return (
+            {"additionalProperties": own["additionalProperties"]} if own.get("additionalProperties") else {}
+        )
+    properties: dict[str, Any] = {}
+    for key, item in own["properties"].items():
+        inner = resolve(item, document)
+        hint = {**inner.get("xml", {}), **(item.get("xml") or {})}
+        label = hint.get("name", key)
+        if hint.get("attribute"):
+            properties[f"@{label}"] = {}
+        elif "items" in inner:
+            element = resolve(inner["items"], document)
+            named = element.get("xml", {}).get("name") or (hint.get("name", key))
+            rows = {"type": "array", "items": xml_tree(element, document, depth + 1)}
+            wrapped = hint.get("wrapped")
+            properties[label if wrapped else named] = (
+                {"type": "object", "properties": {named: rows}} if wrapped else rows
+            )
+        else:
+            properties[label] = xml_tree(inner, document, depth + 1)
+    return {"type": "object", "properties": properties}
+
+
 def _answers(
     document: Mapping[str, Any], entry: Mapping[str, Any], produces: list[str]
 ) -> tuple[dict[str, dict[str, Schema]], tuple[str, ...] | None]:
@@ -160,7 +208,10 @@ def _answers(
                 for kind, media in answer["content"].items()
             }
         elif "schema" in answer:
-            answers[str(status)] = dict.fromkeys(produces, answer["schema"])
+            answers[str(status)] = {
+                kind: xml_tree(answer["schema"], document) if "xml" in kind else answer["schema"]
+                for kind in produces
+            }
         else:
             answers[str(status)] = {}
     return answers, tuple(sorted(headers)) or None
