@@ -68,7 +68,7 @@ class Jira(Vendor):
         every = [item for at, item in sorted(self.issues.values(), key=lambda pair: pair[0]) if at >= since]
         start = int(asked.query.get("nextPageToken", "0"))
         page = every[start : start + 2]
-        more = {"nextPageToken": str(start + 2)} if start + 2 < len(every) else {"isLast": True}
+        more = {"nextPageToken": str(start + 2)} if start + 2 < len(every) else {}
         return {"issues": page, **more}
 
     def projects(self, asked: Asked) -> Any:
