@@ -166,7 +166,7 @@ def validate_fields(
         if not text and field.default is not None:
             text = _text(field.default)
         if text:
-            result[field.id] = check_field(field, text)
+            result[field.id] = check_field(field, text, plain_http=connector.transport.plain_http)
         elif field.required:
             raise ConfigError(f"{field.title} is missing.", hint=field.help, where=field.id)
     return result
@@ -189,8 +189,10 @@ def check_secret(field: FormField, text: str) -> None:
         raise ConfigError(f"{field.title} does not have the form of one.", hint=field.help, where=field.id)
 
 
-def check_field(field: FormField, text: str) -> str:
-    """The normal form of a plain value. Raises ConfigError naming the field."""
+def check_field(field: FormField, text: str, *, plain_http: bool = False) -> str:
+    """The normal form of a plain value; `plain_http` allows addresses without TLS. Raises ConfigError naming the
+    field.
+    """
     if len(text) > MAX_INPUT or not text.isprintable():
         raise ConfigError(f"{field.title} is too long or holds control characters.", where=field.id)
     if looks_secret(text):
@@ -209,7 +211,7 @@ def check_field(field: FormField, text: str) -> str:
             raise ConfigError(f"{field.title} must be true or false.", where=field.id)
         text = "true" if text.lower() in _TRUE else "false"
     elif field.type == "url":
-        text = _address(field, text)
+        text = _address(field, text, plain_http)
     if field.choices and text not in field.choices:
         suggestion = did_you_mean(text, field.choices) or "."
         raise ConfigError(f"{field.title} must be {listing(field.choices)}{suggestion}", where=field.id)
@@ -218,9 +220,9 @@ def check_field(field: FormField, text: str) -> str:
     return text
 
 
-def _address(field: FormField, text: str) -> str:
+def _address(field: FormField, text: str, plain_http: bool) -> str:
     try:
-        hosts.check_url(text)
+        hosts.check_url(text, plain_http=plain_http)
     except ConfigError as error:
         raise ConfigError(error.message, hint=error.hint, where=field.id) from None
     if "?" in text:
