@@ -207,6 +207,8 @@ class Checker:
 
     def _read(self, entry: str, name: str, resource: Data) -> None:
         read = resource["read"]
+        if read["request"]["method"] not in ("GET", "POST", "HEAD"):
+            self._say(f"{entry}.read.request.method", read["request"]["method"], "reading changes nothing")
         parent = self.records(resource["parent"]["resource"]) if resource["parent"] else None
         self._parents(f"{entry}.read", read["request"], parent)
         if read["page"]["type"] == "async_job":
@@ -373,6 +375,17 @@ class Checker:
         _, operation, texts = best
         self._touch_operation(operation)
         return operation, [(name, text, request["path"]) for name, text in texts.items()]
+
+    def _unfit(self, operation: Operation, request: Data) -> int:
+        """How much speaks against an operation of several with the same path: what it needs and is not sent."""
+        query = {name.split("[")[0] for name in request.get("query") or {}}
+        headers = {
+            name.lower() for name in {**(request.get("headers") or {}), **self.data["transport"]["headers"]}
+        }
+        count = sum(param.required and name not in query for name, param in operation.query.items())
+        count += sum(param.required and name not in headers for name, param in operation.header.items())
+        sent = request.get("body") is not None
+        return count + (sent and operation.body_of(request.get("encode") or "json") is None)
 
     def _request(
         self, entry: str, request: Data, form: str = "json", sent: frozenset[str] = frozenset()

@@ -1,5 +1,5 @@
 """OpenAPI 2 (Swagger), 3.0 and 3.1 to the common view. Paths under `x-ms-paths` count too; there a query after
-`?` tells operations apart (Azure Storage).
+`?` tells operations apart (Azure Storage; a name without a value there is never sent).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def operations(document: Mapping[str, Any], name: str) -> Iterator[Operation]:
             path, _, selector = written.partition("?")
             selectors = tuple(
                 ("query", key, value)
-                for key, _, value in (part.partition("=") for part in selector.split("&") if part)
+                for key, _, value in (part.partition("=") for part in selector.split("&") if "=" in part)
             )
             own_hosts, own_base = _servers(entry) if "servers" in entry else (hosts, base)
             for method in METHODS:
