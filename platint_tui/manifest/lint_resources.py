@@ -44,7 +44,8 @@ def _request_texts(resource: Resource) -> Iterable[tuple[PathKey, str]]:
 
 
 def _read(found: Findings, path: PathKey, resource: Resource, read: Read) -> None:
-    if resource.key is None:
+    asked = resource.describe is not None and resource.describe.key is not None
+    if resource.key is None and not asked:
         found.add((*path, "key"), "is missing: name the fields that identify a record, or write `key: []`")
     check_path(found, (*path, "read", "request", "path"), read.request.path)
     if read.request.method == "GET" and (read.request.body is not None or read.request.graphql):

@@ -78,11 +78,15 @@ def refuse_unframed(content_type: str, framed: bool, host: str) -> None:
 
 
 def expect_json(body: bytes, content_type: str, host: str) -> None:
-    """Refuse what is no JSON with a sentence that says what came instead."""
+    """Refuse what is no JSON with a sentence that says what came instead.
+
+    What begins like JSON is taken for it whatever the header says: some servers call everything text/html.
+    """
     if not body:
         raise SystemicError(f"{host} answered with an empty body where JSON is expected.", code="empty_body")
     media = content_type.partition(";")[0].strip().lower()
-    if media.endswith("html") or body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
+    start = body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if start == b"<" or (media.endswith("html") and start not in (b"{", b"[")):
         raise SystemicError(
             f"{host} answered with {media or 'markup'} where JSON is expected (a login page?).",
             hint="Check the base URL and whether the credential is accepted.",

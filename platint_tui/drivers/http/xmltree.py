@@ -113,11 +113,12 @@ def is_xml(content_type: str, body: bytes) -> bool:
 
 
 def is_html(content_type: str, body: bytes) -> bool:
-    """Whether an answer is a page for people, whatever its status says."""
+    """Whether an answer is a page for people, whatever its status says; data that is called text/html is none."""
     media = content_type.partition(";")[0].strip().lower()
-    if media.endswith(("html", "xhtml+xml")):
-        return True
     start = body[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    data = start.startswith((b"{", b"[")) or (start.startswith(b"<?xml") and b"<html" not in start)
+    if media.endswith(("html", "xhtml+xml")) and not data:
+        return True
     return start.startswith((b"<!doctype html", b"<html")) or (
         start.startswith(b"<?xml") and b"<html" in start
     )
