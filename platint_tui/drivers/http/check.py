@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from platint_tui.core.errors import PlatintError
 from platint_tui.core.model import Capability
-from platint_tui.drivers.http.calls import Outgoing
-from platint_tui.drivers.http.reader import Session
-from platint_tui.drivers.http.requests import address, encode_body, with_query
+from platint_tui.drivers.http.documents import tree_of, words
+from platint_tui.drivers.http.matching import body_holds
+from platint_tui.drivers.http.session import Session
 from platint_tui.manifest import schema
-from platint_tui.manifest.template import render_map
+from platint_tui.manifest.template import lookup
 
 
 async def run_probes(session: Session) -> list[Capability]:
@@ -36,38 +34,31 @@ async def run_probe(session: Session, probe: schema.Probe) -> Capability:
         return Capability(probe.id, False, probe.optional, "The manifest gives this probe no request.")
     started = clock.monotonic()
     try:
-        result = await session.caller.call(
-            f"check {probe.id}", "read", _request(session, probe.request), brief=True
-        )
+        await session.ready()
+        request = session.outgoing(probe.request, session.scope)
+        result = await session.caller.call(f"check {probe.id}", "read", request, brief=True)
     except PlatintError as error:
         return Capability(probe.id, False, probe.optional, error.sentence(), error_class=error.error_class)
     latency = (clock.monotonic() - started) * 1000
-    status = result.answer.status if result.answer is not None else None
-    if status is not None and probe.expect.status.matches(status) and _clean_success(result.verdict, status):
-        return Capability(probe.id, True, probe.optional, f"{status} from {session.caller.host}", latency)
-    if result.verdict is not None:
-        detail = f"{result.verdict.message} {result.verdict.hint}".strip()
+    host, answer, verdict = session.caller.host, result.answer, result.verdict
+    status = answer.status if answer is not None else None
+    if answer is not None and probe.expect.status.matches(answer.status) and _clean(verdict, answer.status):
+        tree = tree_of(answer) if probe.expect.body or probe.shows else None
+        test = probe.expect.body
+        if test is None or body_holds(test, tree):
+            shown = words(lookup(tree, probe.shows)) if probe.shows else ""
+            detail = f"{status} from {host}" + (f": {shown}" if shown else "")
+            return Capability(probe.id, True, probe.optional, detail, latency)
+        found = words(lookup(tree, test.path)) or "nothing"
+        detail = f"{host} answered {status}, but with {found} at '{test.path}'."
+    elif verdict is not None:
+        detail = f"{verdict.message} {verdict.hint}".strip()
     else:
-        detail = f"{session.caller.host} answered {status}, which the manifest does not take as good."
-    kind = result.verdict.error_class.value if result.verdict is not None else ""
+        detail = f"{host} answered {status}, which the manifest does not take as good."
+    kind = verdict.error_class.value if verdict is not None else ""
     return Capability(probe.id, False, probe.optional, detail, latency, kind)
 
 
-def _clean_success(verdict: object, status: int) -> bool:
+def _clean(verdict: object, status: int) -> bool:
     """A success whose body an error rule recognises is none; an expected error status is."""
     return verdict is None or status >= 300
-
-
-def _request(session: Session, request: schema.Request) -> Outgoing:
-    scope = session.scope
-    url = with_query(
-        address(session.base_url, request.path, scope), render_map(request.query, scope, "query")
-    )
-    headers: Mapping[str, str] = {
-        **session.headers,
-        **{name.lower(): value for name, value in render_map(request.headers, scope, "header").items()},
-    }
-    if request.body is None:
-        return Outgoing(request.method, url, headers)
-    content, kind = encode_body(request.body, "json", scope)
-    return Outgoing(request.method, url, {**headers, "content-type": kind}, content)
