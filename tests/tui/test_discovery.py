@@ -71,8 +71,12 @@ async def test_discovery_runs_and_shows_real_records(live: Workspace) -> None:
         await pilot.press("enter", "v")
         await wait_for(pilot, lambda: isinstance(app.screen, PreviewScreen))
         await wait_for(pilot, lambda: "items" in text_of(app) and '"' in text_of(app))
-        assert "the first 5 records" in text_of(app)
-        await pilot.press("v", "v", "escape")
+        assert "5 records, 0 bad, 1 request" in text_of(app)
+        await pilot.press("v", "v", "tab")
+        await wait_for(pilot, lambda: "GET http://127.0.0.1" in text_of(app))
+        text = text_of(app)
+        assert "x-api-key: •••" in text and "-> 200" in text and " ms" in text
+        await pilot.press("escape")
         await wait_said(app, pilot, "were read; nothing was stored")
 
 
@@ -96,6 +100,11 @@ async def test_changes_against_the_discovery_before(live: Workspace) -> None:
         await wait_for(pilot, lambda: "against the discovery before" in text_of(app))
         text = text_of(app)
         assert "! breaking" in text and "The stream is gone" in text and "legacy" in text
+        await pilot.press("c")
+        await wait_for(pilot, lambda: "+ additive" in text_of(app))
+        text = text_of(app)
+        assert "removed" in text and "The cursor went from something" in text
+        await pilot.press("escape")
 
 
 async def test_a_platform_that_does_not_answer_is_one_sentence_in_place(live: Workspace) -> None:
@@ -133,7 +142,7 @@ def test_M5_lines_fit_and_are_harmless(width: int) -> None:
     branch = words.branches([stream], [CatalogueChange("type_changed", stream.name, field.name, True, EVIL)])[
         0
     ]
-    for pieces in (branch.draw(width), *(leaf.draw(width) for leaf in branch.leaves)):
+    for pieces in (branch.draw(width), *(leaf.draw(width) for leaf in branch.leaves())):
         text = "".join(part for part, _ in pieces)
         assert clean(text) == text
         if width >= 76:

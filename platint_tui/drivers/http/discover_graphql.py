@@ -66,10 +66,13 @@ class Types:
 
 def read_types(body: bytes) -> Types:
     """The types of an answer to INTROSPECTION. Raises SystemicError when it holds no schema."""
-    types = lookup(loads(body, "the GraphQL schema"), "data.__schema.types")
+    document = loads(body, "the GraphQL schema")
+    types = lookup(document, "data.__schema.types")
     if not isinstance(types, list):
+        said = lookup(document, "errors.0.message")
+        why = f": {clean(said)[:200]}" if isinstance(said, str) else ""
         raise SystemicError(
-            "The answer to the introspection holds no schema.",
+            f"The answer to the introspection holds no schema{why}.",
             hint="The platform may have switched introspection off.",
             code="introspection",
         )
