@@ -96,11 +96,23 @@ async def test_an_app_that_is_not_installed(github_app: GithubAppEmulator) -> No
 
 
 def discussion(number: int) -> dict[str, Any]:
+    at = f"2026-02-{number:02}T10:00:00Z"
     return {
         "id": f"D_{number}",
         "number": number,
         "title": f"d{number}",
-        "updatedAt": f"2026-02-{number:02}T10:00:00Z",
+        "body": "?",
+        "url": f"https://github.com/o/a/discussions/{number}",
+        "createdAt": at,
+        "updatedAt": at,
+        "closed": False,
+        "closedAt": None,
+        "isAnswered": None,
+        "locked": False,
+        "upvoteCount": 1,
+        "author": None,
+        "category": {"name": "Q&A"},
+        "comments": {"totalCount": 0},
     }
 
 
@@ -120,24 +132,30 @@ class Github(Vendor):
             return None
         return Reply({"message": "Bad credentials", "documentation_url": "https://docs.github.com/rest"}, 401)
 
-    def graphql(self, asked: Asked) -> Any:
-        sent = asked.json
+    def graphql(self, asked: Asked) -> Reply:
         self.remaining -= 1
         limit = {"cost": 1, "remaining": self.remaining, "resetAt": "2099-01-01T00:00:00Z"}
-        if "deleteIssue" in sent["query"]:
-            if sent["variables"]["id"] != "I_1":
-                error = {
-                    "type": "NOT_FOUND",
-                    "message": "Could not resolve to a node with the global id of 'I_2'.",
-                }
-                return {"data": {"deleteIssue": None}, "errors": [error]}
-            self.deleted.append("I_1")
-            return {"data": {"deleteIssue": {"repository": {"id": "R_1"}}}}
-        assert sent["variables"]["owner"] == "o" and sent["variables"]["name"] == "a"
-        start = int(sent["variables"].get("after") or 0)
+        root = {"repository": self.repository, "rateLimit": limit, "deleteIssue": self.delete_issue}
+        if asked.json["variables"].get("id") == "I_2":
+            message = "Could not resolve to a node with the global id of 'I_2'."
+            return Reply(
+                {"data": {"deleteIssue": None}, "errors": [{"type": "NOT_FOUND", "message": message}]}
+            )
+        assert self.description is not None
+        return self.description.graphql(asked, root)
+
+    def repository(self, info: Any, owner: str, name: str) -> Any:
+        assert (owner, name) == ("o", "a")
+        return {"discussions": self.pages}
+
+    def pages(self, info: Any, first: int, orderBy: Any, after: str | None = None, **others: Any) -> Any:
+        start = int(after or 0)
         more = {"hasNextPage": start + 2 < len(self.discussions), "endCursor": str(start + 2)}
-        found = {"nodes": self.discussions[start : start + 2], "pageInfo": more}
-        return {"data": {"repository": {"discussions": found}, "rateLimit": limit}}
+        return {"nodes": self.discussions[start : start + 2], "pageInfo": more}
+
+    def delete_issue(self, info: Any, input: Any) -> Any:
+        self.deleted.append(input["issueId"])
+        return {"repository": {"id": "R_1"}}
 
 
 @pytest.fixture

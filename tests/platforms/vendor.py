@@ -21,6 +21,7 @@ from aiohttp import web
 from contract.allowed import allowed
 from contract.extract import load
 from contract.mock_check import check_answer, check_request
+from contract.mock_graphql import graphql_answer
 from contract.mock_pages import Call
 from contract.mock_pages import Reply as Answered
 from contract.schema import items, resolve, sample
@@ -84,12 +85,23 @@ class Description:
         """Whether the description writes its paths with `base`."""
         return any(path.startswith(base) for path in self._paths)
 
+    def graphql(self, asked: Asked, root: Mapping[str, Any]) -> Reply:
+        """The answer to a GraphQL document by the platform's schema, from the values or functions of `root`."""
+        given = graphql_answer(self._view.graphql, root, self._call(asked), self.wrong)
+        return Reply(given.json, given.status)
+
     def request(self, asked: Asked) -> Operation | None:
         """The operation that a request is; notes what is wrong with it."""
+        verdict = check_request(self._view, self._call(asked), self._allowed)
+        self.wrong += [f"{asked.method} {asked.path}: {problem}" for problem in verdict.problems]
+        return verdict.operation
+
+    @staticmethod
+    def _call(asked: Asked) -> Call:
         kind = asked.headers.get("content-type", "")
         form = parse_qsl(asked.body.decode(), keep_blank_values=True) if "form-urlencoded" in kind else []
         body = asked.json if "json" in kind else None
-        call = Call(
+        return Call(
             asked.method,
             asked.path,
             asked.query,
@@ -101,9 +113,6 @@ class Description:
             asked.body,
             kind,
         )
-        verdict = check_request(self._view, call, self._allowed)
-        self.wrong += [f"{asked.method} {asked.path}: {problem}" for problem in verdict.problems]
-        return verdict.operation
 
     def answer(self, operation: Operation | None, reply: Reply) -> Reply:
         """The answer with what the description requires; notes what is wrong with it."""
