@@ -12,6 +12,7 @@ from platint_tui.core.clock import SystemClock
 from platint_tui.core.errors import ConfigError, PlatintError, SystemicError
 from platint_tui.core.jsontext import dumps, loads
 from platint_tui.core.model import Environment, Profile
+from platint_tui.core.secret import Secret
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth import Static
 from platint_tui.drivers.http.client import Answer
@@ -23,6 +24,7 @@ from platint_tui.manifest.addresses import address_of
 from platint_tui.manifest.vectors import Exchange, Vector, VectorRequest
 
 ORIGIN = "http://127.0.0.1"
+_SECRET = "an-offline-test-needs-none"  # noqa: S105 - no secret
 MAX_PAGES = 10_000
 
 
@@ -209,4 +211,6 @@ def _context(connector: schema.Connector, vector: Vector) -> DriverContext:
     if not connector.transport.base_url:
         raise ConfigError("The manifest has no base URL.")
     profile = Profile("vector", connector.platform, Environment.DEVELOPMENT, fields, {})
-    return DriverContext(connector, profile, {}, _NoLimits(), _NoTelemetry(), _Hurried())
+    # Every secret has a value, so that the first way to sign in is chosen; nothing is signed with it.
+    secrets = {item.id: Secret(_SECRET) for item in connector.profile.fields if item.secret}
+    return DriverContext(connector, profile, secrets, _NoLimits(), _NoTelemetry(), _Hurried())
