@@ -22,7 +22,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import yaml
-from contract.lookups import Lookup
+from contract.looked import Lookup
 from contract.manifests import HERE
 
 

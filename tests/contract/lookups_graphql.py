@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from contract.looked import Found
 from contract.manifests import Data, is_literal
 from contract.specs.graphql_sdl import Pruner, answer_schema, schema_of
 from graphql import (
@@ -18,14 +19,13 @@ from graphql import (
     GraphQLNonNull,
     GraphQLSchema,
     OperationDefinitionNode,
-    is_input_type,
     parse,
     type_from_ast,
     validate,
 )
 
 if TYPE_CHECKING:
-    from contract.lookups import Checker, Found
+    from contract.look_requests import Requests
 
 
 @lru_cache(maxsize=256)
@@ -39,24 +39,22 @@ def usable(sdl: str, document: str) -> GraphQLSchema | None:
     return schema_of(text) if text.strip() else None
 
 
-def graphql_request(checker: Checker, entry: str, request: Data) -> Found:
+def graphql_request(checker: Requests, entry: str, request: Data) -> Found:
     """Look a document and its variables up."""
-    from contract.lookups import Found
-
     text = request["graphql"]["document"]
     place = f"{entry}.graphql.document"
     shown = " ".join(text.split())[:60]
     try:
         document = parse(text)
     except GraphQLError as error:
-        checker._say(place, shown, error.message)
+        checker.say(place, shown, error.message)
         return Found(None)
     schema = usable(checker.view.graphql, text) if checker.view.graphql else None
     if schema is None:
-        checker._say(place, shown, "the description has no GraphQL schema for it")
+        checker.say(place, shown, "the description has no GraphQL schema for it")
         return Found(None)
     errors = validate(schema, document)
-    checker._say(place, shown, "; ".join(error.message for error in errors[:3]))
+    checker.say(place, shown, "; ".join(error.message for error in errors[:3]))
     if errors:
         return Found(None)
     answer = answer_schema(schema, document)
@@ -67,14 +65,14 @@ def graphql_request(checker: Checker, entry: str, request: Data) -> Found:
     }
     for name, value in request["graphql"]["variables"].items():
         if name not in declared:
-            checker._say(f"{entry}.graphql.variables.{name}", name, f"the document declares no ${name}")
+            checker.say(f"{entry}.graphql.variables.{name}", name, f"the document declares no ${name}")
             continue
-        checker._say(f"{entry}.graphql.variables.{name}", name)
+        checker.say(f"{entry}.graphql.variables.{name}", name)
         _members(checker, f"{entry}.graphql.variables.{name}", value, declared[name])
     return Found(None, (answer,), {"": answer})
 
 
-def _members(checker: Checker, entry: str, value: Any, kind: Any) -> None:
+def _members(checker: Requests, entry: str, value: Any, kind: Any) -> None:
     """The members of a variable's value are members of its input type."""
     while isinstance(kind, GraphQLNonNull):
         kind = kind.of_type
@@ -84,20 +82,19 @@ def _members(checker: Checker, entry: str, value: Any, kind: Any) -> None:
     elif isinstance(kind, GraphQLInputObjectType) and isinstance(value, Mapping):
         for name, item in value.items():
             if name not in kind.fields:
-                checker._say(f"{entry}.{name}", name, f"{kind.name} has no {name}")
+                checker.say(f"{entry}.{name}", name, f"{kind.name} has no {name}")
                 continue
-            checker._say(f"{entry}.{name}", name)
+            checker.say(f"{entry}.{name}", name)
             _members(checker, f"{entry}.{name}", item, kind.fields[name].type)
         for name, field in kind.fields.items():
             needed = isinstance(field.type, GraphQLNonNull) and field.default_value is None
             if needed and name not in value and "Undefined" in repr(field.default_value):
-                checker._say(f"{entry}.{name}", name, f"{kind.name} needs {name}")
-    elif is_literal(value) and value is not None and is_input_type(kind):
-        if isinstance(kind, GraphQLEnumType) and value not in kind.values:
-            checker._say(f"{entry} =", value, f"{kind.name} has no value {value}")
+                checker.say(f"{entry}.{name}", name, f"{kind.name} needs {name}")
+    elif isinstance(kind, GraphQLEnumType) and is_literal(value) and value not in (None, *kind.values):
+        checker.say(f"{entry} =", value, f"{kind.name} has no value {value}")
 
 
-def graphql_variable(checker: Checker, entry: str, name: str, request: Data) -> None:
+def graphql_variable(checker: Requests, entry: str, name: str, request: Data) -> None:
     """A page's parameter in the body is a variable of the document."""
     head, _, variable = name.partition(".")
     text = request["graphql"]["document"]
@@ -112,4 +109,4 @@ def graphql_variable(checker: Checker, entry: str, name: str, request: Data) -> 
         for item in operation.variable_definitions or ()
     }
     known = head == "variables" and variable in declared
-    checker._say(entry, name, "" if known else f"the document declares no ${variable or head}")
+    checker.say(entry, name, "" if known else f"the document declares no ${variable or head}")

@@ -128,7 +128,7 @@ def requests(data: Data) -> Iterator[tuple[str, Data]]:
         yield "discover.request", discover["request"]
     for number, listing in enumerate(discover["listings"]):
         yield f"discover.listings.{number}.request", listing["request"]
-    from contract.lookups import own
+    from contract.looked import own
 
     for name, resource in data["resources"].items():
         resource = own(resource, name)

@@ -16,32 +16,38 @@ sentence. What the server answers is held against the description too.
 On leaving the block, or with `mock.verify()`, everything that was refused is raised as one AssertionError.
 
 **A scenario** is a set of answers, one for each operation. Operations are named as the extract names them,
-`"GET /repos/{owner}/{repo}/issues"`: method and path template, without the server's own path when that is enough to find
-one (`mock.operations()` lists all; operations of one path are told apart by a selector behind it,
+`"GET /repos/{owner}/{repo}/issues"`: method and path template, without the server's own path when that is enough to
+find one (`mock.operations()` lists all; operations of one path are told apart by a selector behind it,
 `"POST / X-Amz-Target=DynamoDB_20120810.Scan"`).
 
-- `mock.records(name, rows, pages=..., at="data", match=...)`: a collection. `rows` is a list of dicts, or a function of the Call
-  that gives one (filters, parents). Each row is put over a sample that has what the description requires, so only
-  what matters is written. `at` is where the list is (dotted; '' is the answer itself). `pages` is one of the page styles
-  below, or a function (call, rows) -> Reply of your own; its rows are already filtered by `match(call, row)`.
-- `mock.on(name, handler)`: `handler(call)` gives a Reply, or JSON that becomes a 200; use `mock.make(name, **members)` for a body
-  with everything that is required. A list of replies is used up one by one, the last one stays.
+- `mock.records(name, rows, pages=..., at="data", match=...)`: a collection. `rows` is a list of dicts, or a function
+  of the Call that gives one (filters, parents). Each row is put over a sample that has what the description requires,
+  so only what matters is written. `at` is where the list is (dotted; '' is the answer itself). `pages` is one of the
+  page styles below, or a function of your own, `(call, rows) -> (Reply, rows of the page)`; the rows are already
+  filtered by `match(call, row)`.
+- `mock.on(name, handler)`: `handler(call)` gives a Reply, or JSON that becomes a 200; use
+  `mock.make(name, **members)` for a body with everything that is required. A list of replies is used up one by one,
+  the last one stays.
 - `mock.once(name, reply)`: the next request of the operation is answered so, then the scenario goes on: rate limits
-  (`too_many({"Retry-After": "1"}, body)`), errors (`refused(422, body)`), an HTML page (`Reply(200, "<html>", {"Content-Type":
-  "text/html"})`). Replies of 400 and more, and `checked=False`, are not held against the description.
+  (`too_many({"Retry-After": "1"}, body)`), errors (`refused(422, body)`), an HTML page
+  (`Reply(200, text="<html>", headers={"Content-Type": "text/html"})`). Replies of 400 and more, and `checked=False`,
+  are not held against the description.
 - `mock.graphql(path, root)`: answers documents by the extract's schema; `root` is a dict of values or functions
-  `(info, **arguments)`, as graphql-core resolves them. `errors=[...]` answers can be made with `once`.
-- `mock.free("POST", "/oauth/token", handler)`: a path that is in no description (token endpoints); nothing is checked.
-- `mock.calls`: every request that was answered, in order (`Call`: operation, method, path, params of the path, query, headers, body,
-  form); `mock.asked(name)` those of one operation. `mock.violations`: what was refused so far. `mock.forgive("part of a sentence")`
-  drops violations that the test provoked or that the allow-list says are the description's fault.
+  `(info, **arguments)`, as graphql-core resolves them; a root with `errors` is answered as it is.
+- `mock.free("POST", "/oauth/token", handler)`: a path that is in no description (token endpoints); nothing is
+  checked there.
+- `mock.calls`: every request that was answered, in order (`Call`: operation, method, path, params of the path, query,
+  headers, body, form); `mock.asked(name)` those of one operation. `mock.violations`: what was refused so far.
+  `mock.forgive("part of a sentence")` drops violations that the test provoked.
 
-What is on the platform's allow-list (`allowed/<platform>.yaml`) is accepted: parameters, headers and members named there.
+What is on the platform's allow-list (`allowed/<platform>.yaml`) is accepted: parameters, headers and members named
+there, and the parameters of signatures.
 
-**Page styles**: `link_header(page="page", size="per_page", most=100)`, `cursor_pages(param, size, key=... | next_at=..., more=...)`,
-`offset_pages(offset, size, total=..., at_most=...)`, `number_pages(page, size, total_pages=...)`, `next_link(at, param, size)`, `one_page()`.
-**Ways to sign in** (any of the list is enough): `bearer(token, word="Bearer")`, `basic(user, password)`, `header(name, value)`,
-`query(name, value)`; `auth_refusal=Reply(...)` is the vendor's answer to others.
+**Page styles**: `link_header(page="page", size="per_page", most=100)`,
+`cursor_pages(param, size, key=... | next_at=..., more=...)`, `offset_pages(offset, size, total=..., more=...)`,
+`number_pages(page, size, total_pages=...)`, `next_link(at, param, size)`, `one_page()`.
+**Ways to sign in** (any of the list is enough): `bearer(token, word="Bearer")`, `basic(user, password)`,
+`header(name, value)`, `query(name, value)`; `auth_refusal=Reply(...)` is the vendor's answer to others.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from contract.lookups import STANDARD_HEADERS, _form_level, _signed
+from contract.looked import STANDARD_HEADERS, form_level, signed
 from contract.mock_pages import Call, Reply
-from contract.schema import resolve, validate, validate_text
+from contract.schema import fewest, resolve, validate, validate_text
 from contract.specs.view import Operation, View, param_schemas
 
 SIGNING = re.compile(r"oauth_\w+|X-Amz-\w+(-\w+)*|s[evrtps]|sig|ss|srt|sip|spr|sk\w+|sdd", re.IGNORECASE)
@@ -78,16 +78,16 @@ def _problems(
             problems.append(f"the query parameter {name} is unknown")
         else:
             tried = [validate_text(value, schema, root, f"the query parameter {name}") for schema in schemas]
-            problems += min(tried, key=len)
+            problems += fewest(tried)
     given = {name.split("[")[0] for name in call.query}
     for name, param in operation.query.items():
-        if param.required and name.split("[")[0] not in given and not _signed(name):
+        if param.required and name.split("[")[0] not in given and not signed(name):
             problems.append(f"the query parameter {name} is missing")
     for name, param in operation.header.items():
         if name in call.headers:
             if name not in STANDARD_HEADERS:
                 problems += validate_text(call.headers[name], param.schema, root, f"the header {name}")
-        elif param.required and name not in STANDARD_HEADERS and not _signed(name):
+        elif param.required and name not in STANDARD_HEADERS and not signed(name):
             problems.append(f"the header {name} is missing")
     status = 400
     if not problems:
@@ -115,7 +115,7 @@ def _body(
     if call.body is None:
         return ["the body is no JSON"], 400
     tried = [validate(call.body, schema, root) for schema in schemas]
-    return _without(min(tried, key=len), allowed), 422
+    return _without(fewest(tried), allowed), 422
 
 
 def _fits(kind: str, media: str) -> bool:
@@ -135,14 +135,14 @@ def _form(
     for name, value in call.fields:
         if ("form", name) in chosen or name in allowed:
             continue
-        level = _form_level(schemas, name, operation.root)
+        level = form_level(schemas, name, operation.root)
         if not level:
             problems.append(f"the form's field {name} is unknown")
         else:
             tried = [
                 validate_text(value, schema, operation.root, f"the form's field {name}") for schema in level
             ]
-            problems += min(tried, key=len)
+            problems += fewest(tried)
     given = {re.split(r"[\[.]", name)[0] for name, _ in call.fields}
     for schema in schemas[:1]:
         for name in resolve(schema, operation.root).get("required") or ():
@@ -176,7 +176,7 @@ def check_answer(operation: Operation, reply: Reply, allowed: AbstractSet[str]) 
     if not schemas:
         return []
     tried = [validate(reply.json, schema, operation.root) for schema in schemas]
-    return _without(min(tried, key=len), allowed)[:12]
+    return _without(fewest(tried), allowed)[:12]
 
 
 def parsed_form(raw: bytes) -> list[tuple[str, str]]:

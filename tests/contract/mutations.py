@@ -1,5 +1,5 @@
-"""Every way in which an entry of a manifest can be wrong: one mutation each. They are made from the manifest alone, by its
-shape, and know nothing of the look-ups: that each is caught shows that the entry was looked up.
+"""Every way in which an entry of a manifest can be wrong: one mutation each. They are made from the manifest alone,
+by its shape, and know nothing of the look-ups: that each is caught shows that the entry was looked up.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from contract.lookups import STANDARD_HEADERS
+from contract.looked import STANDARD_HEADERS
 from contract.manifests import EXPRESSION, Data, is_literal
 
 WRONG = "zz"
@@ -55,7 +55,9 @@ def _transport(data: Data) -> Iterator[tuple[str, str, Data]]:
 def _auth(data: Data) -> Iterator[tuple[str, str, Data]]:
     """Requests that get a credential."""
     auth = data["auth"]
-    ways = [("auth", "of", number, "auth") for number in range(len(auth.get("of", ())))] or [("auth",)]
+    ways: list[tuple[Any, ...]] = [
+        ("auth", "of", number, "auth") for number in range(len(auth.get("of", ())))
+    ] or [("auth",)]
     for place in ways:
         way = _at(data, place)
         if way["type"] == "jwt_exchange":
@@ -286,15 +288,15 @@ def _resource(data: Data, name: str) -> Iterator[tuple[str, str, Data]]:
     if describe and describe["graphql"]:
         yield from _value(data, part, (*place, "describe", "graphql"))
     if describe and describe["request"]:
-        where = (*place, "describe")
-        yield from _request(data, part, (*where, "request"))
+        described = (*place, "describe")
+        yield from _request(data, part, (*described, "request"))
         for key in ("records", "name", "type", "description", "required", "nullable", "max_length"):
             if (
                 describe[key]
                 and describe[key] != describe["entries"]
                 and not (key == "name" and describe["entries"])
             ):
-                yield from _path(data, part, (*where, key))
+                yield from _path(data, part, (*described, key))
 
 
 def _record(data: Data, part: str, place: tuple[Any, ...], made: set[Any]) -> Iterator[tuple[str, str, Data]]:

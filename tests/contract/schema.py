@@ -199,8 +199,13 @@ def validate(value: Any, schema: Any, document: Document, where: str = "", close
         parts = own.get(word) or ()
         tried = [validate(value, part, document, where, closed and not own.get("allOf")) for part in parts]
         if tried and all(tried):
-            errors += min(tried, key=len)
+            errors += fewest(tried)
     return errors
+
+
+def fewest(tries: Iterable[list[str]]) -> list[str]:
+    """The shortest of several lists of problems: the alternative that fits best."""
+    return sorted(tries, key=len)[0]
 
 
 def _object(value: Mapping[str, Any], own: Schema, document: Document, where: str, closed: bool) -> list[str]:
@@ -235,9 +240,10 @@ def _plain(value: Any, own: Schema, place: str) -> list[str]:
             return [f"{place} is {value!r}, which does not fit {pattern}"]
         if len(value) > own.get("maxLength", len(value)) or len(value) < own.get("minLength", 0):
             return [f"{place} has {len(value)} characters"]
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        if value < own.get("minimum", value) or value > own.get("maximum", value):
-            return [f"{place} is {value}, outside {own.get('minimum', '')}..{own.get('maximum', '')}"]
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        return []
+    elif not own.get("minimum", value) <= value <= own.get("maximum", value):
+        return [f"{place} is {value}, outside {own.get('minimum', '')}..{own.get('maximum', '')}"]
     return []
 
 
@@ -259,7 +265,7 @@ def validate_text(text: str, schema: Any, document: Document, where: str) -> lis
         tried.append([line for part in parts for line in validate_text(part, element, document, where)])
     for value in _readings(text, allowed):
         tried.append(validate(value, own, document, where))
-    return min(tried, key=len) if tried else [f"{where} is {text!r}, not {' or '.join(sorted(allowed))}"]
+    return fewest(tried) if tried else [f"{where} is {text!r}, not {' or '.join(sorted(allowed))}"]
 
 
 def _readings(text: str, allowed: frozenset[str]) -> Iterator[Any]:

@@ -1,5 +1,5 @@
-"""Each manifest says what its vendor's own description says: paths, methods, parameters, bodies, records, keys, cursors,
-pages. Looked up in the extracts, which are the same as the full descriptions wherever those are there.
+"""Each manifest says what its vendor's own description says: paths, methods, parameters, bodies, records, keys,
+cursors, pages. Looked up in the extracts, which are the same as the full descriptions wherever those are there.
 
 `python tests/contract/extract.py PLATFORM` makes an extract anew and says what is not found.
 """

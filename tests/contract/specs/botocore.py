@@ -11,7 +11,7 @@ from typing import Any
 
 from contract.specs.view import Operation, Param
 
-_PLAIN = {
+_PLAIN: Mapping[str, dict[str, Any]] = {
     "string": {"type": "string"},
     "character": {"type": "string"},
     "boolean": {"type": "boolean"},

@@ -31,7 +31,7 @@ def _added(operation: Operation, item: Forgotten) -> Operation:
     body = {"application/json": item.body} if item.body is not None else operation.body
     answers = operation.answers
     if item.answer is not None:
-        described = [schema for schema in operation.successes("json")]
+        described = operation.successes("json")
         answers = {"2XX": {"application/json": _filled(item.answer, described[0] if described else {})}}
     elif not answers:
         answers = {"2XX": {}}

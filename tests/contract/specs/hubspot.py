@@ -1,5 +1,6 @@
 """HubSpot: the tables made from its own Python client (Apache-2.0): operations with their models, and the types of
-bodies (`derived/hubspot-bodies.json`). An object type is one that the client has a path for, or a custom one (`2-123`, `p1_name`). HubSpot's own OpenAPI files are proprietary and not used.
+bodies (`derived/hubspot-bodies.json`). An object type is one that the client has a path for, or a custom one
+(`2-123`, `p1_name`). HubSpot's own OpenAPI files are proprietary and not used.
 """
 
 from __future__ import annotations

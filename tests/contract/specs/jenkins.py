@@ -73,10 +73,10 @@ def _class(classes: Mapping[str, Any], name: str) -> dict[str, Any]:
         more = {key for key, item in classes.items() if item["extends"] in family}
         grown = not more <= family
         family |= more
-    above: str | None = name
+    above: str = name
     while above in classes:
         family.add(above)
-        above = classes[above]["extends"]
+        above = classes[above]["extends"] or ""
     properties: dict[str, Any] = {"_class": {"type": "string"}}
     for member in sorted(family):
         for key, item in classes[member]["properties"].items():
@@ -98,4 +98,6 @@ def _type(classes: Mapping[str, Any], written: str) -> dict[str, Any]:
     known = _ALIASES.get(bare, bare)
     if known in classes:
         return {"$ref": f"#/classes/{known}", "nullable": True}
-    return {"Calendar": {"type": "integer"}, "Result": {"type": "string", "nullable": True}}.get(bare, {})
+    if bare == "Calendar":
+        return {"type": "integer"}
+    return {"type": "string", "nullable": True} if bare == "Result" else {}

@@ -113,8 +113,8 @@ def _operation(
 ) -> Operation:
     collection = _collection(path)
     known = members.get(collection, set())
-    record = {"type": "object", "properties": {**{item: {} for item in sorted(known)}, **writable}}
-    record["properties"].setdefault("id", {"type": "integer"})
+    members_: dict[str, Any] = {"id": {"type": "integer"}, **{item: {} for item in sorted(known)}, **writable}
+    record = {"type": "object", "properties": members_}
     listed = _bare(path) == collection and not path.endswith("}")
     answer: dict[str, Any] = {"type": "array", "items": record} if listed and method == "GET" else record
     schemas = {key: _schema(value) for key, value in arguments.items()}
@@ -133,7 +133,7 @@ def _operation(
                 "properties": {"create": rows, "update": rows, "delete": ids},
             }
         }
-        done = {**record, "properties": {**record["properties"], "error": _ERROR}}
+        done = {**record, "properties": {**members_, "error": _ERROR}}
         lists = {word: {"type": "array", "items": done} for word in ("create", "update", "delete")}
         answer = {"type": "object", "properties": lists}
     else:
