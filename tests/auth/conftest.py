@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from peers.oidc import OidcProvider
+
+from tests.http.hostile import Hostile
+
+
+@pytest.fixture
+async def hostile() -> AsyncIterator[Hostile]:
+    """A server that does exactly what a test tells it."""
+    server = Hostile()
+    await server.start()
+    yield server
+    await server.stop()
 
 
 @pytest.fixture(scope="session")
