@@ -12,6 +12,7 @@ from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Profile
 from platint_tui.core.ports import Driver, Limiter, Telemetry, TokenStore
 from platint_tui.core.secret import Secret
+from platint_tui.drivers.budgets import Budgets
 from platint_tui.manifest.schema import Connector
 
 _FACTORIES = {
@@ -34,6 +35,8 @@ class DriverContext:
     rng: random.Random = field(default_factory=random.Random)
     tokens: TokenStore | None = None
     """Where the tokens of a person's sign-in are kept; None keeps them in memory."""
+    budgets: Budgets = field(default_factory=Budgets)
+    """What the platform announced of its limits, shared by every driver of the same credential."""
 
 
 def open_driver(context: DriverContext) -> Driver:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from platint_tui.core.clock import Clock
 from platint_tui.core.errors import RateLimited
+from platint_tui.drivers.budgets import Budgets
 from platint_tui.store.ports import Limits
 
 LONGEST_WAIT = 30.0
@@ -37,10 +38,15 @@ class LimiterHub:
         self._limits = limits
         self._clock = clock
         self._buckets: dict[str, _Bucket] = {}
+        self._budgets: dict[str, Budgets] = {}
 
     def of(self, profile: str) -> ProfileLimiter:
         """The limiter of the credential of `profile`."""
         return ProfileLimiter(self, profile)
+
+    def budgets(self, profile: str) -> Budgets:
+        """What the platform announced of the limits of the credential of `profile`."""
+        return self._budgets.setdefault(profile, Budgets())
 
     def _bucket(self, key: str) -> _Bucket:
         return self._buckets.setdefault(key, _Bucket())

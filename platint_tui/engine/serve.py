@@ -59,6 +59,7 @@ def make_context(
                 profile=profile,
                 secrets=values,
                 limiter=limits.of(profile.name),
+                budgets=limits.budgets(profile.name),
                 telemetry=telemetry.of(profile.platform, profile.name),
                 clock=clock,
                 rng=rng,

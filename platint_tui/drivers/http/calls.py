@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from platint_tui.core.backoff import RetryPolicy, backoff
@@ -12,13 +10,14 @@ from platint_tui.core.errors import ErrorClass, RateLimited, SystemicError, Tran
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth import Authorizer, Signed, Static, Unsigned
 from platint_tui.drivers.http.client import Answer, HttpClient
-from platint_tui.drivers.http.rules import Op, Rules, Verdict
+from platint_tui.drivers.http.documents import Document
+from platint_tui.drivers.http.limits import LONGEST_WAIT, Call, Limits
+from platint_tui.drivers.http.rules import NOT_JSON, Op, Rules, Verdict
 from platint_tui.drivers.http.signers import Signers
 from platint_tui.drivers.http.translate import NetworkError
-from platint_tui.manifest import schema
+from platint_tui.manifest.fields import Statuses
+from platint_tui.manifest.loader import family_of
 
-LONGEST_WAIT = 30.0
-"""Seconds that a worker holds its slot for; a longer wait parks the run."""
 LONGEST_PARK = 900.0
 """Seconds after which a parked run tries again, whatever the platform asked for."""
 BRIEF_TRIES = 3
@@ -55,6 +54,8 @@ class Outgoing:
     graphql: bool = False
     bare: bool = False
     """It goes without the credential: to an address for downloads that is none of the platform's own."""
+    ends: Statuses | None = None
+    """Statuses that are the answer itself, redirects among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +68,15 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class _Gate:
-    """One limit of the manifest, with the slots for its calls."""
+class _Attempt:
+    """One time that a request was sent. `sent`: it may have reached the platform; `final`: what became of it
+    is not known, and it must not be sent again."""
 
-    limit: schema.Limit
-    slots: asyncio.Semaphore | None
+    signed: Signed
+    answer: Answer | None
+    verdict: Verdict | None
+    sent: bool
+    final: bool = False
 
 
 class Caller:
@@ -87,14 +92,7 @@ class Caller:
         self._policy: RetryPolicy = connector.errors.policy.retry_policy()
         headers = dict.fromkeys(limit.headers.retry_after.lower() for limit in connector.limits)
         self.rules = Rules(connector.errors.rules, tuple(headers))
-        gates = [
-            _Gate(limit, asyncio.Semaphore(limit.concurrency) if limit.concurrency else None)
-            for limit in connector.limits
-        ]
-        self._gates: dict[Op, tuple[_Gate, ...]] = {
-            "read": tuple(gate for gate in gates if gate.limit.match.op in ("read", "any")),
-            "write": tuple(gate for gate in gates if gate.limit.match.op in ("write", "any")),
-        }
+        self._limits = Limits(context, self.host)
 
     async def call(self, operation: str, op: Op, request: Outgoing, *, brief: bool = False) -> Result:
         """Send `request` until it succeeds, is refused, or the retry policy is spent.
@@ -105,34 +103,20 @@ class Caller:
         sent and nobody can say whether it was carried out. `brief`, for a person who waits: three tries, none
         after a failure of the network, short waits, and no RateLimited.
         """
-        answer: Answer | None
-        verdict: Verdict | None
+        call = Call(op, request.resource, request.endpoint, request.weight, operation)
         spent = 0.0
         failures = holds = requests = 0
         refreshed = learned = False
         signer = Static() if request.bare else self.signers.at(request.endpoint)
         while True:
-            signed = await signer.sign(
-                Unsigned(request.method, request.url, request.headers, request.content)
-            )
+            attempt = await self._attempt(call, op, request, signer)
             requests += 1
-            try:
-                got = await self._send(operation, op, request, signed)
-            except SystemicError as error:
-                if request.safe or error.code not in _UNREADABLE:
-                    raise
-                # The platform answered, what it did is lost: to send it again might do it twice.
-                damaged = Verdict(error.error_class, "dead_letter", error.code, error.message)
-                return Result(None, _unknown(damaged, self._name), requests)
-            except TransientError as error:
-                answer, verdict = None, self.rules.judge_network(error)
-                sent = error.sent if isinstance(error, NetworkError) else True
-            else:
-                sent = True
-                answer, verdict = got, self.rules.judge(got, op, self._name, self._context.clock.now_ms())
+            answer, verdict, signed = attempt.answer, attempt.verdict, attempt.signed
             if verdict is None:
                 return Result(answer, None, requests)
-            if sent and not request.safe and _doubtful(verdict, answer):
+            if attempt.final:
+                return Result(None, verdict, requests)
+            if attempt.sent and not request.safe and _doubtful(verdict, answer):
                 # Whatever the rule says: only a refusal makes it sure that nothing was done.
                 return Result(answer, _unknown(verdict, self._name), requests)
             request.trace.sent = False
@@ -149,7 +133,7 @@ class Caller:
                 await self._context.clock.sleep(min(verdict.wait or 0.2 * requests, BRIEF_WAIT))
                 continue
             if verdict.action == "wait" or verdict.error_class is ErrorClass.RATE_LIMITED:
-                spent += await self._hold(op, verdict, holds, spent)
+                spent += await self._hold(call, verdict, holds, spent)
                 holds += 1
                 continue
             if verdict.action != "retry":
@@ -164,19 +148,43 @@ class Caller:
             await self._context.clock.sleep(pause)
             spent += pause
 
-    async def _send(self, operation: str, op: Op, request: Outgoing, signed: Signed) -> Answer:
-        gates = self._gates[op]
-        if not gates:
-            return await self._timed(operation, request, signed)
-        async with _slots(gates):
-            for gate in gates:
-                rate = gate.limit.rate
-                if rate is not None:
-                    count, period = rate
-                    await self._context.limiter.acquire(
-                        gate.limit.id, count, period, gate.limit.burst or count
-                    )
-            return await self._timed(operation, request, signed)
+    async def _attempt(self, call: Call, op: Op, request: Outgoing, signer: Authorizer) -> _Attempt:
+        """Send `request` once, when the limits allow it."""
+        async with self._limits.admitted(call):
+            # Signed as late as this: a signature is good for some minutes only, or for one second.
+            signed = await signer.sign(
+                Unsigned(request.method, request.url, request.headers, request.content)
+            )
+            try:
+                answer = await self._timed(call.kind, request, signed)
+            except SystemicError as error:
+                if request.safe or error.code not in _UNREADABLE:
+                    raise
+                # The platform answered, what it did is lost: to send it again might do it twice.
+                damaged = Verdict(error.error_class, "dead_letter", error.code, error.message)
+                return _Attempt(signed, None, _unknown(damaged, self._name), sent=True, final=True)
+            except TransientError as error:
+                sent = error.sent if isinstance(error, NetworkError) else True
+                return _Attempt(signed, None, self.rules.judge_network(error), sent)
+            document = Document(answer)
+            await self._limits.learn(call, answer, document)
+        now = self._context.clock.now_ms()
+        verdict = self.rules.judge(answer, op, self._name, now, request.graphql, document)
+        if verdict is not None and verdict.error_class is ErrorClass.AUTH and verdict.action != "fail_run":
+            # This is refused, not the credential as a whole.
+            verdict = self._with_needs(verdict, call)
+        return _Attempt(signed, answer, verdict, sent=True)
+
+    def _with_needs(self, verdict: Verdict, call: Call) -> Verdict:
+        """A refusal of a stream says what reading it needs."""
+        connector = self._context.connector
+        if call.op != "read" or not call.resource:
+            return verdict
+        resource = connector.resources.get(family_of(connector, call.resource))
+        if resource is None or not resource.needs:
+            return verdict
+        needs = f"Reading {call.resource} needs: {', '.join(resource.needs)}."
+        return replace(verdict, hint=f"{verdict.hint} {needs}".strip())
 
     async def _timed(self, operation: str, request: Outgoing, signed: Signed) -> Answer:
         clock = self._context.clock
@@ -184,20 +192,21 @@ class Caller:
         ok = False
         try:
             request.trace.sent = True
-            answer = await self._client.exchange(request.method, signed.url, signed.headers, request.content)
+            answer = await self._client.exchange(
+                request.method, signed.url, signed.headers, request.content, request.ends
+            )
             ok = answer.status < 400
             return answer
         finally:
             self._context.telemetry.observe(operation, clock.monotonic() - started, ok)
 
-    async def _hold(self, op: Op, verdict: Verdict, holds: int, spent: float) -> float:
+    async def _hold(self, call: Call, verdict: Verdict, holds: int, spent: float) -> float:
         """Wait as the platform asked, for everyone under the same limits; seconds waited."""
         asked = verdict.wait
         pause = asked if asked is not None else backoff(self._policy, holds + 1, self._context.rng)
         # A platform that says "0 seconds" again and again would be hammered.
         pause = max(pause, 0.05 * (holds + 1) if asked is not None else 0.2)
-        for gate in self._gates[op]:
-            await self._context.limiter.block(gate.limit.id, min(pause, LONGEST_PARK))
+        await self._limits.block(call, min(pause, LONGEST_PARK))
         if pause > min(LONGEST_WAIT, verdict.hold or LONGEST_WAIT):
             raise self._parked(verdict, pause)
         if spent + pause > self._policy.budget:
@@ -208,24 +217,10 @@ class Caller:
 
     def _parked(self, verdict: Verdict, seconds: float) -> RateLimited:
         until = self._context.clock.now_ms() + int(min(seconds, LONGEST_PARK) * 1000)
-        told = f"{self.host} asks to wait {_span(seconds)}."
+        told = f"{verdict.message.rstrip('.')}. {self.host} asks to wait {_span(seconds)}."
         if seconds > LONGEST_PARK:
             told += f" The run goes on trying in {_span(LONGEST_PARK)}."
         return RateLimited(told, until_ms=until, hint=verdict.hint)
-
-
-@asynccontextmanager
-async def _slots(gates: tuple[_Gate, ...]) -> AsyncIterator[None]:
-    """Hold a slot of every limit with a bound on calls in flight."""
-    bounded = [gate.slots for gate in gates if gate.slots is not None]
-    if len(bounded) == 1:
-        async with bounded[0]:
-            yield
-        return
-    async with AsyncExitStack() as stack:
-        for slots in bounded:
-            await stack.enter_async_context(slots)
-        yield
 
 
 def _renewable(signer: Authorizer, verdict: Verdict) -> bool:
@@ -240,6 +235,8 @@ def _doubtful(verdict: Verdict, answer: Answer | None) -> bool:
         return False
     if verdict.action == "retry" or verdict.error_class is ErrorClass.TRANSIENT:
         return True
+    if answer.status < 300 and verdict.code == NOT_JSON:
+        return True  # a page that says neither yes nor no
     return verdict.error_class is ErrorClass.SYSTEMIC and answer.status >= 500
 
 

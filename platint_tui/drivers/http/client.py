@@ -13,6 +13,7 @@ from platint_tui.core.errors import SystemicError
 from platint_tui.drivers.http.body import DECODED_CAP, WIRE_CAP, decode_body, refuse_unframed, too_large
 from platint_tui.drivers.http.origin import Origins
 from platint_tui.drivers.http.translate import NetworkError, translate
+from platint_tui.manifest.fields import Statuses
 
 MAX_HOPS = 5
 SLOWEST = 8 * 1024
@@ -47,18 +48,23 @@ class HttpClient:
         self._wire_cap = cap if cap > DECODED_CAP else WIRE_CAP
 
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: bytes | None = None,
+        ends: Statuses | None = None,
     ) -> Answer:
         """Send one request and read its answer.
 
         At most five redirects are followed, and only to where this profile's requests may go: 307 and 308 send
         the same request again, 303 asks with GET, 301 and 302 are followed by reads alone. To a host for
-        downloads a read goes on without the credential. Raises NetworkError, SystemicError or ConfigError with
-        the host in the sentence.
+        downloads a read goes on without the credential. A redirect with a status of `ends` is the answer. Raises
+        NetworkError, SystemicError or ConfigError with the host in the sentence.
         """
         for _ in range(MAX_HOPS + 1):
             answer = await self._once(method, url, headers, content)
-            if answer.status not in _REDIRECTS:
+            if answer.status not in _REDIRECTS or (ends is not None and ends.matches(answer.status)):
                 return answer
             if answer.status == 303:
                 method, content = "GET", None

@@ -73,11 +73,19 @@ class Rules:
         self._on_success = tuple(rule for rule in rules if _looks_deeper(rule.when))
         self._retry_headers = retry_headers or ("retry-after",)
 
-    def judge(self, answer: Answer, op: Op, host: str, now_ms: int, graphql: bool = False) -> Verdict | None:
+    def judge(
+        self,
+        answer: Answer,
+        op: Op,
+        host: str,
+        now_ms: int,
+        graphql: bool = False,
+        document: Document | None = None,
+    ) -> Verdict | None:
         """None for a success, else what the answer means. With `graphql`, `errors` in the answer are an error
         whatever the status."""
         success = 200 <= answer.status < 300
-        document = Document(answer)
+        document = document or Document(answer)
         for rule in self._on_success if success else self._rules:
             if _applies(rule.when, answer, document):
                 return self._by_rule(rule, answer, document.tree, host, now_ms)
