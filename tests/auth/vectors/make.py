@@ -164,7 +164,7 @@ def blob():
                     **version_,
                     "x-ms-blob-type": "BlockBlob",
                     "content-type": "text/plain",
-                    "x-ms-meta-a": "1",
+                    "x-ms-meta-a": "1  2",
                     "if-none-match": "*",
                 },
                 "hello",

@@ -10,7 +10,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -34,7 +33,6 @@ _STANDARD = (
     "if-unmodified-since",
     "range",
 )
-_SPACES = re.compile(r"\s+")
 
 
 class SharedKey(Authorizer):
@@ -65,11 +63,7 @@ def to_sign(account: str, request: Unsigned) -> str:
     if "x-ms-date" in headers:
         headers["date"] = ""
     lines = [request.method.upper(), *(headers.get(name, "") for name in _STANDARD)]
-    lines += [
-        f"{name}:{_SPACES.sub(' ', headers[name]).strip()}"
-        for name in sorted(headers)
-        if name.startswith("x-ms-")
-    ]
+    lines += [f"{name}:{headers[name].strip()}" for name in sorted(headers) if name.startswith("x-ms-")]
     parts = urlsplit(request.url)
     values: Mapping[str, list[str]] = defaultdict(list)
     for name, text in parse_qsl(parts.query, keep_blank_values=True):
