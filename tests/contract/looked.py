@@ -62,6 +62,8 @@ class Found:
     operation: Operation | None
     answers: tuple[Schema, ...] = ()
     root: Mapping[str, Any] = field(default_factory=dict)
+    lines: tuple[Schema, ...] = ()
+    """What the lines of a bulk operation's result are."""
 
 
 @dataclass(frozen=True, slots=True)

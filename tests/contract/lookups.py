@@ -137,8 +137,10 @@ class Checker(Answers):
         self._parents(f"{entry}.read", read["request"], parent)
         if read["page"]["type"] == "async_job":
             found = self._job(f"{entry}.read", read)
-            csv = read["format"] != "json"
-            records = None if csv or found is None else self._element(f"{entry}.read", read, found)
+            text = read["format"] != "json"
+            records = None if text or found is None else self._element(f"{entry}.read", read, found)
+            if found is not None and found.lines:
+                records = Records(found.lines, found, ())
         else:
             found = self._request(f"{entry}.read.request", read["request"], read["format"], sent_by(read))
             records = self._element(f"{entry}.read", read, found)
@@ -191,7 +193,7 @@ class Checker(Answers):
             for value in page[word]:
                 if states and not any(not validate(value, schema, poll.root) for schema in states):
                     self.say(f"{entry}.page.{word}", value, f"the status is never {value!r}")
-        results: Found | None = None
+        results: Found | None = replace(found, operation=None) if found.lines else None
         if page["url"]:
             self._answer(f"{entry}.page.url", page["url"], poll)
         if page["results"]:

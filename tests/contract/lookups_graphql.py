@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from contract.looked import Found
 from contract.manifests import Data, is_literal
-from contract.specs.graphql_sdl import Pruner, answer_schema, schema_of
+from contract.specs.graphql_sdl import Pruner, answer_schema, inner_documents, nodes_of, schema_of
 from graphql import (
     GraphQLEnumType,
     GraphQLError,
@@ -69,7 +69,24 @@ def graphql_request(checker: Requests, entry: str, request: Data) -> Found:
             continue
         checker.say(f"{entry}.graphql.variables.{name}", name)
         _members(checker, f"{entry}.graphql.variables.{name}", value, declared[name])
-    return Found(None, (answer,), {"": answer})
+    lines: list[dict[str, Any]] = []
+    for name, inner in inner_documents(request).items():
+        lines += _inner(checker, f"{entry}.graphql.variables.{name}", inner)
+    return Found(None, (answer,), {"": answer}, tuple(lines))
+
+
+def _inner(checker: Requests, entry: str, text: str) -> list[dict[str, Any]]:
+    """A document in a variable: the schemas of the lines that it gives."""
+    shown = " ".join(text.split())[:60]
+    schema = usable(checker.view.graphql, text)
+    try:
+        document = parse(text)
+        errors = validate(schema, document) if schema else []
+    except GraphQLError as error:
+        checker.say(entry, shown, error.message)
+        return []
+    checker.say(entry, shown, "; ".join(error.message for error in errors[:3]))
+    return nodes_of(answer_schema(schema, document)) if schema and not errors else []
 
 
 def _members(checker: Requests, entry: str, value: Any, kind: Any) -> None:

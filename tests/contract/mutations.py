@@ -10,6 +10,7 @@ from typing import Any
 
 from contract.looked import STANDARD_HEADERS
 from contract.manifests import EXPRESSION, Data, is_literal
+from contract.specs.graphql_sdl import inner_documents
 
 WRONG = "zz"
 """What makes a name wrong: no vendor has it."""
@@ -206,7 +207,14 @@ def _inside(place: tuple[Any, ...], value: Any) -> Iterator[tuple[tuple[Any, ...
 
 def _graphql(data: Data, part: str, place: tuple[Any, ...]) -> Iterator[tuple[str, str, Data]]:
     """Each name in a document: fields, arguments, types, variables."""
-    text = _at(data, (*place, "document"))
+    yield from _document(data, part, (*place, "document"))
+    for name in inner_documents({"graphql": _at(data, place)}):
+        yield from _document(data, part, (*place, "variables", name))
+    yield from _variables(data, part, place)
+
+
+def _document(data: Data, part: str, place: tuple[Any, ...]) -> Iterator[tuple[str, str, Data]]:
+    text = _at(data, place)
     keywords = {"query", "mutation", "fragment", "on", "true", "false", "null"}
     for found in re.finditer(r"(?<![\w\"@])\$?[A-Za-z_]\w*", _without_texts(text)):
         word = found.group(0)
@@ -216,7 +224,10 @@ def _graphql(data: Data, part: str, place: tuple[Any, ...]) -> Iterator[tuple[st
         if word in keywords or word.startswith("$") or alias or named:
             continue
         wrong = text[: found.end()] + WRONG + text[found.end() :]
-        yield part, f"{_shown(place)}.document: {word}{WRONG}", changed(data, (*place, "document"), wrong)
+        yield part, f"{_shown(place)}: {word}{WRONG}", changed(data, place, wrong)
+
+
+def _variables(data: Data, part: str, place: tuple[Any, ...]) -> Iterator[tuple[str, str, Data]]:
     for where, value in _inside((*place, "variables"), _at(data, (*place, "variables"))):
         for found in re.finditer(r"\$\{(parent\.[A-Za-z0-9_.]+)", value):
             wrong = value[: found.end()] + WRONG + value[found.end() :]
@@ -271,7 +282,9 @@ def _resource(data: Data, name: str) -> Iterator[tuple[str, str, Data]]:
         made = {*read["from_parent"], read["entries"], read["scalar"]}
         yield from _request(data, part, (*place, "read", "request"))
         yield from _page(data, part, (*place, "read", "page"))
-        if read["format"] == "json" or read["page"]["type"] != "async_job":
+        graphql = read["request"].get("graphql")
+        bulk = bool(graphql) and bool(inner_documents(read["request"]))
+        if read["format"] == "json" or read["page"]["type"] != "async_job" or bulk:
             yield from _record(data, part, place, made)
         if read["cursor"]:
             for word in ("start_param", "end_param"):

@@ -9,12 +9,12 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from contract.allowed import allowed, matched
+from contract.allowed import allowed, forgotten, matched
 from contract.extract import EXTRACTS, dumped, load, make
 from contract.lookups import Checker, Lookup
 from contract.manifests import HERE, SPECS, Data, manifest, platforms
 from contract.mutations import mutations
-from contract.specs.load import documents
+from contract.specs.load import documents, full_view
 from contract.specs.view import View
 
 PLATFORMS = platforms()
@@ -87,6 +87,33 @@ def test_the_extract_is_what_the_full_description_says(platform: str) -> None:
     committed = EXTRACTS / f"{platform}.graphql"
     assert sdl == (committed.read_text() if committed.is_file() else "")
     assert list(lookups) == list(_known(platform)[2])
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_what_is_allowed_has_a_reason_and_is_used(platform: str) -> None:
+    used = {operation.name for operation in load(platform).operations}
+    for item in forgotten(platform):
+        assert item.operation in used, f"{item.operation} is allowed, but not used"
+    said = [(entry.reason, entry.source) for entry in allowed(platform)]
+    said += [(item.reason, item.source) for item in forgotten(platform)]
+    assert all(len(text) > 10 for pair in said for text in pair)
+
+
+FORGOTTEN = [(name, item.operation) for name in FULL for item in forgotten(name)]
+
+
+@pytest.mark.parametrize(
+    ("platform", "operation"),
+    FORGOTTEN,
+    ids=[f"{name}-with-the-full-descriptions-without-{item}" for name, item in FORGOTTEN],
+)
+def test_what_a_description_forgot_is_not_in_it(platform: str, operation: str) -> None:
+    view = full_view(platform, without=operation)
+    rules = allowed(platform)
+    lookups = Checker(manifest(platform), view, documents(platform)).all()
+    assert any(item.problem and not matched(rules, item) for item in lookups), (
+        f"{operation} need not be allowed"
+    )
 
 
 def test_each_http_manifest_has_a_description() -> None:

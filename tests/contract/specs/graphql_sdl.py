@@ -261,7 +261,36 @@ def graphql_documents(data: Mapping[str, Any]) -> list[str]:
     """The documents of a manifest."""
     from contract.manifests import requests
 
-    return [request["graphql"]["document"] for _, request in requests(dict(data)) if request.get("graphql")]
+    found = []
+    for _, request in requests(dict(data)):
+        if request.get("graphql"):
+            found += [request["graphql"]["document"], *inner_documents(request).values()]
+    return found
+
+
+def inner_documents(request: Mapping[str, Any]) -> dict[str, str]:
+    """Variables that are documents themselves (Shopify's bulk operations), with what is looked up as `x`."""
+    from contract.manifests import EXPRESSION
+
+    found = {}
+    for name, value in request["graphql"]["variables"].items():
+        if isinstance(value, str) and value.lstrip().startswith(("{ ", "{\n", "query")):
+            found[name] = EXPRESSION.sub("x", value)
+    return found
+
+
+def nodes_of(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The objects in the connections of an answer: the lines that a bulk operation writes, each below another with
+    the other's id as `__parentId`.
+    """
+    found: list[dict[str, Any]] = []
+    for name, item in schema.get("properties", {}).items():
+        inner = item.get("items", item)
+        if name == "node":
+            parent = {"__parentId": {"type": "string", "nullable": True}}
+            found.append({**inner, "properties": {**inner.get("properties", {}), **parent}})
+        found += nodes_of(inner)
+    return found
 
 
 def pruned(view: View, data: Mapping[str, Any]) -> str:

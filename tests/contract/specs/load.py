@@ -65,8 +65,10 @@ FORMATS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Operation]]] = {
 }
 
 
-def full_view(platform: str) -> View:
-    """What the descriptions of a platform say, whole. Needs the vendors' files."""
+def full_view(platform: str, without: str = "") -> View:
+    """What the descriptions of a platform say, whole, with what they forgot, but for the operation `without`. Needs
+    the vendors' files.
+    """
     operations: list[Operation] = []
     entries = sources()[platform]
     for entry in entries:
@@ -75,7 +77,7 @@ def full_view(platform: str) -> View:
         for operation in FORMATS[entry["format"]](entry, entry["file"]):
             operations.append(_based(operation, entry))
     sdl = next((entry["file"] for entry in entries if entry["format"] == "graphql"), "")
-    operations = amended(operations, forgotten(platform))
+    operations = amended(operations, [item for item in forgotten(platform) if item.operation != without])
     return View(platform, tuple(operations), tuple(entries), (SPECS / sdl).read_text() if sdl else "")
 
 
