@@ -140,7 +140,9 @@ def test_types_and_choices() -> None:
 
 
 def test_form_view_and_environment() -> None:
-    view = form.form_view(REGISTRY.get("stripe"))
+    whole = form.form_view(REGISTRY.get("stripe"))
+    assert [way.label for way in whole.ways] == ["Secret or restricted key", "Connect (OAuth)"]
+    view = whole.by(whole.ways[0])
     assert [field.id for field in view.fields] == ["api_key", "account", "base_url"]
     assert view.fields[0].secret and view.fields[0].required
     assert view.fields[2].default == "https://api.stripe.com"
