@@ -191,7 +191,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class TargetPlan:
-    """What a target needs to know before rows of one stream arrive."""
+    """What a target needs to know before rows of one stream arrive.
+
+    `operation` is the write that the integration asks for (create, upsert, update, delete), '' for the usual
+    one.
+    """
 
     sync: str
     stream: str
@@ -201,6 +205,7 @@ class TargetPlan:
     fields: tuple[Field, ...]
     epoch: int
     run: str
+    operation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +242,16 @@ class WriteResult:
 
 @dataclass(frozen=True, slots=True)
 class StreamMapping:
-    """How one source stream goes to the target: table or resource, key, chosen and renamed fields."""
+    """How one source stream goes to the target: table or resource, key, chosen and renamed fields, and which
+    write of the target is used ('' for the usual one).
+    """
 
     stream: str
     target: str
     key: tuple[str, ...]
     select: tuple[str, ...] = ()
     map: Mapping[str, str] = field(default_factory=dict)
+    operation: str = ""
 
 
 @dataclass(frozen=True, slots=True)

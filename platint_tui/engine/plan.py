@@ -52,6 +52,7 @@ class StreamPlan:
             fields=self.fields,
             epoch=epoch,
             run=run,
+            operation=self.mapping.operation,
         )
 
 

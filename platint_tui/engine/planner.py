@@ -12,6 +12,7 @@ from platint_tui.engine.plan import IntegrationPlan, Side, StreamPlan
 from platint_tui.manifest.loader import resource
 from platint_tui.manifest.mapping import compile_mapping, parse_expression
 from platint_tui.manifest.schema import Connector, Resource
+from platint_tui.manifest.writes import chosen_write
 
 _DIRECTIONS = ("source_to_target",)
 
@@ -129,7 +130,7 @@ def _plan_stream(
         cursor=what.read.cursor.field if what.read and what.read.cursor else seen.cursor if seen else None,
         fields=_target_fields(mapping, _source_fields(what, seen)),
         mapper=compile_mapping(mapping),
-        idempotent=_idempotent(writing, mapping.target),
+        idempotent=_idempotent(writing, mapping),
         estimate=seen.estimate if seen else None,
     )
 
@@ -158,15 +159,8 @@ def _target_fields(mapping: StreamMapping, fields: tuple[Field, ...]) -> tuple[F
     return tuple(result.values())
 
 
-def _idempotent(writing: Connector, target: str) -> bool:
-    """Whether writing the same row twice does no more than once. Raises NotFound or ConfigError."""
+def _idempotent(writing: Connector, mapping: StreamMapping) -> bool:
+    """Whether writing the same row twice does no more than once. Raises ConfigError."""
     if writing.driver != "http":
         return True  # SQL targets upsert by key
-    what = resource(writing, target)
-    operation = (what.write.upsert or what.write.create) if what.write else None
-    if what.write is None or operation is None:
-        raise ConfigError(
-            f"Nothing can be written to '{target}' of {writing.name}.",
-            hint=suggest(target, [name for name, item in writing.resources.items() if item.write]),
-        )
-    return what.write.upsert is not None or operation.idempotency is not None or operation.method == "PUT"
+    return chosen_write(writing, mapping.target, mapping.operation).idempotent

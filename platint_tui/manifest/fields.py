@@ -23,7 +23,7 @@ ResourceName = Annotated[str, StringConstraints(pattern=r"^(?:\*|[A-Za-z][A-Za-z
 """A resource, `*` (every stream without an own one) or a family `items.*` (streams `items.<name>`)."""
 FieldName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 DataPath = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9_$@-]+(?:\.[A-Za-z0-9_$@-]+)*$", max_length=256)
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_$@#-]+(?:\.[A-Za-z0-9_$@#-]+)*$", max_length=256)
 ]
 Text = Annotated[str, StringConstraints(max_length=4096)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\r\n]+$")]

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Integration, Json, StreamMapping
+from platint_tui.manifest.loader import family_of
 from platint_tui.manifest.mapping import parse_expression
 from platint_tui.manifest.problems import FileError, Problem, did_you_mean, listing, looks_secret, shown
 from platint_tui.manifest.registry import Registry
+from platint_tui.manifest.writes import chosen_write, writes_of
 from platint_tui.manifest.yamltext import Document, PathKey, parse, read_document, step
 
 if TYPE_CHECKING:
@@ -234,9 +236,9 @@ class _Check:
     def _mapping(
         self, name: str, path: PathKey, entry: StreamEntry | None, source: Connector, target: Connector
     ) -> StreamMapping | None:
-        resource = source.resources.get(name) or source.resources.get("*")
-        if resource is None or name == "*":
-            known = sorted(item for item in source.resources if item != "*")
+        resource = source.resources.get(family_of(source, name))
+        if resource is None or name.endswith("*"):
+            known = sorted(item for item in source.resources if not item.endswith("*"))
             suggestion = did_you_mean(name, known) or f"; it has {listing(known)}"
             self._add(path, f"{source.name} has no stream {shown(name)}{suggestion}")
             return None
@@ -247,29 +249,40 @@ class _Check:
             self._add(path, f"this version can write to {source.name}, not read from it")
             return None
         goal = (entry.target if entry else None) or name
-        self._target(name, path, goal, source, target)
+        operation = (entry.operation if entry else None) or ""
+        self._target(name, path, goal, operation, source, target)
         key = entry.key if entry and entry.key is not None else resource.key
         select, mapped = (entry.select, dict(entry.map)) if entry else ((), {})
-        return StreamMapping(name, goal, tuple(key or ()), tuple(select), mapped)
+        return StreamMapping(name, goal, tuple(key or ()), tuple(select), mapped, operation)
 
-    def _target(self, name: str, path: PathKey, goal: str, source: Connector, target: Connector) -> None:
+    def _target(
+        self, name: str, path: PathKey, goal: str, operation: str, source: Connector, target: Connector
+    ) -> None:
         place: PathKey = ("streams", name, "target") if name in self._file.streams else path
         profiles = {entry.profile for entry in self._file.platforms}
         if len(profiles) == 1 and goal == name:
             self._add(place, "source and target are the same stream of the same profile")
-        if "*" in target.resources:
+        if target.driver != "http":
             if goal.startswith("_platint") or goal.lower().startswith("sqlite_"):
                 self._add(place, f"{shown(goal)} is a reserved name")
+            if operation not in ("", "upsert"):
+                self._add(("streams", name, "operation"), f"tables of {target.name} are upserted only")
             return
-        resource = target.resources.get(goal)
-        writable = sorted(item for item, found in target.resources.items() if found.write)
-        if resource is None:
+        found = target.resources.get(family_of(target, goal))
+        writable = sorted(item for item, known in target.resources.items() if writes_of(known))
+        if found is None:
             suggestion = did_you_mean(goal, writable) or f"; what can be written there is {listing(writable)}"
             self._add(
                 place, f"{target.name} has no {shown(goal)}{suggestion} (give it as streams.{name}.target)"
             )
-        elif resource.write is None or not (resource.write.upsert or resource.write.create):
+        elif not writes_of(found):
             self._add(place, f"{shown(goal)} of {target.name} can be read, not written")
+        else:
+            try:
+                chosen_write(target, goal, operation)
+            except ConfigError as error:
+                where: PathKey = ("streams", name, "operation") if operation else place
+                self._add(where, f"{error.message} {error.hint}".strip())
 
     def _fields(self, name: str, entry: StreamEntry) -> None:
         for number, field in enumerate(entry.select):

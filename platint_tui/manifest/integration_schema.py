@@ -25,8 +25,11 @@ class PlatformEntry(Model):
 
 
 class StreamEntry(Model):
-    """How one stream goes to the target."""
+    """How one stream goes to the target. `operation` is the write that is used there, where a platform has
+    several; without it `upsert`, or `create` where there is none.
+    """
 
+    operation: Literal["create", "upsert", "update", "delete"] | None = None
     target: TargetName | None = None
     key: tuple[DataPath, ...] | None = None
     select: tuple[FieldText, ...] = ()

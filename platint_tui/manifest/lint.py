@@ -399,7 +399,8 @@ def _tests(found: Findings, connector: Connector) -> None:
         found.add(("tests",), "is missing: every manifest ships tests")
     for number, test in enumerate(connector.tests):
         path: PathKey = ("tests", number)
-        if test.resource and test.resource not in connector.resources:
+        family = f"{(test.resource or '').partition('.')[0]}.*"
+        if test.resource and test.resource not in connector.resources and family not in connector.resources:
             suggestion = did_you_mean(test.resource, connector.resources)
             found.add((*path, "resource"), f"there is no resource '{test.resource}'{suggestion}")
         if test.kind == "read":

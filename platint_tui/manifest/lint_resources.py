@@ -10,7 +10,7 @@ from platint_tui.manifest.problems import did_you_mean, shown
 from platint_tui.manifest.yamltext import PathKey
 
 if TYPE_CHECKING:
-    from platint_tui.manifest.schema import Connector, Read, Resource
+    from platint_tui.manifest.schema import Connector, Read, Resource, WriteOp
 
 
 def check_resources(found: Findings, connector: Connector) -> None:
@@ -79,10 +79,21 @@ def _write(found: Findings, path: PathKey, resource: Resource) -> None:
     for name, operation in operations.items():
         if operation is None:
             continue
+        if operation.bulk is not None and not _holds_items(operation):
+            found.add((*path, "write", name, "body"), "of a bulk write has the rows as ${items}")
+        results = operation.bulk.results if operation.bulk else None
+        if results is not None and results.only_failures and results.id is None:
+            found.add((*path, "write", name, "bulk", "results", "id"), "is needed: it tells which row failed")
         if not operation.path:
             found.add((*path, "write", name, "path"), "is missing")
         else:
             check_path(found, (*path, "write", name, "path"), operation.path)
+
+
+def _holds_items(operation: WriteOp) -> bool:
+    """Whether the body of a bulk write names its rows; the query may do it too (`?ids=…`)."""
+    places = (operation.body, operation.query, operation.graphql.variables if operation.graphql else None)
+    return any("${items" in text.replace(" ", "") for _, text in texts(list(places), ()))
 
 
 def _parent(found: Findings, path: PathKey, name: str, connector: Connector) -> None:

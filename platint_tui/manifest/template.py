@@ -67,7 +67,7 @@ _WITH_ARGUMENT = ("default", "join", "format", "without")
 MAX_OUTPUT = 64 * 1024
 SPREAD = "..."
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*|[0-9]{1,4}")
+_NAME = re.compile(r"[@#]?[A-Za-z_][A-Za-z0-9_-]*|[0-9]{1,4}")  # @name and #text: parts of XML elements
 _BAD_HEADER = re.compile(r"[^\x20-\x7e\t]")
 _MISSING = object()
 

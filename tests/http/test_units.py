@@ -25,7 +25,7 @@ from platint_tui.drivers.http.pagination import Pager, Seen, without
 from platint_tui.drivers.http.partitions import Partitions
 from platint_tui.drivers.http.positions import CursorRule, Scan
 from platint_tui.drivers.http.requests import form_pairs, with_query
-from platint_tui.drivers.http.writer import masked_url
+from platint_tui.drivers.http.shown import masked_url
 from platint_tui.manifest import schema
 
 # The machine may be busy with other tests.

@@ -1,0 +1,251 @@
+"""What is sent for rows: one request for one row, or one for many, and what the answer says of each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from platint_tui.core.errors import ErrorClass, RecordError
+from platint_tui.core.jsontext import dumps
+from platint_tui.core.model import Fault, Json, JsonObject, Row, TargetPlan
+from platint_tui.drivers.http.calls import UNKNOWN, Outgoing, Trace
+from platint_tui.drivers.http.client import Answer
+from platint_tui.drivers.http.documents import tree_of, words
+from platint_tui.drivers.http.matching import body_holds
+from platint_tui.drivers.http.requests import address, body_value, encoded, lower, with_query
+from platint_tui.drivers.http.rules import Verdict
+from platint_tui.drivers.http.session import Session
+from platint_tui.drivers.http.shown import shown_answer, shown_request
+from platint_tui.manifest import schema
+from platint_tui.manifest.template import lookup, render, render_body, render_map
+from platint_tui.manifest.writes import ChosenWrite
+
+Outcome = Fault | JsonObject
+"""What became of a row: why it was refused, or what the answer returned for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A row that is ready to be sent. `number` is its place in the batch, `content` its part of a bulk body."""
+
+    number: int
+    row: Row
+    id: str
+    content: Json = None
+
+
+class Sender:
+    """Makes the requests of one write of one target, and reads their answers."""
+
+    def __init__(self, session: Session, plan: TargetPlan, write: ChosenWrite) -> None:
+        self._session = session
+        self._plan = plan
+        self._write = write
+        self._scope = session.scope_of(plan.target)
+        self.operation = write.operation
+        self.bulk = write.operation.bulk
+
+    def prepare(self, number: int, row: Row) -> Item | Fault:
+        """A row ready to be sent, or why it cannot be."""
+        short = hashlib.blake2b(row.idempotency_key.encode(), digest_size=8).hexdigest()
+        item = Item(number, row, short)
+        if self.bulk is None:
+            return item
+        try:
+            content = render_body(self.bulk.item, self._of_row(item))
+            dumps(content).encode()
+        except RecordError as error:
+            return Fault(ErrorClass.RECORD, error.code, error.message, hint=error.hint)
+        except UnicodeEncodeError:
+            return Fault(
+                ErrorClass.RECORD, "body", "A text holds half of a surrogate pair, which is no character."
+            )
+        return replace(item, content=content)
+
+    def units(self, items: Sequence[Item]) -> Iterator[list[Item]]:
+        """The items in the portions that go out with one request each, in order."""
+        if self.bulk is None:
+            yield from ([item] for item in items)
+            return
+        unit: list[Item] = []
+        size = 0
+        for item in items:
+            length = len(dumps(item.content).encode()) + 1
+            full = len(unit) >= self.bulk.size or (
+                self.bulk.max_bytes and size + length > self.bulk.max_bytes
+            )
+            if unit and full:
+                yield unit
+                unit, size = [], 0
+            unit.append(item)
+            size += length
+        if unit:
+            yield unit
+
+    def request(self, unit: Sequence[Item], trace: Trace) -> Outgoing:
+        """The request for a unit. Raises RecordError when its only row does not fit."""
+        operation, session = self.operation, self._session
+        scope = self._of_row(unit[0]) if self.bulk is None else self._of_unit(unit)
+        url = with_query(
+            address(session.address_for(operation.endpoint), operation.path, scope),
+            render_map(operation.query, scope, "query"),
+        )
+        headers = {
+            **session.headers_for(operation.endpoint),
+            **lower(render_map(operation.headers, scope, "header")),
+        }
+        if operation.idempotency is not None:
+            key = render(operation.idempotency.value, scope, "header")
+            headers[operation.idempotency.header.lower()] = key
+        content, headers = encoded(operation, self._body(scope), headers)
+        return Outgoing(
+            operation.method,
+            url,
+            headers,
+            content,
+            self._write.idempotent,
+            trace,
+            endpoint=operation.endpoint,
+            resource=self._plan.target,
+            weight=operation.weight,
+            graphql=operation.graphql is not None,
+            ends=operation.gone,
+        )
+
+    def outcomes(self, unit: Sequence[Item], answer: Answer, request: Outgoing) -> list[Outcome]:
+        """What a successful answer says of each row of its unit."""
+        document = tree_of(answer)
+        if self.bulk is None or self.bulk.results is None:
+            return [self._returned(document) for _ in unit]
+        return self._told(unit, self.bulk.results, document, answer, request)
+
+    def is_gone(self, status: int) -> bool:
+        """Whether a status says that what was to be deleted is not there any more."""
+        return self.operation.gone is not None and self.operation.gone.matches(status)
+
+    def fault(self, verdict: Verdict, answer: Answer | None, request: Outgoing, trouble: str = "") -> Fault:
+        """A refusal of a whole request as what became of a row in it."""
+        path = self.operation.error_field
+        named = lookup(tree_of(answer), path) if answer is not None and path else None
+        return Fault(
+            verdict.error_class,
+            verdict.code,
+            trouble or verdict.message,
+            words(named, 128),
+            verdict.hint,
+            shown_request(request),
+            shown_answer(answer) if answer is not None else None,
+        )
+
+    def _body(self, scope: Mapping[str, Json]) -> Json:
+        value = body_value(self.operation, scope)
+        if self.operation.encode == "ndjson" and isinstance(value, list):
+            # What a row needs several lines for stands as a list in the list.
+            return [line for entry in value for line in (entry if isinstance(entry, list) else [entry])]
+        return value
+
+    def _of_row(self, item: Item) -> dict[str, Json]:
+        return {
+            **self._scope,
+            "record": item.row.value,
+            "run": {"item_key": item.row.idempotency_key, "sync": self._plan.sync, "id": self._plan.run},
+            "item": {"id": item.id, "index": item.number, "key": item.row.key},
+        }
+
+    def _of_unit(self, unit: Sequence[Item]) -> dict[str, Json]:
+        digest = hashlib.blake2b(digest_size=16)
+        for item in unit:
+            digest.update(item.row.idempotency_key.encode() + b"\n")
+        return {
+            **self._scope,
+            "items": [item.content for item in unit],
+            "run": {"item_key": digest.hexdigest(), "sync": self._plan.sync, "id": self._plan.run},
+        }
+
+    def _returned(self, document: Json) -> JsonObject:
+        return (
+            {name: lookup(document, path) for name, path in self.operation.returns.items()}
+            if document
+            else {}
+        )
+
+    def _told(
+        self,
+        unit: Sequence[Item],
+        results: schema.BulkResults,
+        document: Json,
+        answer: Answer,
+        request: Outgoing,
+    ) -> list[Outcome]:
+        found = lookup(document, results.path) if results.path else document
+        elements = found if isinstance(found, list) else []
+        if results.unwrap:
+            elements = [
+                next(iter(item.values()), None) if isinstance(item, Mapping) else item for item in elements
+            ]
+        by_id = self._by_id(results, elements)
+        if by_id is None and not results.only_failures and len(elements) != len(unit):
+            told = f"The answer tells of {len(elements)} rows, {len(unit)} were sent."
+            return [_unknown(told, request, answer) for _ in unit]
+        outcomes: list[Outcome] = []
+        for place, item in enumerate(unit):
+            element = elements[place] if by_id is None else by_id.get(self._id_of(results, item))
+            if element is None and not results.only_failures:
+                outcomes.append(_unknown("The answer tells nothing of this row.", request, answer))
+            elif element is not None and self._failed(results, element):
+                outcomes.append(self._refusal(results, element, answer, request))
+            else:
+                outcomes.append(self._returned(element))
+        return outcomes
+
+    def _by_id(self, results: schema.BulkResults, elements: Sequence[Json]) -> dict[str, Json] | None:
+        if results.id is None:
+            return None
+        return {_plain(lookup(item, results.id)): item for item in elements}
+
+    def _id_of(self, results: schema.BulkResults, item: Item) -> str:
+        return _plain(lookup(item.row.value, results.row_id)) if results.row_id else item.id
+
+    def _failed(self, results: schema.BulkResults, element: Json) -> bool:
+        if results.only_failures or (results.failed is not None and body_holds(results.failed, element)):
+            return True
+        status = lookup(element, results.status) if results.status else None
+        return isinstance(status, int) and status >= 400
+
+    def _refusal(
+        self, results: schema.BulkResults, element: Json, answer: Answer, request: Outgoing
+    ) -> Fault:
+        """A row's own refusal, judged by the manifest's rules as if it had been an answer of its own."""
+        status = lookup(element, results.status) if results.status else None
+        known = status if isinstance(status, int) and 400 <= status <= 599 else 400
+        alone = Answer(known, answer.headers, dumps(element).encode(), answer.url, 0)
+        caller, clock = self._session.caller, self._session.context.clock
+        verdict = caller.rules.judge(alone, "write", caller.host, clock.now_ms())
+        code = words(lookup(element, results.code)) if results.code else ""
+        said = words(lookup(element, results.message), 300) if results.message else ""
+        kind = ErrorClass.RECORD if verdict is None or not isinstance(status, int) else verdict.error_class
+        return Fault(
+            kind,
+            code or (verdict.code if verdict else str(known)),
+            f"{caller.host} refused this row: {said or code or 'it does not say why'}",
+            words(lookup(element, results.field), 128) if results.field else "",
+            verdict.hint if verdict else "",
+            shown_request(request),
+            {"status": answer.status, "body": dumps(element)[:4096]},
+        )
+
+
+def _unknown(told: str, request: Outgoing, answer: Answer) -> Fault:
+    return Fault(
+        ErrorClass.TRANSIENT,
+        UNKNOWN,
+        f"{told} Whether it was carried out is not known.",
+        hint="Look on the platform before replaying.",
+        request=shown_request(request),
+        response=shown_answer(answer),
+    )
+
+
+def _plain(value: Json) -> str:
+    return value if isinstance(value, str) else dumps(value)

@@ -1,0 +1,45 @@
+"""Requests and answers as they may be stored and shown: without credentials, secrets masked, bodies cut."""
+
+from __future__ import annotations
+
+from platint_tui.core.model import JsonObject
+from platint_tui.core.redaction import MASK, REDACTOR, SENSITIVE_NAME, mask_headers
+from platint_tui.drivers.http.calls import Outgoing
+from platint_tui.drivers.http.client import Answer
+
+EXCERPT = 4096
+
+
+def shown_request(request: Outgoing) -> JsonObject:
+    """A request without its credential, secrets masked, the body cut at 4 KiB."""
+    return {
+        "method": request.method,
+        "url": masked_url(request.url),
+        "headers": mask_headers(dict(request.headers)),
+        "body": excerpt(request.content or b""),
+    }
+
+
+def shown_answer(answer: Answer) -> JsonObject:
+    """An answer with secrets masked, the body cut at 4 KiB."""
+    return {
+        "status": answer.status,
+        "headers": mask_headers(dict(answer.headers.items())),
+        "body": excerpt(answer.body),
+    }
+
+
+def masked_url(url: str) -> str:
+    """An address with the values of sensitive query parameters masked."""
+    base, mark, query = url.partition("?")
+    if mark:
+        pairs = [item.partition("=") for item in query.split("&")]
+        shown = [(name, sign, MASK if SENSITIVE_NAME.search(name) else value) for name, sign, value in pairs]
+        url = f"{base}?{'&'.join(name + sign + value for name, sign, value in shown)}"
+    return REDACTOR.redact(url)
+
+
+def excerpt(body: bytes) -> str:
+    """The beginning of a body as text, redacted before it is cut so that no secret is left in half."""
+    text = REDACTOR.redact(body[: 16 * EXCERPT].decode("utf-8", "replace"))
+    return text[:EXCERPT]
