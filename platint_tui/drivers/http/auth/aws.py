@@ -152,15 +152,16 @@ class AwsSigner(Authorizer):
             raise TransientError(f"The token service answered {answer.status}.", where=host, code="sts")
         document = parse_xml(answer.body, host)
         if answer.status != 200:
-            code = clean(str(_find(document, "ErrorResponse.Error.Code") or answer.status))[:60]
-            said = clean(str(_find(document, "ErrorResponse.Error.Message") or ""))[:200]
+            fault = lookup(document, "Error") or lookup(document, "Errors.Error")
+            code = clean(str(lookup(fault, "Code") or answer.status))[:60]
+            said = clean(str(lookup(fault, "Message") or ""))[:200]
             raise CredentialError(
                 f"The role cannot be assumed: {code}{f' ({said})' if said else ''}.",
                 hint="Check the role's ARN, its trust policy and the external id.",
                 where=host,
                 code="role_refused",
             )
-        found = _find(document, "AssumeRoleResponse.AssumeRoleResult.Credentials")
+        found = lookup(document, "AssumeRoleResult.Credentials")
         found = found if isinstance(found, Mapping) else {}
         access, key, session = (
             found.get(name) for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")
@@ -172,12 +173,6 @@ class AwsSigner(Authorizer):
         except ValueError:
             end = self._now().timestamp() + ROLE_SECONDS
         return Keys(access, Secret(key), Secret(session), end)
-
-
-def _find(document: Json, path: str) -> Json:
-    """The value at `path`, whether or not the tree has the root element as its first member."""
-    found = lookup(document, path)
-    return found if found is not None else lookup(document, path.partition(".")[2])
 
 
 def _optional(context: DriverContext, name: str | None) -> str:
