@@ -98,9 +98,29 @@ def message_of(answer: Answer, tree: Json, host: str) -> str:
         if isinstance(value, str) and value.strip():
             said = words(value)
             break
+    fields = _by_field(lookup(tree, "errors")) or _by_field(lookup(tree, "message"))
+    if fields:
+        listed = "; ".join(fields)[:MAX_MESSAGE]
+        said = f"{said.rstrip('.')} ({listed})" if said else listed
     if not said and tree is None and _plain(answer):
         said = words(answer.body[:2048].decode("utf-8", "replace"))
     return f"{host} answered {answer.status}: {said}" if said else f"{host} answered {answer.status}."
+
+
+def _by_field(value: Json, name: str = "", depth: int = 0) -> list[str]:
+    """What an object of fields says of each: `{"title": ["is empty"]}`, also where fields are in fields."""
+    if not isinstance(value, Mapping):
+        said = words(value) if name else ""
+        return [f"{name}: {said.rstrip('.')}"] if said else []
+    if name and isinstance(value.get("message"), str):
+        return _by_field(value["message"], name)
+    found: list[str] = []
+    for key, item in list(value.items())[:10] if depth < 5 else ():
+        # A member such as `_errors` is no field, it holds what is said of one.
+        inner = name if str(key).startswith("_") else f"{name}.{key}".lstrip(".")
+        for one in item if isinstance(item, list) and any(isinstance(i, Mapping) for i in item) else [item]:
+            found += _by_field(one, clean(inner)[:60], depth + 1)
+    return found[:5]
 
 
 def _plain(answer: Answer) -> bool:
