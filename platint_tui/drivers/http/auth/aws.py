@@ -11,10 +11,9 @@ from urllib.parse import quote, urlencode, urlsplit
 from platint_tui.core.errors import ConfigError, CredentialError, SystemicError, TransientError
 from platint_tui.core.model import Json
 from platint_tui.core.secret import Secret
-from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth.base import Authorizer, Signed, Unsigned
-from platint_tui.drivers.http.auth.fields import optional_secret, secret, value
+from platint_tui.drivers.http.auth.fields import optional_secret, secret, told, value
 from platint_tui.drivers.http.auth.sigv4 import QUERY_NAMES, Keys, Scope, in_headers, in_query
 from platint_tui.drivers.http.client import Answer, HttpClient
 from platint_tui.drivers.http.xmltree import parse_xml
@@ -153,8 +152,8 @@ class AwsSigner(Authorizer):
         document = parse_xml(answer.body, host)
         if answer.status != 200:
             fault = lookup(document, "Error") or lookup(document, "Errors.Error")
-            code = clean(str(lookup(fault, "Code") or answer.status))[:60]
-            said = clean(str(lookup(fault, "Message") or ""))[:200]
+            code = told(lookup(fault, "Code") or answer.status, 60)
+            said = told(lookup(fault, "Message"))
             raise CredentialError(
                 f"The role cannot be assumed: {code}{f' ({said})' if said else ''}.",
                 hint="Check the role's ARN, its trust policy and the external id.",

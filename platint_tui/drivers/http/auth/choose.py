@@ -14,6 +14,7 @@ from platint_tui.drivers.http.client import HttpClient
 from platint_tui.drivers.http.requests import address, common_headers, lower
 from platint_tui.manifest import schema
 from platint_tui.manifest.addresses import address_of
+from platint_tui.manifest.hosts import check_url
 from platint_tui.manifest.signin import endpoint_auth
 from platint_tui.manifest.template import render_map
 
@@ -27,6 +28,9 @@ def open_auth(
     """
     # The modules of a scheme are imported by the platforms that use it.
     auth = endpoint_auth(context.connector, endpoint, filled(context), scope["profile"])
+    if context.connector.transport.plain_http and not isinstance(auth, schema.NoAuth | schema.OAuth1Auth):
+        # Plain http is for signatures only, which do not show the credential.
+        check_url(_place(context, scope, endpoint)[0])
     if isinstance(auth, schema.NoAuth):
         return Static()
     if isinstance(auth, schema.BearerAuth):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from platint_tui.core.errors import CredentialError
+from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.secret import Secret
+from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
 
 
@@ -63,3 +65,10 @@ def filled(context: DriverContext) -> frozenset[str]:
     names |= {name for name, found in context.secrets.items() if found.reveal()}
     names |= {item.id for item in context.connector.profile.fields if item.default is not None}
     return frozenset(names)
+
+
+def told(value: object, most: int = 200) -> str:
+    """What an answer says, for a message: one line, without secrets that it repeats, without the last dot."""
+    if value is None or value == "":
+        return ""
+    return REDACTOR.redact(clean(str(value)))[:most].rstrip(".")

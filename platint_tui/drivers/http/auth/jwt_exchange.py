@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from platint_tui.core.errors import CredentialError, SystemicError, TransientError
 from platint_tui.core.jsontext import loads
 from platint_tui.core.model import Json
-from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
+from platint_tui.drivers.http.auth.fields import told
 from platint_tui.drivers.http.auth.jwt import Assertions
 from platint_tui.drivers.http.auth.renewing import Renewing, Token
 from platint_tui.drivers.http.body import expect_json
@@ -67,7 +67,7 @@ class JwtExchange(Renewing):
         said = ""
         try:
             document = loads(answer.body, "the token address")
-            said = clean(str(lookup(document, "message") or ""))[:200].rstrip(".")
+            said = told(lookup(document, "message"))
         except SystemicError:
             pass
         return CredentialError(

@@ -31,7 +31,7 @@ from platint_tui.core.model import Json
 from platint_tui.core.secret import Secret
 from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
-from platint_tui.drivers.http.auth.fields import filled
+from platint_tui.drivers.http.auth.fields import filled, told
 from platint_tui.drivers.http.auth.kept import Kept
 from platint_tui.drivers.http.auth.renewing import lifetime_of
 from platint_tui.drivers.http.auth.token_endpoint import TokenEndpoint, TokenRefused
@@ -140,8 +140,8 @@ class Login:
         if issuer is not None and not self._issued_by(issuer):
             raise _refused("The answer in the browser comes from another server (its iss differs).", "iss")
         if "error" in found:
-            said = clean(found.get("error_description", ""))[:200].rstrip(".")
-            code = clean(found["error"])[:60]
+            said = told(found.get("error_description"))
+            code = told(found["error"], 60)
             what = (
                 "The sign-in was refused in the browser" if code == "access_denied" else "The sign-in failed"
             )

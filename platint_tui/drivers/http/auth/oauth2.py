@@ -111,7 +111,10 @@ class SignedIn(_OAuth2):
     ) -> None:
         """Raises ConfigError and CredentialError for what the profile lacks."""
         super().__init__(context, auth, client, scope)
-        self._store: TokenStore = context.tokens or MemoryTokens()
+        # A refresh token that works again and again is in the profile already; nothing has to be kept then,
+        # which an unattended run could perhaps not do.
+        again = auth.grant == "refresh_token" and not auth.rotates
+        self._store: TokenStore = MemoryTokens() if again or context.tokens is None else context.tokens
         self._given = secret(context, auth.refresh_token).reveal() if auth.refresh_token else ""
         # Tokens that came from another refresh token than the profile's own are no longer wanted.
         self._seed = hashlib.sha256(self._given.encode()).hexdigest()[:16] if self._given else ""

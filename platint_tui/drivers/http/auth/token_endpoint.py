@@ -10,9 +10,8 @@ from platint_tui.core.errors import CredentialError, PlatintError, SystemicError
 from platint_tui.core.jsontext import loads
 from platint_tui.core.model import Json
 from platint_tui.core.secret import Secret
-from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
-from platint_tui.drivers.http.auth.fields import optional_secret, secret, value
+from platint_tui.drivers.http.auth.fields import optional_secret, secret, told, value
 from platint_tui.drivers.http.auth.jwt import Assertions
 from platint_tui.drivers.http.auth.renewing import lifetime_of
 from platint_tui.drivers.http.body import expect_json
@@ -184,9 +183,9 @@ class TokenEndpoint:
         error = document.get("error", status)
         if isinstance(error, Mapping):
             error = error.get("code") or error.get("message") or status
-        code = clean(str(error))[:60]
-        said = clean(str(document.get("error_description") or document.get("message") or ""))[:200]
-        tail = f" ({said.rstrip('.')})" if said else ""
+        code = told(error, 60)
+        said = told(document.get("error_description") or document.get("message"))
+        tail = f" ({said})" if said else ""
         return TokenRefused(
             f"The token endpoint refuses the credential: {code}{tail}.",
             error=code,
