@@ -10,10 +10,15 @@ from platint_tui.manifest.fields import HeaderName, Identifier, Int, Line, Model
 
 
 class RequestPart(Model):
-    """What must be asked. Without `query` or `body` those are not compared."""
+    """What must be asked. Without `query` or `body` those are not compared, of the headers only the named ones.
 
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
-    path: Annotated[str, Field(pattern=r"^/[!-~]*$")]
+    `path` follows the base URL (of any endpoint of the manifest), or is a whole address. `body` is the exact text,
+    or what it says: a form as an object of texts, lines of JSON as a list, XML as its tree.
+    """
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"] = "GET"
+    path: Annotated[str, Field(pattern=r"^(?:https?://[!-~]+|/[!-~]*)$")]
+    headers: dict[HeaderName, str] = Field(default_factory=dict)
     query: dict[Line, Scalar] | None = None
     body: Any = None
 

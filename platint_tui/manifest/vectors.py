@@ -4,7 +4,7 @@ A file of `_vectors/<platform>/`:
 
     profile: {base_url: https://api.example.com}      # optional: plain fields that the exchange was
     recorded with exchanges:
-      - request: {method: GET, path: /v1/items, query: {limit: '100'}}
+      - request: {method: GET, path: /v1/items, query: {limit: '100'}}    # or a whole address as the path
         response:
           status: 200
           headers: {Content-Type: application/json}
@@ -30,14 +30,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class VectorRequest:
-    """What must be asked. `path` is without the path of the base URL; None means that the part is not
-    compared.
+    """What must be asked. `path` is without the path of the base URL (of any endpoint), or a whole address; None
+    means that the part is not compared. Of the headers those are that are named here.
     """
 
     method: str
     path: str
     query: Mapping[str, str] | None = None
     body: Json = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,8 @@ def from_document(document: Document) -> Vector:
             text = "holds something that looks like a credential; replace it"
             problems.append(document.problem(path, text))
         query = None if item.request.query is None else {k: _text(v) for k, v in item.request.query.items()}
-        request = VectorRequest(item.request.method, item.request.path, query, item.request.body)
+        asked = item.request
+        request = VectorRequest(asked.method, asked.path, query, asked.body, dict(asked.headers))
         exchanges.append(Exchange(request, VectorResponse(answer.status, dict(answer.headers), body)))
     if problems:
         raise FileError(document.name, problems)

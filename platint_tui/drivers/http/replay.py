@@ -1,86 +1,33 @@
-"""Recorded exchanges instead of a network: the offline tests that every manifest ships."""
+"""The offline tests that every manifest ships: recorded exchanges instead of a network, and no credential."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlsplit
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import httpx
 
 from platint_tui.core.clock import SystemClock
-from platint_tui.core.errors import ConfigError, PlatintError, SystemicError
-from platint_tui.core.jsontext import dumps, loads
-from platint_tui.core.model import Environment, Profile
+from platint_tui.core.errors import ConfigError, ErrorClass, PlatintError
+from platint_tui.core.jsontext import canonical_key, dumps
+from platint_tui.core.model import Batch, Environment, Profile, Row, TargetPlan
 from platint_tui.core.secret import Secret
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth import Static
 from platint_tui.drivers.http.client import Answer
 from platint_tui.drivers.http.driver import HttpDriver
+from platint_tui.drivers.http.recorded import ReplayTransport
 from platint_tui.drivers.http.requests import profile_scope
 from platint_tui.drivers.http.rules import Op, Rules
+from platint_tui.drivers.http.session import places_of
 from platint_tui.manifest import schema
-from platint_tui.manifest.addresses import address_of
-from platint_tui.manifest.vectors import Exchange, Vector, VectorRequest
+from platint_tui.manifest.loader import resource
+from platint_tui.manifest.vectors import Vector, VectorRequest
 
 ORIGIN = "http://127.0.0.1"
 _SECRET = "an-offline-test-needs-none"  # noqa: S105 - no secret
 MAX_PAGES = 10_000
-
-
-class ReplayTransport(httpx.AsyncBaseTransport):
-    """Answers from recorded exchanges, in order; a request that was not recorded there is a SystemicError."""
-
-    def __init__(self, exchanges: Sequence[Exchange], base_url: str = ORIGIN) -> None:
-        """`base_url` is what the paths of the exchanges are added to."""
-        self._exchanges = list(exchanges)
-        self._base = urlsplit(base_url).path.rstrip("/")
-        self.served = 0
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The recorded answer to `request`."""
-        if self.served >= len(self._exchanges):
-            raise _unexpected(request, f"only {len(self._exchanges)} requests were recorded")
-        exchange = self._exchanges[self.served]
-        self.served += 1
-        reason = _difference(exchange.request, request, self._base)
-        if reason:
-            raise _unexpected(request, reason)
-        answer = exchange.response
-        headers = {"content-type": "application/json", **{k.lower(): v for k, v in answer.headers.items()}}
-        body = answer.body.encode()
-        headers["content-length"] = str(len(body))
-        # As a stream: content that is given whole counts as read already.
-        return httpx.Response(answer.status, headers=headers, stream=httpx.ByteStream(body), request=request)
-
-
-def _unexpected(request: httpx.Request, reason: str) -> SystemicError:
-    return SystemicError(
-        f"The request {request.method} {request.url.path} is not the recorded one: {reason}.",
-        code="unexpected_request",
-    )
-
-
-def _difference(recorded: VectorRequest, request: httpx.Request, base: str) -> str:
-    """What differs, '' when the request is the recorded one."""
-    if recorded.method != request.method:
-        return f"{recorded.method} was recorded"
-    parts = urlsplit(str(request.url))
-    expected = urlsplit(recorded.path)
-    if parts.path != base + expected.path:
-        return f"the path '{base}{expected.path}' was recorded"
-    if recorded.query is not None or expected.query:
-        wanted = sorted([*(recorded.query or {}).items(), *parse_qsl(expected.query, keep_blank_values=True)])
-        got = sorted(parse_qsl(parts.query, keep_blank_values=True))
-        if wanted != got:
-            only = sorted({name for name, _ in set(wanted) ^ set(got)})
-            return f"the query differs in {', '.join(only)}"
-    if recorded.body is not None:
-        text = request.content.decode("utf-8", "replace")
-        sent = text if isinstance(recorded.body, str) else loads(text, "the request's body")
-        if sent != recorded.body:
-            return f"the body {dumps(recorded.body)[:200]} was recorded"
-    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +43,19 @@ class VectorOutcome:
     def ok(self) -> bool:
         """Whether the test passed."""
         return not self.failures
+
+
+@dataclass(slots=True)
+class _Found:
+    """What came about in a test."""
+
+    failures: list[str] = field(default_factory=list)
+    records: int | None = None
+    written: int | None = None
+    streams: int | None = None
+    classes: list[ErrorClass] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
+    error: PlatintError | None = None
 
 
 class _NoLimits:
@@ -124,7 +84,108 @@ async def run_vector(
         return VectorOutcome(test.name, ("it names no exchange",))
     if test.kind == "error":
         return _judge(connector, test, vector)
-    return await _read(connector, test, vector)
+    found = _Found()
+    try:
+        async with _driver(connector, test, vector) as (driver, transport):
+            try:
+                await _RUNS[test.kind](driver, test, connector, found)
+            except PlatintError as error:
+                found.error = error
+                found.classes.append(error.error_class)
+                found.codes.append(error.code)
+    except PlatintError as error:
+        return VectorOutcome(test.name, (error.sentence(),))
+    failures = [*found.failures, *_compared(test.expect, found)]
+    wanted, recorded, sent = test.expect.requests, len(vector.exchanges), transport.served
+    if wanted is not None and sent != wanted:
+        failures.append(f"{wanted} requests are expected, {sent} were sent")
+    elif found.error is None and sent < recorded:
+        failures.append(f"{recorded} requests were recorded, {sent} were sent")
+    return VectorOutcome(test.name, tuple(failures), found.records or 0, sent)
+
+
+def _compared(expect: schema.TestExpect, found: _Found) -> list[str]:
+    """What was expected and did not come about."""
+    failures = []
+    if found.error is not None and found.error.error_class != expect.class_:
+        failures.append(found.error.sentence())
+    if expect.class_ is not None and expect.class_ not in found.classes:
+        came = f"{found.classes[0]} came" if found.classes else "it went well"
+        failures.append(f"an error of class {expect.class_} is expected, {came}")
+    if expect.code is not None and expect.code not in found.codes:
+        failures.append(f"the code {expect.code} is expected, {', '.join(found.codes) or 'none'} came")
+    for wanted, got, what in (
+        (expect.records, found.records, "records are expected, {} came"),
+        (expect.written, found.written, "rows are to be written, {} were"),
+        (expect.streams, found.streams, "streams are expected, {} were found"),
+    ):
+        if wanted is not None and wanted != (got or 0):
+            failures.append(f"{wanted} {what.format(got or 0)}")
+    return failures
+
+
+async def _read(
+    driver: HttpDriver, test: schema.TestCase, connector: schema.Connector, found: _Found
+) -> None:
+    found.records = pages = 0
+    async for page in driver.read(test.resource or "", None):
+        found.records += len(page.records)
+        found.failures += [f"an element is no record: {bad.reason}" for bad in page.bad]
+        pages += 1
+        if pages >= MAX_PAGES:
+            found.failures.append("it does not end")
+            break
+
+
+async def _write(
+    driver: HttpDriver, test: schema.TestCase, connector: schema.Connector, found: _Found
+) -> None:
+    name = test.resource or ""
+    key = resource(connector, name).key or ()
+    plan = TargetPlan("test", name, name, key, None, (), 1, "test", test.operation or "")
+    target = await driver.open_target(plan)
+    rows = [
+        Row(
+            canonical_key([number]),
+            dumps(row),
+            row,
+            None,
+            f"{test.name}-{number}",
+        )
+        for number, row in enumerate(test.rows)
+    ]
+    try:
+        result = await target.write(Batch(rows, None))
+    finally:
+        await target.close()
+    found.written = result.written
+    for _, fault in result.faults:
+        found.classes.append(fault.error_class)
+        found.codes.append(fault.code)
+        if fault.code == "unexpected_request":
+            found.failures.append(fault.message)
+    if test.expect.written is not None and found.written != test.expect.written:
+        found.failures += [f"row {index + 1}: {fault.message}" for index, fault in result.faults]
+
+
+async def _check(
+    driver: HttpDriver, test: schema.TestCase, connector: schema.Connector, found: _Found
+) -> None:
+    for item in await driver.check():
+        if not item.ok and item.error_class:
+            found.classes.append(ErrorClass(item.error_class))
+        unknown = "is not the recorded one" in item.detail
+        if unknown or (not item.ok and not item.optional and test.expect.class_ is None):
+            found.failures.append(f"{item.id}: {item.detail}")
+
+
+async def _discover(
+    driver: HttpDriver, test: schema.TestCase, connector: schema.Connector, found: _Found
+) -> None:
+    found.streams = len(await driver.discover())
+
+
+_RUNS = {"read": _read, "write": _write, "check": _check, "discover": _discover}
 
 
 def _judge(connector: schema.Connector, test: schema.TestCase, vector: Vector) -> VectorOutcome:
@@ -132,15 +193,18 @@ def _judge(connector: schema.Connector, test: schema.TestCase, vector: Vector) -
     recorded = exchange.response
     answer = Answer(
         recorded.status,
-        httpx.Headers(dict(recorded.headers)),
+        httpx.Headers({"content-type": "application/json", **dict(recorded.headers)}),
         recorded.body.encode(),
         ORIGIN,
         len(recorded.body),
     )
     retry_headers = tuple(limit.headers.retry_after.lower() for limit in connector.limits)
-    op: Op = "read" if exchange.request.method == "GET" else "write"
+    reads = exchange.request.method == "GET" or (test.resource is not None and test.operation is None)
+    op: Op = "read" if reads else "write"
     rules = Rules(connector.errors.rules, retry_headers)
-    verdict = rules.judge(answer, op, connector.platform, SystemClock().now_ms())
+    verdict = rules.judge(
+        answer, op, connector.platform, SystemClock().now_ms(), _is_graphql(connector, exchange.request)
+    )
     if verdict is None:
         return VectorOutcome(test.name, (f"status {recorded.status} is taken for a success",), requests=1)
     failures = []
@@ -154,48 +218,38 @@ def _judge(connector: schema.Connector, test: schema.TestCase, vector: Vector) -
     return VectorOutcome(test.name, tuple(failures), requests=1)
 
 
-async def _read(connector: schema.Connector, test: schema.TestCase, vector: Vector) -> VectorOutcome:
-    if test.resource is None:
-        return VectorOutcome(test.name, ("it names no resource to read",))
-    try:
-        context = _context(connector, vector)
-        base_url = address_of(
-            connector.transport.base_url,
-            profile_scope(context),
-            context.profile.environment.value,
-            plain_http=connector.transport.plain_http,
+def _is_graphql(connector: schema.Connector, request: VectorRequest) -> bool:
+    """Whether a recorded request went to where the manifest sends GraphQL."""
+    paths: set[str] = set()
+    for item in connector.resources.values():
+        writes = item.write
+        operations = (writes.create, writes.upsert, writes.update, writes.delete) if writes else ()
+        asked: Sequence[schema.Request | schema.WriteOp | None] = (
+            item.read.request if item.read else None,
+            *operations,
         )
-        transport = ReplayTransport(vector.exchanges, base_url)
-        driver = HttpDriver(context, transport, Static())
-    except PlatintError as error:
-        return VectorOutcome(test.name, (error.sentence(),))
-    records, failures = 0, []
-    raised: PlatintError | None = None
+        paths |= {one.path for one in asked if one is not None and one.graphql is not None}
+    return request.method == "POST" and request.path in paths
+
+
+@asynccontextmanager
+async def _driver(
+    connector: schema.Connector, test: schema.TestCase, vector: Vector
+) -> AsyncIterator[tuple[HttpDriver, ReplayTransport]]:
+    if test.kind == "discover":
+        # The probes that discovery begins with are asked where they were recorded.
+        asked = {item.request.path for item in vector.exchanges}
+        kept = tuple(item for item in connector.check if item.request and item.request.path in asked)
+        connector = connector.model_copy(update={"check": kept})
+    context = _context(connector, vector)
+    places = places_of(context, profile_scope(context))
+    bases = [places[None].base_url, *(place.base_url for name, place in places.items() if name)]
+    transport = ReplayTransport(vector.exchanges, bases, ordered=test.kind in ("read", "check"))
+    driver = HttpDriver(context, transport, Static())
     try:
-        pages = 0
-        async for page in driver.read(test.resource, None):
-            records += len(page.records)
-            failures += [f"an element is no record: {bad.reason}" for bad in page.bad]
-            pages += 1
-            if pages >= MAX_PAGES:
-                failures.append("it does not end")
-                break
-    except PlatintError as error:
-        raised = error
+        yield driver, transport
     finally:
         await driver.close()
-    expect = test.expect
-    if raised is not None and raised.error_class != expect.class_:
-        failures.append(raised.sentence())
-    elif raised is None and expect.class_ is not None:
-        failures.append(f"an error of class {expect.class_} is expected, it went well")
-    if expect.records is not None and records != expect.records:
-        failures.append(f"{expect.records} records are expected, {records} came")
-    if expect.requests is not None and transport.served != expect.requests:
-        failures.append(f"{expect.requests} requests are expected, {transport.served} were sent")
-    elif raised is None and transport.served < len(vector.exchanges):
-        failures.append(f"{len(vector.exchanges)} requests were recorded, {transport.served} were sent")
-    return VectorOutcome(test.name, tuple(failures), records, transport.served)
 
 
 def _context(connector: schema.Connector, vector: Vector) -> DriverContext:
