@@ -98,6 +98,7 @@ class HubSpot(Vendor):
 
     def upsert(self, asked: Asked) -> Reply:
         results, errors = [], []
+        times = dict.fromkeys(("startedAt", "completedAt"), "2026-10-01T10:00:00.000Z")
         for row in asked.json["inputs"]:
             assert row["idProperty"] == "email" and row["properties"]["email"] == row["id"]
             if "@" in row["id"]:
@@ -107,10 +108,9 @@ class HubSpot(Vendor):
             else:
                 context = {"objectWriteTraceId": [row["objectWriteTraceId"]], "propertyName": ["email"]}
                 said = f"Email address {row['id']} is invalid"
-                errors.append(
-                    {"status": "error", "category": "VALIDATION_ERROR", "message": said, "context": context}
-                )
-        body = {"status": "COMPLETE", "results": results, "numErrors": len(errors), "errors": errors}
+                problem = {"category": "VALIDATION_ERROR", "message": said, "context": context}
+                errors.append({"status": "error", "errors": [], "links": {}, **problem})
+        body = {"status": "COMPLETE", "results": results, "numErrors": len(errors), "errors": errors, **times}
         return Reply(body, 207 if errors else 200)
 
     def archive(self, asked: Asked) -> Reply:
