@@ -35,7 +35,8 @@ def address_of_api(api: Api, source: str) -> tuple[str, list[str]]:
     if not usable:
         return NO_ADDRESS, ["the document names no address of the API"]
     chosen = next((url for url in usable if not _SANDBOX.search(url)), usable[0]).rstrip("/")
-    notes = [f"the document also names {', '.join(usable[:3])}"] if len(set(usable)) > 1 else []
+    others = [url for url in dict.fromkeys(usable) if url.rstrip("/") != chosen]
+    notes = [f"the document also names {', '.join(others[:3])}"] if others else []
     parts = urlsplit(chosen)
     if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
         chosen = "https" + chosen[4:]
@@ -106,7 +107,11 @@ def _schemes(api: Api) -> list[tuple[str, Mapping[str, Json]]]:
     if not isinstance(found, Mapping):
         return []
     security = api.document.get("security")
-    wanted = [name for item in security if isinstance(item, Mapping) for name in item] if isinstance(security, list) else []
+    wanted = (
+        [name for item in security if isinstance(item, Mapping) for name in item]
+        if isinstance(security, list)
+        else []
+    )
     names = [name for name in wanted if name in found] or [str(name) for name in found]
     return [(name, api.resolve(found[name])) for name in dict.fromkeys(names)]
 
@@ -143,12 +148,16 @@ def _oauth(scheme: Mapping[str, Json], base_url: str) -> Way | None:
     flows = scheme.get("flows")
     if not isinstance(flows, Mapping):
         names = {"application": "clientCredentials", "accessCode": "authorizationCode"}
-        flow = str(scheme.get("flow", ""))
-        flows = {names.get(flow, flow): scheme}
+        named = str(scheme.get("flow", ""))
+        flows = {names.get(named, named): scheme}
     client = ({"id": "client_id", "label": "Client ID"}, _secret("client_secret", "Client secret"))
     common = {"client_id": "client_id", "client_secret": "client_secret"}
     flow = flows.get("authorizationCode")
-    if isinstance(flow, Mapping) and _url(flow, "tokenUrl", base_url) and _url(flow, "authorizationUrl", base_url):
+    if (
+        isinstance(flow, Mapping)
+        and _url(flow, "tokenUrl", base_url)
+        and _url(flow, "authorizationUrl", base_url)
+    ):
         auth = {
             "type": "oauth2",
             "grant": "authorization_code",
@@ -157,7 +166,9 @@ def _oauth(scheme: Mapping[str, Json], base_url: str) -> Way | None:
             **common,
             **_scopes(flow),
         }
-        return Way(auth, client, ("which scopes are asked for, and whether a refresh token works once (rotates)",))
+        return Way(
+            auth, client, ("which scopes are asked for, and whether a refresh token works once (rotates)",)
+        )
     flow = flows.get("clientCredentials")
     if isinstance(flow, Mapping) and _url(flow, "tokenUrl", base_url):
         auth = {

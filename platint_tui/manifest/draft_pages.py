@@ -50,7 +50,9 @@ def flat_name(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def places(api: Api, schema: Mapping[str, Json], depth: int = 3, path: str = "") -> Iterator[tuple[str, Mapping[str, Json]]]:
+def places(
+    api: Api, schema: Mapping[str, Json], depth: int = 3, path: str = ""
+) -> Iterator[tuple[str, Mapping[str, Json]]]:
     """The members of an answer with their dotted path, objects within objects too, lists left closed."""
     for name, value in api.members(schema).items():
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_$@-]+", name):
@@ -66,10 +68,12 @@ def paging_of(
     api: Api, operation: Operation, answer: Mapping[str, Json], records: str, key: Sequence[str]
 ) -> Paging:
     """How the pages of a list follow each other, as far as names and shapes say."""
-    parameters = {
-        flat_name(item["name"]): item for item in operation.parameters if item.get("in") == "query"
-    }
-    members = [(path, schema) for path, schema in places(api, answer) if path != records and not path.startswith(f"{records}.")]
+    parameters = {flat_name(item["name"]): item for item in operation.parameters if item.get("in") == "query"}
+    members = [
+        (path, schema)
+        for path, schema in places(api, answer)
+        if path != records and not path.startswith(f"{records}.")
+    ]
     size_param, size = _size(api, parameters)
     query: dict[str, Json] = {size_param: size} if size_param else {}
     used = frozenset({size_param} if size_param else set())
@@ -86,7 +90,9 @@ def paging_of(
         source = _place(members, _NEXT_VALUE, ("string", "integer", "number", ""), api)
         if source is not None:
             flags = {"more": more} if more else {}
-            return Paging({"type": "cursor", "from": source, "param": param, **flags}, query, total, (), used | {param})
+            return Paging(
+                {"type": "cursor", "from": source, "param": param, **flags}, query, total, (), used | {param}
+            )
     last = next((parameters[name] for name in _LAST if name in parameters), None)
     if last is not None and key:
         page: dict[str, Json] = {"type": "cursor", "from": f"last_record.{key[0]}", "param": last["name"]}
@@ -116,7 +122,9 @@ def paging_of(
         return Paging(page, {}, total, notes, used | {numbered["name"]})
     why = "no pagination was recognised: is everything in one answer?"
     if token is not None:
-        why = f"'{token['name']}' looks like a page cursor, but where the answer has the next one is not known"
+        why = (
+            f"'{token['name']}' looks like a page cursor, but where the answer has the next one is not known"
+        )
     return Paging({"type": "none"}, query, total, (why,), used)
 
 
@@ -127,7 +135,7 @@ def _size(api: Api, parameters: Mapping[str, Mapping[str, Json]]) -> tuple[str |
             continue
         schema = api.flat(item.get("schema")) or item
         most = schema.get("maximum")
-        if isinstance(most, int | float) and not isinstance(most, bool) and 2 <= most:
+        if isinstance(most, int | float) and not isinstance(most, bool) and most >= 2:
             return item["name"], int(min(most, 1000))
         usual = schema.get("default")
         if isinstance(usual, int) and not isinstance(usual, bool) and usual > 1:
@@ -190,7 +198,16 @@ def _has_link_header(api: Api, operation: Operation) -> bool:
 def key_of(fields: Sequence[Field], name: str) -> tuple[str, ...]:
     """The field that identifies a record: id-like, required ones first; () when none is."""
     single = name[:-1] if name.endswith("s") else name
-    wanted = [*_IDS, f"{single}id", f"{single}sid", f"{single}key", f"{single}uuid", f"{name}id", "slug", "name"]
+    wanted = [
+        *_IDS,
+        f"{single}id",
+        f"{single}sid",
+        f"{single}key",
+        f"{single}uuid",
+        f"{name}id",
+        "slug",
+        "name",
+    ]
     usable = [field for field in fields if field.type in ("string", "integer", "number", "any")]
     for want in wanted:
         for field in usable:
@@ -201,42 +218,52 @@ def key_of(fields: Sequence[Field], name: str) -> tuple[str, ...]:
 
 
 def cursor_of(
-    api: Api, operation: Operation, fields: Sequence[Field], taken: frozenset[str]
+    api: Api,
+    operation: Operation,
+    record: Mapping[str, Json],
+    fields: Sequence[Field],
+    taken: frozenset[str],
 ) -> tuple[dict[str, Json] | None, list[str]]:
-    """The cursor of a list where a parameter filters by a field's age; else what to decide."""
-    aged = [field for field in fields if _age(field.name) < len(_AGES) and _cursor_type(field)]
+    """The cursor of a list where a parameter filters by a field's age; else what to decide.
+
+    `record` is the flat schema of one record.
+    """
+    types = {field.name: kind for field in fields if (kind := _cursor_type(api, record, field))}
+    aged = [field for field in fields if field.name in types and _age(field.name) < len(_AGES)]
     aged.sort(key=lambda field: _age(field.name))
     for item in operation.parameters:
         name = item["name"]
         words = snake(name) + (">" if ">" in name else "")
         if item.get("in") != "query" or name in taken or not (_FILTER.search(words) and _SINCE.search(words)):
             continue
-        for field in aged:
-            if _fits(words, field.name):
-                return _cursor(api, item, field)
+        named = [field for field in aged if flat_name(field.name) in flat_name(name)]
+        for field in named or [field for field in aged if _fits(words, field.name)]:
+            return _cursor(api, item, field.name, types[field.name])
     if not aged:
         return None, []
     field = aged[0]
-    kind = _cursor_type(field)
-    why = f"a cursor {{field: {field.name}, type: {kind}}} would read only what is new, if the platform can filter or sort"
-    return None, [why]
+    cursor = f"{{field: {field.name}, type: {types[field.name]}}}"
+    return None, [f"a cursor {cursor} would read only what is new, if the platform can filter or sort"]
 
 
-def _cursor(api: Api, item: Mapping[str, Json], field: Field) -> tuple[dict[str, Json], list[str]]:
-    kind = _cursor_type(field)
-    cursor: dict[str, Json] = {"field": field.name, "type": kind, "start_param": item["name"]}
+def _cursor(api: Api, item: Mapping[str, Json], field: str, kind: str) -> tuple[dict[str, Json], list[str]]:
+    cursor: dict[str, Json] = {"field": field, "type": kind, "start_param": item["name"]}
     notes = []
     schema = api.flat(item.get("schema")) or item
     wanted = schema.get("format")
-    if kind == "iso8601" and wanted == "date":
+    if kind in ("iso8601", "rfc2822") and wanted == "date":
         cursor["format"] = "date"
+    elif kind == "rfc2822" and wanted == "date-time":
+        cursor["format"] = "iso8601"
     elif kind == "iso8601" and api.kind(schema) == "integer":
         cursor["format"] = "epoch_s"
         notes.append("whether the filter takes seconds or milliseconds")
     elif kind == "epoch_s":
-        notes.append(f"whether {field.name} counts seconds (epoch_s), milliseconds (epoch_ms) or is a number (int)")
+        notes.append(
+            f"whether {field} counts seconds (epoch_s), milliseconds (epoch_ms) or is a number (int)"
+        )
     cursor["missing"] = "exclude"
-    notes.append(f"whether '{item['name']}' includes its bound and filters by {field.name}")
+    notes.append(f"whether '{item['name']}' includes its bound and filters by {field}")
     return cursor, notes
 
 
@@ -245,9 +272,12 @@ def _age(name: str) -> int:
     return next((place for place, word in enumerate(_AGES) if word in words), len(_AGES))
 
 
-def _cursor_type(field: Field) -> str | None:
+def _cursor_type(api: Api, record: Mapping[str, Json], field: Field) -> str | None:
+    form = str(api.flat(api.members(record).get(field.name)).get("format", ""))
     if not re.fullmatch(r"[A-Za-z0-9_$@-]+", field.name):
         return None
+    if "2822" in form:
+        return "rfc2822"
     if field.type == "timestamp":
         return "iso8601"
     if field.type == "integer" and (_age(field.name) < 5 or field.name.endswith(("_at", "_time"))):

@@ -48,7 +48,7 @@ def check_path(found: Findings, path: PathKey, text: str) -> None:
     plain = text.lower().replace("%2e", ".")
     if not text.startswith("/") or text.startswith("//"):
         found.add(path, f"a path begins with one '/', {shown(text)} does not")
-    elif "?" in text or "#" in text:
+    elif "?" in (plain_text := _literals(text)) or "#" in plain_text:
         found.add(path, "a path holds no '?' and no '#'; parameters go under query")
     elif {".", ".."} & set(plain.split("/")):
         found.add(path, "a path holds no '.' and no '..'")

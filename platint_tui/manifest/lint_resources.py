@@ -82,8 +82,11 @@ def _write(found: Findings, path: PathKey, resource: Resource) -> None:
         if operation.bulk is not None and not _holds_items(operation):
             found.add((*path, "write", name, "body"), "of a bulk write has the rows as ${items}")
         results = operation.bulk.results if operation.bulk else None
-        if results is not None and results.only_failures and results.id is None:
-            found.add((*path, "write", name, "bulk", "results", "id"), "is needed: it tells which row failed")
+        if results is not None and results.only_failures and not (results.id or results.index):
+            found.add(
+                (*path, "write", name, "bulk", "results", "id"),
+                "or index is needed: it tells which row failed",
+            )
         if not operation.path:
             found.add((*path, "write", name, "path"), "is missing")
         else:

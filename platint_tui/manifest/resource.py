@@ -121,7 +121,8 @@ class Idempotency(Model):
 
 class BulkResults(Model):
     """Where the answer of a bulk request tells each row's outcome: the list at `path` ('' is the answer
-    itself), in the order of the rows, or by `id` (equal to the row's value at `row_id`).
+    itself), in the order of the rows, by `id` (equal to the row's value at `row_id`, or else to `${item.id}`), or
+    by `index` (the row's place in the request, from 0).
 
     `unwrap`: each element is an object with one member, which is the outcome (Elasticsearch). A row failed
     when its element matches `failed`, or has a `status` of 400 or more; with `only_failures` all the named
@@ -131,6 +132,7 @@ class BulkResults(Model):
     path: Literal[""] | DataPath
     id: DataPath | None = None
     row_id: DataPath | None = None
+    index: DataPath | None = None
     unwrap: Bool = False
     only_failures: Bool = False
     failed: BodyMatch | None = None

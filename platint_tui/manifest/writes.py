@@ -53,7 +53,7 @@ def chosen_write(connector: Connector, target: str, wanted: str = "") -> ChosenW
         what = f"knows no {wanted}" if wanted else "can neither be upserted nor created"
         raise ConfigError(
             f"{shown(target)} of {connector.name} {what}, only {listing(known)}.",
-            hint="Say which with `operation` of the stream in the integration file.",
+            hint="" if wanted else "Say which with `operation` of the stream in the integration file.",
         )
     operation: WriteOp = getattr(resource.write, name)
     by_key = name != "create"

@@ -213,3 +213,42 @@ def test_any_damage_gives_an_integration_or_a_config_error(data: st.DataObject) 
         load_integration(text, REGISTRY)
     except ConfigError as error:
         assert error.sentence()
+
+
+TO_STRIPE = """\
+integration: leaving
+platforms:
+  - {name: demo-crm, profile: crm, endpoints: [contacts]}
+  - {name: stripe, profile: stripe-test}
+streams:
+  contacts: {target: customers, operation: delete}
+"""
+
+
+def test_a_stream_names_the_write_of_its_target() -> None:
+    [mapping] = load_integration(TO_STRIPE, REGISTRY).streams
+    assert mapping.operation == "delete"
+    [mapping] = load_integration(TO_STRIPE.replace(", operation: delete", ""), REGISTRY).streams
+    assert mapping.operation == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "operation: delete",
+            "operation: upsert",
+            "i.yaml:6:44: streams.contacts.operation: 'customers' of Stripe knows no upsert, only ",
+        ),
+        ("operation: delete", "operation: remove", "'remove' is not create, upsert, update or delete"),
+        (
+            "{name: stripe, profile: stripe-test}",
+            "{name: sqlite, profile: w}",
+            "tables of SQLite are upserted only",
+        ),
+    ],
+)
+def test_a_write_that_the_target_has_not(old: str, new: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_integration(TO_STRIPE.replace(old, new), REGISTRY, "i.yaml")
+    assert expected in caught.value.message
