@@ -158,3 +158,36 @@ async def test(options: Namespace) -> int:
                 line(f"    {failure}")
     note(f"{plural(len(outcomes), 'test')}, {len(failed)} failed.")
     return ExitCode.FAILED if failed else ExitCode.DONE
+
+
+async def draft(options: Namespace) -> int:
+    """Write a first manifest from an OpenAPI document, into the folder of the user's own manifests."""
+    from platint_tui.services.draft import write_draft
+
+    registry = _registry(options)
+    folder = options.output or find_paths(os.environ).connectors
+    made = await write_draft(
+        options.openapi, folder, name=options.name, known=registry.list(), force=options.force
+    )
+    found = made.draft
+    if options.json:
+        document(
+            {
+                "platform": found.platform,
+                "file": str(made.path),
+                "streams": list(found.streams),
+                "writes": found.writes,
+                "decisions": found.decisions,
+                "omitted": list(found.omitted),
+            }
+        )
+        return ExitCode.DONE
+    line(str(made.path))
+    for text in found.omitted:
+        note(f"left out: {text}")
+    note(
+        f"{plural(len(found.streams), 'stream')}, {plural(found.writes, 'write')}, "
+        f"{plural(found.decisions, 'decision')} for you, marked with '# decide:' in the file."
+    )
+    note(f"It passes connectors check and test. Next: platint-tui profiles add {found.platform}")
+    return ExitCode.DONE

@@ -92,6 +92,15 @@ def _connectors(commands: Any) -> None:
     _command(
         group, "test", "connectors:test", "run the recorded exchanges of manifests offline"
     ).add_argument("what", nargs="*", metavar="PLATFORM", help="all that are known, without one")
+    draft = _command(
+        group, "draft", "connectors:draft", "write a first manifest from an OpenAPI document (version 2 or 3)"
+    )
+    draft.add_argument("--openapi", required=True, metavar="FILE|URL", help="the document, JSON or YAML")
+    draft.add_argument("--name", help="the platform's name (made of the title, without one)")
+    draft.add_argument(
+        "--output", type=Path, metavar="DIR", help="a folder (your own manifests, without one)"
+    )
+    draft.add_argument("--force", action="store_true", help="replace a manifest of this name")
 
 
 def _profiles(commands: Any) -> None:
@@ -129,7 +138,9 @@ def _profiles(commands: Any) -> None:
     _command(group, "test", "profiles:test", "run every probe of the platform's manifest").add_argument(
         "name"
     )
-    login = _command(group, "login", "profiles:login", "sign in with the browser, or with a code on another device")
+    login = _command(
+        group, "login", "profiles:login", "sign in with the browser, or with a code on another device"
+    )
     login.add_argument("name")
     login.add_argument("--no-browser", action="store_true", help="only show the page's address")
     remove = _command(group, "remove", "profiles:remove", "remove a profile and its secrets")

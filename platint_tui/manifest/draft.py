@@ -17,7 +17,7 @@ from platint_tui.manifest.draft_vectors import vector_text
 from platint_tui.manifest.openapi import Api
 
 _DESCRIBED = 80
-_LEAST_FIELDS, _MOST_FIELDS, _ALL_FIELDS = 8, 40, 2_400
+_LEAST_FIELDS, _MOST_FIELDS, _ALL_FIELDS = 8, 40, 1_500
 """Fields written down of one stream and of all: a manifest has a largest size."""
 
 

@@ -11,7 +11,7 @@ from platint_tui.manifest.draft_pages import Paging, cursor_of, flat_name, key_o
 from platint_tui.manifest.draft_text import sentence, snake
 from platint_tui.manifest.openapi import Api, Operation
 
-MOST_STREAMS = 150
+MOST_STREAMS = 120
 MOST_PATH_FIELDS = 12
 _DEPTH = 3
 _PARAM = re.compile(r"\{([^{}/]+)\}")

@@ -70,8 +70,8 @@ def _modest(value: Json) -> bool:
     return len(text) < 2000 and not looks_secret(text) and not re.search(r"\\u0[01]", text)
 
 
-def record_of(api: Api, stream: Drafted) -> Json:
-    """One record of a stream, with usable values where paging, parents and cursors look."""
+def record_of(api: Api, stream: Drafted, children: frozenset[str] = frozenset()) -> Json:
+    """One record of a stream, with usable values where paging, cursors and the paths of children look."""
     if stream.scalar is not None:
         value = example_of(api, stream.schema)
         return "example" if value is None else value
@@ -83,10 +83,9 @@ def record_of(api: Api, stream: Drafted) -> Json:
     for name in stream.key:
         if not isinstance(record.get(name), str | int) or record[name] == "":
             record[name] = 1 if kinds.get(name) == "integer" else "example-1"
-    for name, kind in kinds.items():
-        # What a child's path takes must be there.
-        if kind in ("string", "integer") and name in record and record[name] in (None, ""):
-            record[name] = 1 if kind == "integer" else "example"
+    for name in children:
+        if not isinstance(record.get(name), str | int) or record[name] == "":
+            record[name] = 1 if kinds.get(name) == "integer" else "example"
     if stream.cursor is not None:
         kind = stream.cursor["type"]
         times = {"iso8601": "2026-01-02T03:04:05Z", "rfc2822": "Fri, 02 Jan 2026 03:04:05 +0000"}
@@ -103,7 +102,7 @@ def exchanges_of(api: Api, streams: Streams, name: str) -> list[dict[str, Json]]
     after: list[dict[str, Json]] = []
     parent: Mapping[str, Json] = {}
     for stream in chain:
-        record = record_of(api, stream)
+        record = record_of(api, stream, _taken(streams, stream.name))
         path = _rendered(stream.template, parent, streams)
         before.append(_exchange(path, _body(stream, [record])))
         if _asks_again(stream):
@@ -112,6 +111,14 @@ def exchanges_of(api: Api, streams: Streams, name: str) -> list[dict[str, Json]]
         whole = record if isinstance(record, dict) else {stream.scalar or "value": record}
         parent = {**whole, **{new: parent.get(old) for new, old in stream.from_parent.items()}}
     return [*before, *after]
+
+
+def _taken(streams: Streams, name: str) -> frozenset[str]:
+    """The members of a stream's record that its children take into their paths or records."""
+    children = [item for item in streams.found.values() if item.parent == name]
+    names = {found for item in children for found in re.findall(r"\$\{parent\.(\w+)\}", item.template)}
+    names |= {source for item in children for source in item.from_parent.values()}
+    return frozenset(names - set(streams.found[name].from_parent))
 
 
 def _exchange(path: str, body: Json) -> dict[str, Json]:
