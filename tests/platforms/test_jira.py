@@ -49,7 +49,7 @@ class Jira(Vendor):
         self.on(
             "GET /rest/api/3/field", [{"id": "customfield_1", "name": "Points", "schema": {"type": "number"}}]
         )
-        self.on("POST /rest/api/3/issue", self.create)
+        self.on("POST /rest/api/3/issue/bulk", self.create)
         self.on("DELETE /rest/api/3/issue/{key}", self.delete)
 
     def signed_in(self, asked: Asked) -> Reply | None:
@@ -88,13 +88,17 @@ class Jira(Vendor):
         }
 
     def create(self, asked: Asked) -> Reply:
-        fields = asked.json["fields"]
-        if "summary" not in fields:
-            return Reply({"errorMessages": [], "errors": {"summary": "You must specify a summary."}}, 400)
-        number = max(self.issues) + 1
-        at = START + timedelta(minutes=40)
-        self.issues[number] = (at, issue(number, at))
-        return Reply({"id": str(10_000 + number), "key": f"OPS-{number}"}, 201)
+        made, errors = [], []
+        for place, item in enumerate(asked.json["issueUpdates"]):
+            if "summary" not in item["fields"]:
+                wrong = {"errorMessages": [], "errors": {"summary": "You must specify a summary."}}
+                errors.append({"status": 400, "elementErrors": wrong, "failedElementNumber": place})
+                continue
+            number = max(self.issues) + 1
+            at = START + timedelta(minutes=40)
+            self.issues[number] = (at, issue(number, at))
+            made.append({"id": str(10_000 + number), "key": f"OPS-{number}"})
+        return Reply({"issues": made, "errors": errors}, 201 if made else 400)
 
     def delete(self, asked: Asked, key: str) -> Reply:
         if self.issues.pop(int(key.removeprefix("OPS-")), None) is None:
@@ -145,12 +149,17 @@ async def test_comments_know_their_issue(ada: Account) -> None:
     ) == 5
 
 
-async def test_an_issue_is_made_and_deleted(jira: Jira, ada: Account) -> None:
+async def test_issues_are_made_together_and_deleted(jira: Jira, ada: Account) -> None:
     task = {"project": {"key": "OPS"}, "issuetype": {"name": "Task"}}
-    result = await ada.write("issues", "create", {"fields": {**task, "summary": "Renew"}}, {"fields": task})
-    assert result.written == 1 and result.responses[0]["key"] == "OPS-6"
+    good, bad = {"fields": {**task, "summary": "Renew"}}, {"fields": task}
+    result = await ada.write("issues", "create", good, bad, good)
+    assert result.written == 2 and {6, 7} <= set(jira.issues)
+    assert len(jira.asked("POST /rest/api/3/issue/bulk")) == 1
     [(index, fault)] = result.faults
-    assert index == 1 and fault.error_class is ErrorClass.RECORD and "summary" in fault.message
+    assert index == 1 and fault.error_class is ErrorClass.RECORD
+    assert "summary: You must specify a summary" in fault.message
+    [(_, fault)] = (await ada.write("issues", "create", bad)).faults
+    assert "summary: You must specify a summary" in fault.message
     result = await ada.write("issues", "delete", {"key": "OPS-6"}, {"key": "OPS-99"})
     assert result.written == 2 and not result.faults and 6 not in jira.issues
 

@@ -98,19 +98,25 @@ def message_of(answer: Answer, tree: Json, host: str) -> str:
         if isinstance(value, str) and value.strip():
             said = words(value)
             break
-    fields = _by_field(lookup(tree, "errors")) or _by_field(lookup(tree, "message"))
-    if fields:
-        listed = "; ".join(fields)[:MAX_MESSAGE]
+    errors = lookup(tree, "errors")
+    listed = fields_of(errors) or fields_of(lookup(tree, "message"))
+    if not said and not listed and isinstance(errors, list):
+        listed = "; ".join(text for text in map(fields_of, errors[:5]) if text)[:MAX_MESSAGE]
+    if listed:
         said = f"{said.rstrip('.')} ({listed})" if said else listed
     if not said and tree is None and _plain(answer):
         said = words(answer.body[:2048].decode("utf-8", "replace"))
     return f"{host} answered {answer.status}: {said}" if said else f"{host} answered {answer.status}."
 
 
-def _by_field(value: Json, name: str = "", depth: int = 0) -> list[str]:
+def fields_of(value: Json) -> str:
     """What an object of fields says of each: `{"title": ["is empty"]}`, also where fields are in fields."""
+    return "; ".join(_by_field(value))[:MAX_MESSAGE]
+
+
+def _by_field(value: Json, name: str = "", depth: int = 0) -> list[str]:
     if not isinstance(value, Mapping):
-        said = words(value) if name else ""
+        said = words(value) if name and isinstance(value, str | list) else ""
         return [f"{name}: {said.rstrip('.')}"] if said else []
     if name and isinstance(value.get("message"), str):
         return _by_field(value["message"], name)

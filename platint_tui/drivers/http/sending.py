@@ -11,7 +11,7 @@ from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import Fault, Json, JsonObject, Row, TargetPlan
 from platint_tui.drivers.http.calls import UNKNOWN, Outgoing, Trace
 from platint_tui.drivers.http.client import Answer
-from platint_tui.drivers.http.documents import tree_of, words
+from platint_tui.drivers.http.documents import fields_of, tree_of, words
 from platint_tui.drivers.http.matching import body_holds
 from platint_tui.drivers.http.requests import address, body_value, encoded, lower, with_query
 from platint_tui.drivers.http.rules import Verdict
@@ -190,7 +190,7 @@ class Sender:
             return [_unknown(told, request, answer) for _ in unit]
         outcomes: list[Outcome] = []
         for place, item in enumerate(unit):
-            element = elements[place] if by_id is None else by_id.get(self._id_of(results, item))
+            element = elements[place] if by_id is None else by_id.get(self._id_of(results, item, place))
             if element is None and not results.only_failures:
                 outcomes.append(_unknown("The answer tells nothing of this row.", request, answer))
             elif element is not None and self._failed(results, element):
@@ -200,11 +200,14 @@ class Sender:
         return outcomes
 
     def _by_id(self, results: schema.BulkResults, elements: Sequence[Json]) -> dict[str, Json] | None:
-        if results.id is None:
+        path = results.id or results.index
+        if path is None:
             return None
-        return {_plain(lookup(item, results.id)): item for item in elements}
+        return {_plain(lookup(item, path)): item for item in elements}
 
-    def _id_of(self, results: schema.BulkResults, item: Item) -> str:
+    def _id_of(self, results: schema.BulkResults, item: Item, place: int) -> str:
+        if results.id is None:
+            return str(place)
         return _plain(lookup(item.row.value, results.row_id)) if results.row_id else item.id
 
     def _failed(self, results: schema.BulkResults, element: Json) -> bool:
@@ -223,7 +226,8 @@ class Sender:
         caller, clock = self._session.caller, self._session.context.clock
         verdict = caller.rules.judge(alone, "write", caller.host, clock.now_ms())
         code = words(lookup(element, results.code)) if results.code else ""
-        said = words(lookup(element, results.message), 300) if results.message else ""
+        told = lookup(element, results.message) if results.message else None
+        said = words(told, 300) or fields_of(told)
         kind = ErrorClass.RECORD if verdict is None or not isinstance(status, int) else verdict.error_class
         return Fault(
             kind,
