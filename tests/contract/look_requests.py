@@ -70,12 +70,16 @@ class Requests:
         self._touch_operation(operation)
         return operation, [(name, text, request["path"]) for name, text in texts.items()]
 
+    def _common(self, request: Data) -> Mapping[str, str]:
+        """The headers that the transport and the endpoint add."""
+        transport = self.data["transport"]
+        endpoint = request.get("endpoint")
+        return {**transport["headers"], **(transport["endpoints"][endpoint]["headers"] if endpoint else {})}
+
     def _unfit(self, operation: Operation, request: Data) -> int:
         """How much speaks against an operation of several with the same path: what it needs and is not sent."""
         query = {name.split("[")[0] for name in request.get("query") or {}}
-        headers = {
-            name.lower() for name in {**(request.get("headers") or {}), **self.data["transport"]["headers"]}
-        }
+        headers = {name.lower() for name in {**(request.get("headers") or {}), **self._common(request)}}
         count = sum(param.required and name not in query for name, param in operation.query.items())
         count += sum(param.required and name not in headers for name, param in operation.header.items())
         sent = request.get("body") is not None
@@ -106,9 +110,7 @@ class Requests:
         for name, value in headers.items():
             if name.lower() not in STANDARD_HEADERS and ("header", name.lower()) not in chosen:
                 self._header(f"{entry}.headers.{name}", name, value, operation)
-        self._required(
-            entry, operation, {*query, *sent}, {*headers, *self.data["transport"]["headers"]}, request
-        )
+        self._required(entry, operation, {*query, *sent}, {*headers, *self._common(request)}, request)
         self._body(entry, request, operation, chosen)
         return found
 

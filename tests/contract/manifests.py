@@ -81,6 +81,9 @@ def bases(data: Data, endpoint: str | None) -> list[Base]:
     transport = data["transport"]
     address = transport["endpoints"][endpoint]["base_url"] if endpoint else transport["base_url"]
     fields = {item["id"]: item for item in data["profile"]["fields"]}
+    if endpoint and len(address) > 1 and any(_known(item, fields) for item in address[:-1]):
+        # The default address at the end only makes the endpoint usable where nobody has one for it.
+        address = [item for item in address if item not in transport["base_url"]]
     found: list[Base] = []
     for item in address:
         for text in item.values() if isinstance(item, Mapping) else (item,):
@@ -94,6 +97,12 @@ def bases(data: Data, endpoint: str | None) -> list[Base]:
                 if base not in found:
                     found.append(base)
     return found or [Base("*", _common_tail(address))]
+
+
+def _known(item: Any, fields: Mapping[str, Any]) -> bool:
+    """Whether the manifest itself knows the host of an address."""
+    texts = item.values() if isinstance(item, Mapping) else (item,)
+    return any(_with_defaults(text, fields) is not None for text in texts)
 
 
 def _with_defaults(text: str, fields: Mapping[str, Any]) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from contract.looked import STANDARD_HEADERS
-from contract.manifests import EXPRESSION, Data, is_literal
+from contract.manifests import EXPRESSION, Data, is_literal, requests
 from contract.specs.graphql_sdl import inner_documents
 
 WRONG = "zz"
@@ -36,8 +36,11 @@ def mutations(data: Data) -> Iterator[tuple[str, str, Data]]:
 def _transport(data: Data) -> Iterator[tuple[str, str, Data]]:
     """Hosts and paths of the addresses (a wrong one concerns every part, "" here), and the headers."""
     transport = data["transport"]
-    places: list[tuple[Any, ...]] = [("transport", "base_url")]
-    places += [("transport", "endpoints", name, "base_url") for name in transport["endpoints"]]
+    used = {request.get("endpoint") for _, request in requests(data)}
+    places: list[tuple[Any, ...]] = [("transport", "base_url")] if None in used else []
+    places += [
+        ("transport", "endpoints", name, "base_url") for name in transport["endpoints"] if name in used
+    ]
     for place in places:
         for number, item in enumerate(_at(data, place)):
             for key, text in item.items() if isinstance(item, Mapping) else (((), item),):
@@ -107,7 +110,7 @@ def _path(data: Data, part: str, place: tuple[Any, ...]) -> Iterator[tuple[str, 
     """A dotted path with one wrong part, each part in turn (numbers are positions)."""
     names = _at(data, place).split(".")
     for number, name in enumerate(names):
-        if name and not name.isdigit() and name != "last_record":
+        if name and not name.isdigit() and name not in ("last_record", "*"):
             wrong = ".".join([*names[:number], name + WRONG, *names[number + 1 :]])
             yield part, f"{_shown(place)}: {wrong}", changed(data, place, wrong)
 

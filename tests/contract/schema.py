@@ -34,6 +34,20 @@ _MAX_ENUM = 60
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)")
 
 
+_RESOURCE = {"id": {"type": "string"}, "name": {"type": "string"}, "type": {"type": "string"}}
+_TRACKED = {
+    **_RESOURCE,
+    "location": {"type": "string"},
+    "tags": {"type": "object", "additionalProperties": {"type": "string"}},
+}
+ELSEWHERE: Mapping[str, Schema] = {
+    "Resource": {"type": "object", "properties": _RESOURCE},
+    "ProxyResource": {"type": "object", "properties": _RESOURCE},
+    "TrackedResource": {"type": "object", "properties": _TRACKED, "required": ["location"]},
+}
+"""Definitions in a file that is not there: Azure's common-types/resource-management/v1/types.json (MIT)."""
+
+
 def resolve(schema: Any, document: Document) -> Schema:
     """The schema itself, after its references; true and what is no schema is the schema that allows all."""
     for _ in range(20):
@@ -45,7 +59,7 @@ def resolve(schema: Any, document: Document) -> Schema:
                 return _alternatives(schema)
             return schema
         if not pointer.startswith("#/"):
-            return {}  # a file that is not there
+            return ELSEWHERE.get(pointer.rpartition("/")[2], {})
         schema = document
         for part in pointer[2:].split("/"):
             schema = schema.get(part.replace("~1", "/").replace("~0", "~"), {}) if schema else {}
@@ -65,6 +79,10 @@ def children(schema: Any, document: Document, name: str, named: bool = False) ->
     own = resolve(schema, document)
     found = False
     properties = own.get("properties")
+    if name == "*":  # every member
+        for member in [*(properties or {}).values(), own.get("additionalProperties"), own.get("items")]:
+            if isinstance(member, Mapping):
+                yield resolve(member, document)
     if isinstance(properties, Mapping) and name in properties:
         found = True
         yield resolve(properties[name], document)

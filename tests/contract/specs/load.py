@@ -13,11 +13,12 @@ from contract.manifests import HERE, SPECS, sources
 from contract.specs import (
     botocore,
     discovery,
-    documented,
     gitlab,
     hubspot,
     jenkins,
     openapi,
+    salesforce,
+    servicebus,
     shopify_rest,
     stripe,
     woocommerce,
@@ -59,9 +60,11 @@ FORMATS: dict[str, Callable[[Mapping[str, Any], str], Iterator[Operation]]] = {
     "hubspot": lambda entry, name: hubspot.operations(read(entry["file"]), read(entry["with"]), name),
     "woocommerce": lambda entry, name: woocommerce.operations(read(entry["file"]), read(entry["with"]), name),
     "jenkins": lambda entry, name: jenkins.operations(read(entry["file"]), read(entry["with"]), name),
-    "salesforce": lambda entry, name: documented.salesforce(read(entry["file"]), read(entry["with"]), name),
-    "servicebus": lambda entry, name: documented.servicebus(read(entry["file"]), name),
-    "servicebus-management": lambda entry, name: documented.servicebus_management(read(entry["file"]), name),
+    "salesforce": lambda entry, name: salesforce.operations(read(entry["file"]), read(entry["with"]), name),
+    "servicebus": lambda entry, name: servicebus.messages(read(entry["file"]), name),
+    "servicebus-management": lambda entry, name: servicebus.management(
+        read(entry["file"]), read(entry["with"]), name
+    ),
 }
 
 

@@ -1,6 +1,5 @@
-"""Endpoints that were written down by hand, where a vendor publishes no description: Salesforce (from jsforce and
-simple-salesforce) and the messages of Azure Service Bus (from Microsoft's documentation); and the management
-operations of Service Bus, parsed from Microsoft's own client.
+"""Salesforce, which publishes no description: endpoints written down by hand from jsforce and simple-salesforce, with
+the fields of the standard objects from jsforce's types.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _SAVED = {
 """SaveResult and SaveError of jsforce (lib/types/common.d.ts), in the words of the REST API."""
 
 
-def salesforce(table: Mapping[str, Any], types: Mapping[str, Any], name: str) -> Iterator[Operation]:
+def operations(table: Mapping[str, Any], types: Mapping[str, Any], name: str) -> Iterator[Operation]:
     """Salesforce's REST API. A record that is read has the fields of the standard objects; one to be written may
     have any, for each org has its own. `types` is the table made from jsforce's types.
     """
@@ -109,40 +108,3 @@ def _body(entry: Mapping[str, Any], rows: bool) -> dict[str, Any]:
     if said == "record" or entry["method"] == "PATCH":
         return {"application/json": {"type": "object", "additionalProperties": {}}}
     return {"text/csv": {"type": "string"}} if entry["method"] == "PUT" else {}
-
-
-def servicebus(table: Mapping[str, Any], name: str) -> Iterator[Operation]:
-    """Messages of Service Bus."""
-    for entry in table["endpoints"]:
-        success = entry.get("success", 200)
-        statuses = success if isinstance(success, list) else [success]
-        headers = [item.partition(":")[0].lower() for item in entry.get("headers", ())]
-        yield Operation(
-            document=name,
-            method=entry["method"],
-            paths=(
-                entry["path"].replace("{queueOrTopic}", "{+queueOrTopic}").replace("{queue}", "{+queue}"),
-            ),
-            hosts=("{namespace}.servicebus.windows.net",),
-            query={item: Param({"type": "integer"}) for item in entry.get("query", ())},
-            header={item: Param(_TEXT) for item in (*headers, "brokerproperties")},
-            body={"*/*": {}} if entry["path"].endswith("/messages") else {},
-            answers={str(status): {"*/*": {}} for status in statuses},
-            answer_headers=tuple(item.lower() for item in entry.get("response_headers", ())) or None,
-        )
-
-
-def servicebus_management(table: Mapping[str, Any], name: str) -> Iterator[Operation]:
-    """Queues, topics, subscriptions and rules of Service Bus, as Atom documents."""
-    for path, entry in table["paths"].items():
-        for method, said in entry.items():
-            yield Operation(
-                document=name,
-                method=method.upper(),
-                paths=(path.replace("{entityName}", "{+entityName}"),),
-                hosts=("{namespace}.servicebus.windows.net",),
-                query={item: Param({}) for item in said["query"]},
-                header={item.lower(): Param(_TEXT) for item in said["headers"]},
-                body={"application/atom+xml": {}} if method == "put" else {},
-                answers={"2XX": {"application/atom+xml": {}}},
-            )
