@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from docs import platforms
+
 from platint_tui.cli.parser import build_parser
 from platint_tui.tui.actions import Registry, keys_markdown
 from platint_tui.tui.sections import SECTIONS
@@ -19,6 +21,11 @@ def test_the_key_table_is_the_one_of_the_console() -> None:
         registry.add(info.load().ACTIONS)
     written = TEXT.split("generated from the action registry -->\n")[1].split("<!-- /keys -->")[0]
     assert written == keys_markdown(registry)
+
+
+def test_the_table_of_platforms_is_made_from_the_manifests() -> None:
+    written = TEXT.split(platforms.BEGIN)[1].split(platforms.END)[0]
+    assert written == platforms.table(), "run: python tests/docs/platforms.py"
 
 
 def test_every_command_of_the_table_exists() -> None:
