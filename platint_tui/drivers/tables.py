@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from platint_tui.core.errors import ConfigError, ErrorClass, RecordError
@@ -28,6 +29,7 @@ MOST_COLUMNS = 1_000
 """Keys beyond this many columns are kept in `_raw` only."""
 
 _LONGEST_NAME = 63
+_MAIL_DATE = re.compile(r"(?:[A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}")
 _MOST_SHAPES = 256
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -226,15 +228,24 @@ def instant_us(text: str) -> int | None:
 def version_of(value: Any) -> int | float | str | None:
     """A cursor value in a form that orders as the platform means it; None does not guard.
 
-    Times become epoch microseconds: as text, 12:00:00Z would come after 12:00:00.5Z.
+    Times become epoch microseconds, also those of RFC 2822: as text, 12:00:00Z would come after 12:00:00.5Z, and
+    a Wednesday after a Thursday.
     """
     kind = type(value)
     if kind is str:
-        instant = instant_us(value)
+        instant = instant_us(value) if not _MAIL_DATE.match(value) else _mail_us(value)
         return value if instant is None else instant
     if kind is int:
         return int(value) if fits_int64(value) else float(value) if abs(value) < 2**1000 else None
     return float(value) if kind in (float, Decimal) else None
+
+
+def _mail_us(text: str) -> int | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return (moment.replace(tzinfo=moment.tzinfo or UTC) - _EPOCH) // _MICROSECOND
 
 
 def check_table_name(name: str, longest: int = _LONGEST_NAME) -> None:

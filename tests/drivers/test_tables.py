@@ -87,6 +87,9 @@ def test_versions_of_times_order_as_the_times_do(first: datetime, second: dateti
         ("2026-13-01T00:00:00Z", "2026-13-01T00:00:00Z"),
         ("1970-01-01T00:00:01Z", 1_000_000),
         ("1970-01-01 00:00:01", 1_000_000),
+        ("Thu, 01 Jan 1970 00:00:01 +0000", 1_000_000),
+        ("Thu, 01 Jan 1970 01:00:01 +0100", 1_000_000),
+        ("Thu, 41 Jan 1970 00:00:01 +0000", "Thu, 41 Jan 1970 00:00:01 +0000"),
     ],
 )
 def test_versions(value: object, version: object) -> None:
