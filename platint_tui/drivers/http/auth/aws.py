@@ -14,6 +14,7 @@ from platint_tui.core.secret import Secret
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth.base import Authorizer, Signed, Unsigned
 from platint_tui.drivers.http.auth.fields import optional_secret, secret, told, value
+from platint_tui.drivers.http.auth.renewing import attempts
 from platint_tui.drivers.http.auth.sigv4 import QUERY_NAMES, Keys, Scope, in_headers, in_query
 from platint_tui.drivers.http.client import Answer, HttpClient
 from platint_tui.drivers.http.xmltree import parse_xml
@@ -104,7 +105,7 @@ class AwsSigner(Authorizer):
         async with self._lock:
             keys = self._assumed
             if keys is None or (keys.expires and keys.expires - self._now().timestamp() < MARGIN):
-                keys = self._assumed = await self._assume()
+                keys = self._assumed = await attempts(self._context, self._assume)
             return keys
 
     def _sts_address(self, scope: Mapping[str, Json]) -> str:
@@ -130,20 +131,12 @@ class AwsSigner(Authorizer):
         headers = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
         request = Unsigned("POST", self._sts, headers, body)
         signer = Scope("sts", _sts_region(self._sts) or self._scope.region)
-        answer = await self._ask(in_headers(request, self._own, signer, self._now()), body)
+        signed = in_headers(request, self._own, signer, self._now())
+        answer = await self._client.exchange("POST", signed.url, signed.headers, body)
         if answer.status == 403 and self.learn(answer):
-            answer = await self._ask(in_headers(request, self._own, signer, self._now()), body)
-        return self._granted(answer)
-
-    async def _ask(self, signed: Signed, body: bytes) -> Answer:
-        started = self._context.clock.monotonic()
-        ok = False
-        try:
+            signed = in_headers(request, self._own, signer, self._now())
             answer = await self._client.exchange("POST", signed.url, signed.headers, body)
-            ok = answer.status == 200
-            return answer
-        finally:
-            self._context.telemetry.observe("token", self._context.clock.monotonic() - started, ok)
+        return self._granted(answer)
 
     def _granted(self, answer: Answer) -> Keys:
         host = urlsplit(self._sts).hostname or ""

@@ -82,29 +82,34 @@ class Renewing(Authorizer):
         return Token(Secret(text), self.context.clock.monotonic() + left - margin_of(self._margin, lifetime))
 
     async def attempts(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """What `ask` gives, tried again after failures that may pass. Each try is measured."""
-        clock = self.context.clock
-        policy = RetryPolicy(attempts=_TRIES, base=0.5, cap=5.0)
-        for attempt in range(1, _TRIES + 1):
-            started = clock.monotonic()
-            ok = False
-            try:
-                found = await ask()
-                ok = True
-                return found
-            except TransientError:
-                if attempt == _TRIES:
-                    raise
-            finally:
-                self.context.telemetry.observe("token", clock.monotonic() - started, ok)
-            await clock.sleep(backoff(policy, attempt, self.context.rng))
-        raise AssertionError("unreachable")
+        """What `ask` gives, tried again after failures that may pass."""
+        return await attempts(self.context, ask)
 
     def _text(self, token: Token) -> str:
         return self._prefix + token.value.reveal()
 
     def _due(self, token: Token) -> bool:
         return token.renew_at is not None and self.context.clock.monotonic() >= token.renew_at
+
+
+async def attempts(context: DriverContext, ask: Callable[[], Awaitable[T]]) -> T:
+    """What `ask` gives, tried again after failures that may pass. Each try is measured."""
+    clock = context.clock
+    policy = RetryPolicy(attempts=_TRIES, base=0.5, cap=5.0)
+    for attempt in range(1, _TRIES + 1):
+        started = clock.monotonic()
+        ok = False
+        try:
+            found = await ask()
+            ok = True
+            return found
+        except TransientError:
+            if attempt == _TRIES:
+                raise
+        finally:
+            context.telemetry.observe("token", clock.monotonic() - started, ok)
+        await clock.sleep(backoff(policy, attempt, context.rng))
+    raise AssertionError("unreachable")
 
 
 def margin_of(margin: float, lifetime: float) -> float:

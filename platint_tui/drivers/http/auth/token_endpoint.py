@@ -189,9 +189,16 @@ class TokenEndpoint:
         return TokenRefused(
             f"The token endpoint refuses the credential: {code}{tail}.",
             error=code,
-            hint="Check the client id and secret of the profile.",
+            hint=self._advice(code),
             where=self.host,
         )
+
+    def _advice(self, code: str) -> str:
+        if code == "invalid_scope":
+            return f"Allow the client these scopes: {self.scope_text}." if self.auth.scopes else ""
+        if self.auth.assertion is not None:
+            return "Check the key and the names in the profile, and that the platform knows the key's public part."
+        return "Check the client id and secret of the profile."
 
 
 _NEVER_LISTED = frozenset({"offline_access", "openid", "profile", "email", "refresh_token"})
