@@ -127,6 +127,10 @@ async def test_csv_over_the_wire(build: Build, hostile: Hostile) -> None:
     assert await rig.read() == [{"id": "1", "name": "a"}, {"id": "2", "name": None}]
     assert bad(rig) == [("3", "1 values where the header has 2 names")]
     assert rig.pages[0].records[0].raw == '{"id":"1","name":"a"}'
+    assert hostile.seen[0].headers["accept"] == "*/*"
+    changes = reads(format="csv", csv={"delimiter": ";"}, request={"headers": {"Accept": "text/csv"}})
+    await build(changes).read()
+    assert hostile.seen[1].headers["accept"] == "text/csv"
 
 
 @pytest.mark.parametrize(

@@ -294,3 +294,51 @@ async def test_a_position_with_bounds_that_are_none_is_refused(build: Build) -> 
     with pytest.raises(SystemicError) as caught:
         await build(windowed()).read(broken)
     assert caught.value.code == "position"
+
+
+class Capped:
+    """Records by their time, two a page, and no more than six for one query."""
+
+    def __init__(self, hostile: Hostile, moments: list[int]) -> None:
+        self.rows = [{"id": number, "at": at} for number, at in enumerate(sorted(moments))]
+        self.queries: list[str] = []
+        hostile.routes["/items"] = self.serve
+
+    def serve(self, seen: Seen, writer: Any) -> None:
+        start = int(seen.query.get("after", "0"))
+        if start == 0:
+            self.queries.append(seen.query.get("since", ""))
+        if start + 2 > 6:
+            writer.write(answer(400, {"message": "too deep"}))
+            return
+        found = [row for row in self.rows if row["at"] >= int(seen.query.get("since", "0"))]
+        body: dict[str, Any] = {"data": found[start : start + 2]}
+        if start + 2 < len(found):
+            body["next"] = str(start + 2)
+        writer.write(answer(200, body))
+
+
+def capped() -> dict[str, Any]:
+    page = {"type": "cursor", "from": "next", "param": "after", "cap": 6}
+    cursor = {"field": "at", "type": "epoch_s", "start_param": "since", "order": "asc"}
+    return {"resources": {"items": {"read": {"page": Whole(page), "cursor": Whole(cursor)}}}}
+
+
+@pytest.mark.parametrize("same", [1, 2, 3])
+async def test_a_query_that_ends_early_goes_on(build: Build, hostile: Hostile, same: int) -> None:
+    platform = Capped(hostile, [1000 + number // same for number in range(20)])
+    rig = build(capped())
+    read = [item["id"] for item in await rig.read()]
+    assert set(read) == set(range(20)) and len(platform.queries) > 3
+    pages = rig.pages
+    for number, page in enumerate(pages[:-1]):
+        before = {record.value["id"] for one in pages[: number + 1] for record in one.records}
+        rest = await rig.read(json.loads(json.dumps(page.position)))
+        assert before | {item["id"] for item in rest} == set(range(20))
+
+
+async def test_more_with_one_value_than_a_query_gives_is_an_error(build: Build, hostile: Hostile) -> None:
+    Capped(hostile, [1000] * 20)
+    with pytest.raises(SystemicError) as caught:
+        await build(capped()).read()
+    assert caught.value.code == "cap"

@@ -15,6 +15,8 @@ from platint_tui.manifest import schema
 from platint_tui.manifest.template import compile_template, render, render_body, render_map
 
 USER_AGENT = f"platint-tui/{__version__}"
+ACCEPT = "application/json"
+"""What is accepted where a manifest says nothing."""
 
 
 def profile_scope(context: DriverContext) -> dict[str, Json]:
@@ -31,7 +33,7 @@ def profile_scope(context: DriverContext) -> dict[str, Json]:
 
 def common_headers(context: DriverContext, scope: Mapping[str, Json]) -> dict[str, str]:
     """The headers of every request, names in lower case."""
-    headers = {"accept": "application/json", "accept-encoding": "gzip", "user-agent": USER_AGENT}
+    headers = {"accept": ACCEPT, "accept-encoding": "gzip", "user-agent": USER_AGENT}
     rendered = render_map(context.connector.transport.headers, scope, "header")
     headers.update({name.lower(): value for name, value in rendered.items()})
     headers["accept-encoding"] = "gzip"

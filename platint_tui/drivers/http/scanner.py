@@ -125,16 +125,20 @@ class Scanner:
                 where=self.name,
                 code="cap",
             )
+        until, end = scan.until, scan.end
         scan.anew()
-        self._read = 0
-        await self._source.close()
-        self._source = self._open()
-        return self._source.start()
+        scan.until, scan.end = until, end
+        return await self._reopened()
 
     async def _next_window(self) -> State | None:
         """The first page of the next window, None after the last."""
         if self._passed() or not self.scan.next_window():
             return None
+        return await self._reopened()
+
+    async def _reopened(self) -> State:
+        """The first page of a query with other bounds."""
+        self._read = 0
         await self._source.close()
         self._source = self._open()
         return self._source.start()

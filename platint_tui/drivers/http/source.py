@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from platint_tui.core.errors import ErrorClass, PlatintError, SystemicError
@@ -15,6 +15,7 @@ from platint_tui.drivers.http.calls import Outgoing
 from platint_tui.drivers.http.client import Answer
 from platint_tui.drivers.http.formats import file_name, shape_of
 from platint_tui.drivers.http.pagination import State
+from platint_tui.drivers.http.requests import ACCEPT
 from platint_tui.drivers.http.rules import Verdict
 from platint_tui.drivers.http.session import Session
 from platint_tui.manifest import schema
@@ -74,6 +75,9 @@ class Asking:
             shape = shape_of(self.read.format, self.read.compression, request.url)
             if shape is None:
                 return _no_file(request.url)
+            if self.read.format != "json" and request.headers.get("accept") == ACCEPT:
+                # The manifest does not say what it accepts, and this is not what it expects.
+                request = replace(request, headers={**request.headers, "accept": "*/*"})
             result = await caller.call(f"read {self.name}", "read", request)
             requests += result.requests
             verdict, answer = result.verdict, result.answer
