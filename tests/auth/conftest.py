@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from peers.oidc import OidcProvider
 
+from platint_tui.drivers.http.driver import HttpDriver
+from tests.auth.support import Open, Peers, connector, context_of
 from tests.http.hostile import Hostile
 
 
@@ -40,3 +42,26 @@ def oidc(
     server = OidcProvider(tmp_path_factory.mktemp("oidc"), client_key[1])
     yield server
     server.stop()
+
+
+@pytest.fixture
+async def open_(hostile: Hostile) -> AsyncIterator[Open]:
+    """`open_(auth, {secrets})`: a driver at the hostile server."""
+    made: list[HttpDriver] = []
+
+    def make(
+        auth: Mapping[str, Any],
+        secrets: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        peers: Peers | None = None,
+        **changes: Any,
+    ) -> HttpDriver:
+        secrets = secrets or {}
+        found = connector(auth, tuple(secrets), **changes)
+        values = {"base_url": hostile.url, **(fields or {})}
+        made.append(HttpDriver(context_of(found, values, secrets, peers=peers)))
+        return made[-1]
+
+    yield make
+    for item in made:
+        await item.close()

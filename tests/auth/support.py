@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
+
+from platint_tui.core.errors import PlatintError
 from platint_tui.core.model import Environment, Profile
 from platint_tui.core.ports import TokenStore
 from platint_tui.core.secret import Secret
@@ -60,3 +63,14 @@ def context_of(
 async def read(driver: HttpDriver, stream: str = "items") -> list[Any]:
     """Every record of a scan."""
     return [record.value async for page in driver.read(stream, None) for record in page.records]
+
+
+Open = Callable[..., HttpDriver]
+"""`open_(auth, {secrets}, {fields}, peers)`: a driver at the hostile server."""
+
+
+async def refused(driver: HttpDriver) -> PlatintError:
+    with pytest.raises(PlatintError) as caught:
+        await read(driver)
+    assert "canary" not in caught.value.sentence() + repr(caught.value)
+    return caught.value

@@ -77,7 +77,12 @@ class AwsSigner(Authorizer):
                 self._assumed = None
 
     def learn(self, answer: Answer) -> bool:
-        """Take the platform's clock from the `Date` of a refusal that its clock explains."""
+        """Forget the role's keys when they have ended, and take the platform's clock from the `Date` of a
+        refusal that its clock explains.
+        """
+        if self._assumed and answer.status in (400, 401, 403) and b"ExpiredToken" in answer.body:
+            self._assumed = None
+            return True
         if answer.status not in (400, 401, 403) or not any(code in answer.body for code in _CLOCK_CODES):
             return False
         try:
