@@ -151,3 +151,11 @@ async def test_a_bucket_that_is_empty_is_waited_for(discord: Discord, bot: Accou
     discord.refuse("/guilds/11/roles", Reply(body, 429, {"Retry-After": "2", "X-RateLimit-Scope": "user"}))
     assert len(await bot.read(stream="roles")) == 1
     assert bot.waited(1.337)
+
+
+async def test_an_empty_bucket_is_not_asked_again(discord: Discord, bot: Account) -> None:
+    """The answer itself says that nothing remains for a while: no 429 is provoked."""
+    empty = {**BUCKET, "X-RateLimit-Remaining": "0", "X-RateLimit-Reset-After": "1.500"}
+    discord.on("GET /channels/41/messages", lambda asked: Reply(discord.history(asked).body, headers=empty))
+    assert len(await bot.read(stream="messages")) == 250
+    assert len([slept for slept in bot.clock.slept if 1.0 <= slept <= 3.0]) >= 2

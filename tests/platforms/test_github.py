@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -128,6 +129,7 @@ class Github(Vendor):
         self.discussions = [discussion(number) for number in range(5, 0, -1)]
         self.deleted: list[str] = []
         self.remaining = 5000
+        self.reset = (datetime.now(UTC) + timedelta(minutes=30)).strftime("%Y-%m-%dT%H:%M:%SZ")
         self.on("GET /user/repos", [{"id": 1, "name": "a", "full_name": "o/a", "owner": {"login": "o"}}])
         self.on("POST /graphql", self.graphql)
 
@@ -138,7 +140,7 @@ class Github(Vendor):
 
     def graphql(self, asked: Asked) -> Reply:
         self.remaining -= 1
-        limit = {"cost": 1, "remaining": self.remaining, "resetAt": "2099-01-01T00:00:00Z"}
+        limit = {"cost": 1, "remaining": self.remaining, "resetAt": self.reset}
         root = {"repository": self.repository, "rateLimit": limit, "deleteIssue": self.delete_issue}
         if asked.json["variables"].get("id") == "I_2":
             message = "Could not resolve to a node with the global id of 'I_2'."
@@ -228,3 +230,39 @@ async def test_limits_in_every_form_of_github(github: Github, someone: Account) 
     limited = {"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]}
     github.refuse("/graphql", Reply(limited, 200, used_up))
     assert isinstance(await someone.refused("discussions"), RateLimited)
+
+
+async def test_nothing_is_sent_that_the_quota_forbids(github: Github, someone: Account) -> None:
+    """The second page of discussions would need a point more than GraphQL has left; REST has a quota of its own."""
+    github.remaining = 1
+    assert isinstance(await someone.refused("discussions"), RateLimited)
+    assert len(github.asked("POST /graphql")) == 1
+    assert len(await someone.read(stream="repositories")) == 1
+    last = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time()) + 1800)}
+    github.on("GET /user/repos", Reply([], headers=last))
+    assert await someone.read(stream="repositories") == []
+    sent = len(github.seen)
+    assert isinstance(await someone.refused("repositories"), RateLimited) and len(github.seen) == sent
+
+
+async def test_comments_full_then_since_the_last(github: Github, someone: Account) -> None:
+    def comment(number: int) -> dict[str, Any]:
+        at = f"2026-02-{number:02}T10:00:00Z"
+        return {"id": number, "body": f"c{number}", "issue_url": "x", "created_at": at, "updated_at": at}
+
+    every = [comment(3), comment(2), comment(1)]
+
+    def page(asked: Asked) -> Reply:
+        found = [item for item in every if item["updated_at"] >= asked.query.get("since", "")]
+        number = int(asked.query.get("page", "1"))
+        more = f'<{github.url}/repos/o/a/issues/comments?page={number + 1}&per_page=100>; rel="next"'
+        return Reply(
+            found[number * 2 - 2 : number * 2], headers={"Link": more} if number * 2 < len(found) else {}
+        )
+
+    github.on("GET /repos/o/a/issues/comments", page)
+    assert [item["body"] for item in await someone.read(stream="issue_comments")] == ["c3", "c2", "c1"]
+    position = someone.position
+    every.insert(0, comment(4))
+    assert [item["body"] for item in await someone.read(position, "issue_comments")] == ["c4"]
+    assert github.seen[-1].query["since"] == "2026-02-03T10:00:00Z"
