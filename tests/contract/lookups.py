@@ -234,9 +234,8 @@ class Checker(Answers):
 
     def _write(self, entry: str, operation: Data) -> None:
         request = dict(operation)
-        if operation["bulk"] and isinstance(request["body"], Mapping):
-            item = operation["bulk"]["item"]
-            request["body"] = _with_items(request["body"], item)
+        if operation["bulk"]:
+            request["body"] = _with_items(request["body"], operation["bulk"]["item"])
         found = self._request(entry, request)
         for name, path in operation["returns"].items():
             self._answer(f"{entry}.returns.{name}", path, found)
@@ -272,7 +271,7 @@ class Checker(Answers):
 
 def _with_items(body: Any, item: Any) -> Any:
     if body == "${items}":
-        return [item]
+        return list(item) if isinstance(item, (list, tuple)) else [item]  # a list is several lines
     if isinstance(body, Mapping):
         return {name: _with_items(value, item) for name, value in body.items()}
     return body

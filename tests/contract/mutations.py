@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from contract.looked import STANDARD_HEADERS
-from contract.manifests import EXPRESSION, Data, is_literal, requests
+from contract.manifests import EXPRESSION, Data, requests
 from contract.specs.graphql_sdl import inner_documents
 
 WRONG = "zz"
@@ -362,7 +362,7 @@ def _write(data: Data, part: str, place: tuple[Any, ...], operation: Data) -> It
         yield from _value(data, part, (*place, "idempotency", "header"))
     bulk = operation["bulk"]
     if bulk and not operation["graphql"]:
-        if isinstance(bulk["item"], (Mapping, list, tuple)) and not is_literal_body(operation["body"]):
+        if isinstance(bulk["item"], (Mapping, list, tuple)):
             yield from _members(data, part, (*place, "bulk", "item"))
         results = bulk["results"]
         for word in ("path", "id", "status", "code", "message", "field") if results else ():
@@ -370,8 +370,3 @@ def _write(data: Data, part: str, place: tuple[Any, ...], operation: Data) -> It
                 yield from _path(data, part, (*place, "bulk", "results", word))
         if results and results["failed"]:
             yield from _path(data, part, (*place, "bulk", "results", "failed", "path"))
-
-
-def is_literal_body(body: Any) -> bool:
-    """Whether a bulk's rows are not members of an object (lines of NDJSON are looked up by nobody)."""
-    return isinstance(body, str) and not is_literal(body)

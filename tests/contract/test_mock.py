@@ -6,7 +6,23 @@ from typing import Any
 
 import httpx
 import pytest
-from contract.mock import Mock, Reply, bearer, cursor_pages, link_header, refused, too_many
+from contract.mock import (
+    Call,
+    Mock,
+    Reply,
+    basic,
+    bearer,
+    cursor_pages,
+    header,
+    link_header,
+    next_link,
+    number_pages,
+    offset_pages,
+    one_page,
+    query,
+    refused,
+    too_many,
+)
 
 GUILDS = "GET /users/@me/guilds"
 
@@ -126,3 +142,91 @@ def test_graphql_is_answered_by_the_schema() -> None:
         assert answer.status_code == 400
         assert "Cannot query field 'left'" in mock.violations[0]
         mock.forgive("left")
+
+
+def _call(**query: str) -> Call:
+    return Call("GET", "/x", query, list(query.items()), {"host": "h"}, None, {}, [], b"", "")
+
+
+ROWS = [{"id": number} for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("pages", "query", "extra", "ids"),
+    [
+        (number_pages("page", "size", total_pages="pages"), {"size": "2"}, {"pages": 3}, [0, 1]),
+        (number_pages("page", "size", total="total"), {"page": "3", "size": "2"}, {"total": 5}, [4]),
+        (number_pages("page", "size", start=0), {"page": "1", "size": "2"}, {}, [2, 3]),
+        (
+            offset_pages("startAt", "max", total="total", last="isLast", echo=True),
+            {"startAt": "3", "max": "2"},
+            {"total": 5, "isLast": True, "startAt": 3, "max": 2},
+            [3, 4],
+        ),
+        (offset_pages("offset", "limit", more="meta.more"), {"limit": "2"}, {"meta": {"more": True}}, [0, 1]),
+        (
+            cursor_pages("after", "limit", next_at="paging.next"),
+            {"limit": "2"},
+            {"paging": {"next": "cursor-2"}},
+            [0, 1],
+        ),
+        (
+            cursor_pages("after", "limit", next_at="next"),
+            {"limit": "3", "after": "cursor-3"},
+            {"next": None},
+            [3, 4],
+        ),
+        (
+            cursor_pages("after", "limit", next_at="next", last=...),
+            {"limit": "3", "after": "cursor-3"},
+            {},
+            [3, 4],
+        ),
+        (
+            cursor_pages("after", "limit", key="id", more="more"),
+            {"limit": "3", "after": "1"},
+            {"more": False},
+            [2, 3, 4],
+        ),
+        (
+            next_link("next", "offset", "limit"),
+            {"limit": "3"},
+            {"next": "http://h/x?limit=3&offset=3"},
+            [0, 1, 2],
+        ),
+        (
+            next_link("next", "offset", "limit", relative=True),
+            {"limit": "3"},
+            {"next": "/x?limit=3&offset=3"},
+            [0, 1, 2],
+        ),
+        (next_link("next", "offset", "limit"), {"limit": "3", "offset": "3"}, {"next": None}, [3, 4]),
+        (one_page(), {}, {}, [0, 1, 2, 3, 4]),
+    ],
+)
+def test_page_styles(pages: Any, query: dict[str, str], extra: dict[str, Any], ids: list[int]) -> None:
+    reply, shown = pages(_call(**query), ROWS)
+    assert reply.json == extra
+    assert [row["id"] for row in shown] == ids
+
+
+def test_ways_to_sign_in() -> None:
+    call = _call(key="secret")
+    call.headers["authorization"] = "Basic YTpi"
+    assert basic("a", "b")(call)
+    assert not basic("a", "c")(call)
+    assert not header("x-token", "t")(call)
+    assert query("key", "secret")(call)
+    assert "key" not in call.query
+
+
+def test_paths_of_no_description_are_free() -> None:
+    with Mock("discord", auth=[bearer("t", word="Bot")]) as mock:
+        mock.free("POST", "/oauth2/token", lambda call: {"access_token": "t", "got": call.form["grant_type"]})
+        answer = httpx.post(f"{mock.url}/oauth2/token", data={"grant_type": "x"}, trust_env=False)
+        assert answer.json() == {"access_token": "t", "got": "x"}
+
+
+def test_a_scenario_that_lacks_an_answer_fails_the_test() -> None:
+    with pytest.raises(AssertionError, match="the scenario has no answer"), Mock("discord") as mock:
+        assert _get(mock, "/users/@me").status_code == 501
