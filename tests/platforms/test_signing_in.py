@@ -130,9 +130,9 @@ class Issuer(Vendor):
         return Reply(self.case.answer) if newest else self.case.old
 
 
-def context_of(case: Case, url: str, tokens: MemoryTokens) -> DriverContext:
+def context_of(case: Case, url: str, tokens: MemoryTokens, secret: str = "s3cret-s3cret") -> DriverContext:
     connector = load_connector(FOLDER / f"{case.platform}.yaml")
-    secrets = {"client_secret": "s3cret-s3cret"}
+    secrets = {"client_secret": secret} if secret else {}
     fields = {**case.fields, "base_url": url, case.web: url, "client_id": "client-1"}
     checked = validate_fields(connector, fields, secrets=dict.fromkeys(secrets))
     origins = origins_of(connector, checked, secrets, "sandbox")
@@ -177,3 +177,36 @@ async def test_a_person_signs_in_and_the_token_is_renewed(case: Case) -> None:
         assert issuer.forms[-1]["grant_type"] == "refresh_token" and issuer.count == 2
         kept = dict(await tokens.load() or {})
         assert kept["refresh_token"] == "refresh-2-xxxx"
+
+
+async def test_a_person_signs_in_at_github_with_a_code() -> None:
+    """GitHub says with status 200 that nobody has entered the code yet; the client has no secret."""
+    issuer, tokens = Issuer(CASES[0]), MemoryTokens()
+    page = "https://github.com/login/device"
+    device = {"device_code": "device-code-1", "user_code": "WDJB-MJHT", "verification_uri": page}
+    issuer.on("POST /login/device/code", {**device, "expires_in": 899, "interval": 5})
+    polls = [{"error": "authorization_pending"}, {"error": "slow_down"}, {"access_token": "access-1-xxxx"}]
+
+    def poll(asked: Asked) -> Any:
+        issuer.forms.append(asked.form)
+        issuer.count = 1
+        return polls.pop(0)
+
+    issuer.on("POST /login/oauth/access_token", poll)
+    async with running(issuer):
+        context = context_of(CASES[0], issuer.url, tokens, secret="")
+        login = open_login(context)
+        try:
+            shown = await login.start_device()
+            assert (shown.user_code, shown.verification_uri) == ("WDJB-MJHT", page)
+            await login.save(await login.poll_device(shown))
+        finally:
+            await login.close()
+        assert issuer.seen[0].form == {"client_id": "client-1", "scope": "repo read:org read:project"}
+        assert issuer.forms[0]["device_code"] == "device-code-1" and "client_secret" not in issuer.forms[0]
+        assert isinstance(context.clock, Hurried) and context.clock.slept == [5.0, 5.0, 10.0]
+        driver = HttpDriver(context)
+        try:
+            assert (await driver.check())[0].ok
+        finally:
+            await driver.close()
