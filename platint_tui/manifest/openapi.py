@@ -19,6 +19,7 @@ from platint_tui.manifest.fields import FieldType
 METHODS = ("get", "post", "put", "patch", "delete")
 MOST_FIELDS = 1_000
 _DEPTH = 24
+_DEEPEST = 200
 _LONGEST = 500
 _TIMES = ("date-time", "datetime")
 _SIMPLE: Mapping[str, FieldType] = {
@@ -305,6 +306,12 @@ def _yaml(body: bytes) -> Any:
         }
 
     try:
+        # The parser goes as deep as the document does, which ends the process when that is too deep.
+        depth = 0
+        for event in yaml.parse(body, Loader=base):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise ValueError(f"it is nested deeper than {_DEEPEST} levels")
         loader = Loader(body)
         try:
             return loader.get_single_data()
