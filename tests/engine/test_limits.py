@@ -48,7 +48,7 @@ class Scripted(SystemClock):
 class Stored:
     """GCRA as the store keeps it, shared by all hubs."""
 
-    def __init__(self, clock: Scripted) -> None:
+    def __init__(self, clock: SystemClock) -> None:
         self._clock = clock
         self._due: dict[str, float] = {}
         self.blocked: dict[str, int] = {}

@@ -192,10 +192,12 @@ class Limits:
 
     def __init__(self) -> None:
         self.acquired: list[tuple[str, int, float, int]] = []
+        self.weights: list[int] = []
         self.blocked: list[tuple[str, float]] = []
 
     async def acquire(self, limit: str, count: int, period: float, burst: int, weight: int = 1) -> None:
         self.acquired.append((limit, count, period, burst))
+        self.weights.append(weight)
 
     async def block(self, limit: str, seconds: float) -> None:
         self.blocked.append((limit, seconds))
