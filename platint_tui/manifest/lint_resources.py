@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from platint_tui.manifest.findings import Findings, check_path, texts
+from platint_tui.manifest.lint_reads import check_read
 from platint_tui.manifest.problems import did_you_mean, shown
 from platint_tui.manifest.yamltext import PathKey
 
@@ -27,6 +28,7 @@ def check_resources(found: Findings, connector: Connector) -> None:
         if connector.driver == "http":
             if resource.read is not None:
                 _read(found, path, resource, resource.read)
+                check_read(found, (*path, "read"), resource.read)
             _write(found, path, resource)
         if resource.parent is not None:
             _parent(found, (*path, "parent"), name, connector)

@@ -1,0 +1,83 @@
+"""What the types cannot say of one read: its form, its pages, its job and its cursor must fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from platint_tui.manifest.findings import Findings, check_path, texts
+from platint_tui.manifest.yamltext import PathKey
+
+if TYPE_CHECKING:
+    from platint_tui.manifest.schema import CursorSpec, JobPage, Read, Request
+
+_TIMES = ("iso8601", "epoch_s", "epoch_ms", "rfc2822", "date")
+
+
+def check_read(found: Findings, path: PathKey, read: Read) -> None:
+    """Everything about `read`, which stands at `path`."""
+    used = set(_looked_up(read.request))
+    _form(found, path, read)
+    _page(found, path, read, used)
+    if read.cursor is not None:
+        _cursor(found, (*path, "cursor"), read.cursor, used)
+
+
+def _looked_up(request: Request) -> Iterator[str]:
+    """The names that the templates of a request look up, like `cursor.start`."""
+    for _, text in texts(request.model_dump(mode="json"), ()):
+        for part in text.split("${")[1:]:
+            yield part.partition("}")[0].partition("|")[0].strip()
+
+
+def _form(found: Findings, path: PathKey, read: Read) -> None:
+    if read.format in ("ndjson", "csv"):
+        if read.records:
+            found.add((*path, "records"), f"of {read.format} is '': every line is a record")
+        for key in ("entries", "single"):
+            if getattr(read, key):
+                found.add((*path, key), f"does not go with {read.format}")
+    if read.csv.delimiter in '"\r\n':
+        found.add((*path, "csv", "delimiter"), "cannot be a quote or a line break")
+
+
+def _page(found: Findings, path: PathKey, read: Read, used: set[str]) -> None:
+    page = read.page
+    if page.type == "async_job":
+        _job(found, (*path, "page"), page)
+        return
+    if getattr(page, "in_", "query") == "body" and read.request.method == "GET":
+        found.add((*path, "page", "in"), "a GET request has no body")
+    # A POST may be meant to be repeated as it is: each time it takes the next messages of a queue.
+    repeats = page.type == "offset" and page.param is None and read.request.method == "GET"
+    if repeats and not used & {"page.offset", "page.end"}:
+        found.add((*path, "page", "param"), "is null, so the request needs ${page.offset}")
+
+
+def _job(found: Findings, path: PathKey, page: JobPage) -> None:
+    if (page.results is None) == (page.url is None):
+        found.add((*path, "results"), "or url is needed, and only one of them")
+    if page.locator is not None and page.results is None:
+        found.add((*path, "locator"), "needs `results`")
+    for key in ("poll", "results", "abort"):
+        request = getattr(page, key)
+        if request is not None:
+            check_path(found, (*path, key, "path"), request.path)
+
+
+def _cursor(found: Findings, path: PathKey, cursor: CursorSpec, used: set[str]) -> None:
+    starts = cursor.start_param is not None or "cursor.start" in used
+    if cursor.side == "server" and not starts:
+        found.add((*path, "side"), "is server, so the request needs ${cursor.start}, or start_param")
+    if cursor.format is not None:
+        if cursor.type not in _TIMES:
+            found.add((*path, "format"), f"needs a cursor of time, not {cursor.type}")
+        elif cursor.format not in _TIMES and "%" not in cursor.format:
+            found.add((*path, "format"), f"is {', '.join(_TIMES)} or a pattern like %Y-%m-%d")
+    if cursor.window is not None:
+        if cursor.type not in _TIMES:
+            found.add((*path, "window"), f"needs a cursor of time, not {cursor.type}")
+        if cursor.initial is None:
+            found.add((*path, "window"), "needs `initial`: where the first scan starts")
+        if not starts or not (cursor.end_param is not None or "cursor.end" in used):
+            found.add((*path, "window"), "needs both ends: start_param and end_param, or their templates")

@@ -1,0 +1,97 @@
+"""Reads that cannot work are told with their place when a manifest is checked."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from platint_tui.core.errors import ConfigError
+from platint_tui.manifest.loader import load_text
+
+MANIFEST: dict[str, Any] = {
+    "manifest": 1,
+    "platform": "sample",
+    "name": "Sample",
+    "version": "0.1.0",
+    "category": "other",
+    "docs": "none",
+    "driver": "http",
+    "profile": {"fields": []},
+    "auth": {"type": "none"},
+    "transport": {"base_url": "https://api.example.com"},
+    "check": [{"id": "alive", "request": {"path": "/"}}],
+    "tests": [
+        {"name": "n", "kind": "error", "code": "0", "expect": {"class": "systemic", "action": "fail_stream"}}
+    ],
+}
+JOB = {
+    "type": "async_job",
+    "id": "id",
+    "poll": {"path": "/jobs/${job.id}"},
+    "status": "state",
+    "done": ["done"],
+}
+WINDOW = {
+    "field": "at",
+    "type": "iso8601",
+    "start_param": "from",
+    "end_param": "to",
+    "initial": "-P9D",
+    "window": "P1D",
+}
+
+
+def load(read: dict[str, Any]) -> None:
+    document = copy.deepcopy(MANIFEST)
+    whole = {"request": {"path": "/x"}, "records": "data", "page": {"type": "none"}, **read}
+    document["resources"] = {"items": {"key": ["id"], "read": whole}}
+    load_text(json.dumps(document), "sample.yaml")
+
+
+GOOD: list[dict[str, Any]] = [
+    {"format": "csv", "records": ""},
+    {"page": {**JOB, "url": "url"}},
+    {"page": {**JOB, "results": {"path": "/r"}, "locator": {"header": "L", "param": "l"}}},
+    {"cursor": WINDOW},
+    {"cursor": {"field": "at", "type": "epoch_s", "format": "%Y-%m-%d", "start_param": "from"}},
+    {
+        "request": {"path": "/x", "query": {"q": "at >= ${ cursor.start | default:0 }"}},
+        "cursor": {"field": "at", "type": "epoch_s", "side": "server"},
+    },
+    {
+        "request": {"path": "/x", "query": {"q": "[${page.offset},${page.end}]"}},
+        "page": {"type": "offset", "param": None, "limit_param": None, "size": 2},
+    },
+]
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"format": "csv"}, "read.records: of csv is ''"),
+    ({"format": "ndjson", "records": "", "entries": "name"}, "read.entries: does not go with ndjson"),
+    ({"format": "csv", "records": "", "csv": {"delimiter": '"'}}, "read.csv.delimiter"),
+    ({"page": JOB}, "read.page.results: or url is needed"),
+    ({"page": {**JOB, "url": "u", "results": {"path": "/r"}}}, "read.page.results: or url is needed"),
+    ({"page": {**JOB, "url": "u", "locator": {"header": "L", "param": "l"}}}, "read.page.locator: needs"),
+    ({"page": {**JOB, "url": "u", "poll": {"path": "/a?b"}}}, "read.page.poll.path"),
+    ({"page": {"type": "cursor", "from": "n", "param": "a", "in": "body"}}, "read.page.in: a GET request"),
+    ({"page": {"type": "offset", "param": None, "size": 2}}, "read.page.param: is null"),
+    ({"cursor": {"field": "at", "type": "iso8601", "side": "server"}}, "read.cursor.side: is server"),
+    ({"cursor": {**WINDOW, "initial": None}}, "read.cursor.window: needs `initial`"),
+    ({"cursor": {**WINDOW, "end_param": None}}, "read.cursor.window: needs both ends"),
+    ({"cursor": {**WINDOW, "type": "int"}}, "read.cursor.window: needs a cursor of time"),
+    ({"cursor": {"field": "at", "type": "iso8601", "format": "iso"}}, "read.cursor.format: is iso8601"),
+    ({"cursor": {"field": "at", "type": "string", "format": "date"}}, "read.cursor.format: needs a cursor"),
+]
+
+
+@pytest.mark.parametrize("read", GOOD)
+def test_reads_that_work(read: dict[str, Any]) -> None:
+    load(read)
+
+
+@pytest.mark.parametrize(("read", "said"), BAD)
+def test_reads_that_cannot_work(read: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(read)
+    assert said in str(caught.value)
