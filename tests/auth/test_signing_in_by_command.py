@@ -1,29 +1,35 @@
-"""A person signs in by the command line and in the console; nothing of the tokens is left where it does not belong."""
+"""A person signs in by the command line; nothing of the tokens is left where it does not belong."""
 
 from __future__ import annotations
 
-import asyncio
 import json
+import os
+import pty
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.kit import Cli, wait_for
+from cli.kit import Cli
 from peers.canary import leaks
 from peers.oidc import Browser, OidcProvider
-from tests.auth.support import connector
+
+from tests.auth.support import PLAIN
 from tests.auth.test_login import ME, person
+from tests.http.hostile import MANIFEST, Whole, merged
 
 PASSPHRASE = "correct horse battery staple of the sign-in"
 
 
 def manifest(auth: dict[str, Any]) -> str:
     """The manifest of a platform that people sign in to."""
-    made = connector(auth, resources=ME)
-    document = json.loads(made.model_dump_json(by_alias=True, exclude_unset=True))
+    check = [{"id": "me", "request": {"path": "/me"}}]
+    document = merged(
+        MANIFEST, {"auth": Whole(auth), "profile": {"fields": PLAIN}, "check": check, "resources": ME}
+    )
     return json.dumps(document)
 
 
@@ -38,7 +44,7 @@ def cli(tmp_path: Path, oidc: OidcProvider) -> Iterator[Cli]:
         tmp_path / "home",
         {"PLATINT_CONNECTORS": str(manifests), "PLATINT_VAULT_PASSPHRASE_FILE": str(passphrase)},
     )
-    made("vault", "init")
+    made("vault", "init", input=f"{PASSPHRASE}\n")
     yield made
     made.close()
 
@@ -79,7 +85,7 @@ def test_profiles_login(cli: Cli, oidc: OidcProvider, grant: str) -> None:
     browser = Browser()
     page = browser.open(address_in(said))
     browser.close()
-    assert page.status_code == 200
+    assert page.status_code == 200, page.text[:2000]
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     found = json.loads(out)
@@ -107,19 +113,24 @@ async def main():
     await workspace.close()
 asyncio.run(main())
 """
-    import subprocess
-
-    done = subprocess.run([sys.executable, "-c", script], env=cli.env, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=cli.env, capture_output=True, text=True, check=True
+    )
     return dict(json.loads(done.stdout))
 
 
-def test_the_address_of_another_machines_browser_is_pasted(cli: Cli, oidc: OidcProvider, tmp_path: Path) -> None:
-    import os
-    import pty
-
+def test_the_address_of_another_machines_browser_is_pasted(
+    cli: Cli, oidc: OidcProvider, tmp_path: Path
+) -> None:
     add(cli, oidc, person())
     leader, follower = pty.openpty()
-    process = cli.start("profiles", "login", "me", "--no-browser", stdin=follower)
+    process = subprocess.Popen(
+        cli.command("profiles", "login", "me", "--no-browser"),
+        stdin=follower,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=cli.env,
+    )
     said = read_until(process, "On another machine")
     # The browser of another machine reaches nothing at 127.0.0.1: only its last address is known.
     ended = ended_at(address_in(said))
@@ -139,7 +150,9 @@ def ended_at(url: str) -> str:
         location = response.headers.get("location", "")
         if "/callback?" in location and location.startswith("http://127.0.0.1"):
             addresses.append(location)
-            response.headers["location"] = str(response.url.copy_with(path="/.well-known/openid-configuration", query=None))
+            response.headers["location"] = str(
+                response.url.copy_with(path="/.well-known/openid-configuration", query=None)
+            )
 
     browser.client.event_hooks["response"].append(note)
     browser.open(url)
@@ -151,27 +164,3 @@ def test_a_profile_that_signs_in_by_itself_is_told_so(cli: Cli, tmp_path: Path) 
     cli("profiles", "add", "sqlite", "--name", "w", "--field", f"path={tmp_path / 'w.sqlite'}")
     done = cli("profiles", "login", "w", code=4)
     assert "signs in by itself" in done.err
-
-
-async def test_in_the_console(cli: Cli, oidc: OidcProvider, monkeypatch: pytest.MonkeyPatch) -> None:
-    from platint_tui.services import login as service
-    from platint_tui.services.workspace import open_workspace
-    from platint_tui.tui.app import Options, PlatintApp
-    from platint_tui.tui.screens.profiles.signing import SignInScreen
-
-    add(cli, oidc, person())
-    opened: list[str] = []
-    monkeypatch.setattr(service, "open_browser", lambda url, environ: opened.append(url) or True)
-    workspace = await open_workspace(environ=cli.env)
-    app = PlatintApp(workspace=workspace, options=Options(section="profiles", environ=cli.env))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: "sign in" in screen_text(app))
-        await pilot.press("o")
-        await until(pilot, lambda: isinstance(app.screen, SignInScreen) and bool(opened))
-        browser = Browser()
-        await asyncio.to_thread(browser.open, opened[0])
-        browser.close()
-        await until(pilot, lambda: not isinstance(app.screen, SignInScreen))
-        await until(pilot, lambda: "The token ends in" in screen_text(app))
-    await workspace.close()
-    wait_for(lambda: stored(cli)["refresh_token"], "the tokens are kept")

@@ -105,8 +105,8 @@ class Login:
 
         state = secrets.token_urlsafe(32)
         verifier = secrets.token_urlsafe(48)
-        for text in (state, verifier):
-            Secret(text)
+        # The state is shown: a person opens the address on another machine.
+        Secret(verifier)
         added = render_map(self._auth.authorize_params, self._scope, "query")
         if self._auth.pkce:
             added |= {
