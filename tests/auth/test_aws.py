@@ -166,3 +166,19 @@ async def test_aws_role_keys_that_have_ended(open_: Open, hostile: Hostile, stat
     hostile.routes["/items"] = items
     assert await read(open_(AWS, {"secret": CANARY}, WITH_ROLE)) == [{"id": 1}]
     assert len(forms) == 2
+
+
+async def test_aws_endpoints_share_the_keys_of_a_role(open_: Open, hostile: Hostile) -> None:
+    """Services have signing names of their own; the role is assumed once for all of them."""
+    forms = roles(hostile)
+    hostile.json("/check", {})
+    services = ("sns", "events", "lambda")
+    endpoints = {
+        name: {"base_url": "${profile.base_url}", "auth": {**AWS, "service": name}} for name in services
+    }
+    checks = [{"id": name, "request": {"path": "/check", "endpoint": name}} for name in services]
+    driver = open_(AWS, {"secret": CANARY}, WITH_ROLE, transport={"endpoints": endpoints}, check=checks)
+    assert [item.ok for item in await driver.check()] == [True] * 3
+    assert len(forms) == 1
+    names = [seen.headers["authorization"].split("/")[3] for seen in hostile.seen[1:]]
+    assert names == list(services) and {credential(seen) for seen in hostile.seen[1:]} == {"ASIA1"}

@@ -205,6 +205,22 @@ async def test_scopes_as_servers_list_them(hostile: Hostile, granted: Any, missi
     await driver.close()
 
 
+@pytest.mark.parametrize(
+    ("asked", "granted"),
+    [
+        (["read_orders", "write_orders"], "write_orders"),
+        (["https://management.example.com/.default"], "https://management.example.com/user_impersonation"),
+        (["read", "offline_access"], "read"),
+    ],
+)
+async def test_scopes_that_another_one_stands_for(hostile: Hostile, asked: list[str], granted: str) -> None:
+    hostile.json("/token", {**TOKEN, "scope": granted})
+    hostile.json("/check", {})
+    driver = driver_of(hostile, {**CLIENT, "scopes": asked})
+    assert [item.id for item in await driver.check()] == ["alive"]
+    await driver.close()
+
+
 async def test_a_token_that_lies_deeper_and_another_header(hostile: Hostile) -> None:
     hostile.json("/token", {"ok": True, "access_token": "wrong", "inner": {"access_token": "deep-canary"}})
     hostile.json("/items", PAGE)

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from urllib.parse import quote, urlencode, urlsplit
+from weakref import WeakKeyDictionary
 
+from platint_tui.core.clock import Clock
 from platint_tui.core.errors import ConfigError, CredentialError, SystemicError, TransientError
 from platint_tui.core.model import Json
 from platint_tui.core.secret import Secret
@@ -27,6 +30,7 @@ ROLE_SECONDS = 3600
 MARGIN = 300.0
 """Seconds before their end in which temporary keys are replaced."""
 _SKEW = 60.0
+_REFUSED = (400, 401, 403)
 _CLOCK_CODES = (
     b"RequestTimeTooSkewed",
     b"InvalidSignatureException",
@@ -36,97 +40,45 @@ _CLOCK_CODES = (
 )
 
 
-class AwsSigner(Authorizer):
-    """Signs with the profile's key, or with the temporary key of the role that the profile names."""
+class Role:
+    """The temporary keys of one role, for every endpoint of a profile that signs with them."""
 
-    def __init__(
-        self,
-        context: DriverContext,
-        auth: schema.SigV4Auth,
-        client: HttpClient,
-        scope: Mapping[str, Json],
-    ) -> None:
-        """Raises CredentialError, or ConfigError for a region or an address that the profile does not have."""
+    def __init__(self, context: DriverContext, client: HttpClient, url: str, arn: str, external: str) -> None:
+        """`url` is the address of the token service (STS), `external` an external id or ''."""
         self._context = context
-        self._auth = auth
         self._client = client
-        self._scope = Scope(auth.service, render(auth.region, scope, "query"))
-        session = optional_secret(context, auth.session_token)
-        self._own = Keys(value(context, auth.access_key), secret(context, auth.secret_key), session)
-        self._role = _optional(context, auth.role_arn)
-        self._external = _optional(context, auth.external_id)
-        self._sts = ""
-        if self._role:
-            self._sts = self._sts_address(scope)
-        self._assumed: Keys | None = None
+        self._url = url
+        self._arn = arn
+        self._external = external
         self._lock = asyncio.Lock()
-        self._offset = 0.0
-        self.refreshable = bool(self._role)
-        self.private = QUERY_NAMES if auth.in_ == "query" else frozenset()
+        self._keys: Keys | None = None
 
-    async def sign(self, request: Unsigned) -> Signed:
-        """The signed request; the role is assumed first where the profile names one."""
-        keys = await self._keys() if self._role else self._own
-        how = in_query if self._auth.in_ == "query" else in_headers
-        return how(request, keys, self._scope, self._now())
-
-    async def refresh(self, used: Signed) -> None:
-        """Assume the role again, unless another task has done so since `used` was signed."""
+    async def keys(self, own: Keys, region: str, clock: PlatformClock) -> Keys:
+        """Keys that are not about to end, asked for with the profile's `own`. Raises CredentialError."""
         async with self._lock:
-            if self._assumed is not None and _signed_by(used, self._assumed):
-                self._assumed = None
-
-    def learn(self, answer: Answer) -> bool:
-        """Forget the role's keys when they have ended, and take the platform's clock from the `Date` of a
-        refusal that its clock explains.
-        """
-        if self._assumed and answer.status in (400, 401, 403) and b"ExpiredToken" in answer.body:
-            self._assumed = None
-            return True
-        if answer.status not in (400, 401, 403) or not any(code in answer.body for code in _CLOCK_CODES):
-            return False
-        try:
-            theirs = parsedate_to_datetime(answer.headers.get("date", ""))
-        except (TypeError, ValueError):
-            return False
-        theirs = theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC)
-        offset = theirs.timestamp() - self._context.clock.now_ms() / 1000
-        if abs(offset - self._offset) < _SKEW:
-            return False
-        self._offset = offset
-        return True
-
-    def notes(self) -> list[str]:
-        """A clock that is wrong."""
-        if abs(self._offset) < _SKEW:
-            return []
-        how = "behind" if self._offset > 0 else "ahead"
-        return [f"The clock of this machine is {abs(self._offset):.0f} s {how}; set it right."]
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._context.clock.now_ms() / 1000 + self._offset, UTC)
-
-    async def _keys(self) -> Keys:
-        async with self._lock:
-            keys = self._assumed
-            if keys is None or (keys.expires and keys.expires - self._now().timestamp() < MARGIN):
-                keys = self._assumed = await attempts(self._context, self._assume)
+            keys = self._keys
+            if keys is None or (keys.expires and keys.expires - clock.now().timestamp() < MARGIN):
+                ask = partial(self._assume, own, _sts_region(self._url) or region, clock)
+                keys = self._keys = await attempts(self._context, ask)
             return keys
 
-    def _sts_address(self, scope: Mapping[str, Json]) -> str:
-        if not self._auth.sts_url:
-            raise ConfigError("The manifest has no sts_url, so no role can be assumed.", code="sts_url")
-        plain = self._context.connector.transport.plain_http
-        environment = self._context.profile.environment.value
-        url = address_of(self._auth.sts_url, scope, environment, plain_http=plain)
-        return self._client.origins.check(url, "address of the token service")
+    async def drop(self, used: Signed) -> None:
+        """Forget the keys, when they are those that signed `used`."""
+        async with self._lock:
+            if self._keys is not None and _signed_by(used, self._keys):
+                self._keys = None
 
-    async def _assume(self) -> Keys:
-        """Temporary keys of the role (STS query API, action AssumeRole)."""
+    def forget(self) -> bool:
+        """Forget the keys; whether there were any."""
+        had, self._keys = self._keys is not None, None
+        return had
+
+    async def _assume(self, own: Keys, region: str, clock: PlatformClock) -> Keys:
+        """STS query API, action AssumeRole."""
         form = {
             "Action": "AssumeRole",
             "Version": STS_VERSION,
-            "RoleArn": self._role,
+            "RoleArn": self._arn,
             "RoleSessionName": f"platint-{self._context.profile.name}"[:64],
             "DurationSeconds": str(ROLE_SECONDS),
         }
@@ -134,17 +86,16 @@ class AwsSigner(Authorizer):
             form["ExternalId"] = self._external
         body = urlencode(form, quote_via=quote).encode()
         headers = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
-        request = Unsigned("POST", self._sts, headers, body)
-        signer = Scope("sts", _sts_region(self._sts) or self._scope.region)
-        signed = in_headers(request, self._own, signer, self._now())
+        request = Unsigned("POST", self._url, headers, body)
+        signed = in_headers(request, own, Scope("sts", region), clock.now())
         answer = await self._client.exchange("POST", signed.url, signed.headers, body)
-        if answer.status == 403 and self.learn(answer):
-            signed = in_headers(request, self._own, signer, self._now())
+        if answer.status == 403 and clock.learn(answer):
+            signed = in_headers(request, own, Scope("sts", region), clock.now())
             answer = await self._client.exchange("POST", signed.url, signed.headers, body)
-        return self._granted(answer)
+        return self._granted(answer, clock)
 
-    def _granted(self, answer: Answer) -> Keys:
-        host = urlsplit(self._sts).hostname or ""
+    def _granted(self, answer: Answer, clock: PlatformClock) -> Keys:
+        host = urlsplit(self._url).hostname or ""
         if answer.status >= 500 or answer.status == 429:
             raise TransientError(f"The token service answered {answer.status}.", where=host, code="sts")
         document = parse_xml(answer.body, host)
@@ -168,8 +119,108 @@ class AwsSigner(Authorizer):
         try:
             end = datetime.fromisoformat(str(found.get("Expiration"))).timestamp()
         except ValueError:
-            end = self._now().timestamp() + ROLE_SECONDS
+            end = clock.now().timestamp() + ROLE_SECONDS
         return Keys(access, Secret(key), Secret(session), end)
+
+
+_ROLES: WeakKeyDictionary[HttpClient, dict[tuple[str, ...], Role]] = WeakKeyDictionary()
+"""The roles of each profile's driver: its endpoints share them."""
+
+
+class AwsSigner(Authorizer):
+    """Signs with the profile's key, or with the temporary keys of the role that the profile names."""
+
+    def __init__(
+        self,
+        context: DriverContext,
+        auth: schema.SigV4Auth,
+        client: HttpClient,
+        scope: Mapping[str, Json],
+    ) -> None:
+        """Raises CredentialError, or ConfigError for a region or an address that the profile does not have."""
+        self._scope = Scope(auth.service, render(auth.region, scope, "query"))
+        self._presign = auth.in_ == "query"
+        session = optional_secret(context, auth.session_token)
+        self._own = Keys(value(context, auth.access_key), secret(context, auth.secret_key), session)
+        self._clock = PlatformClock(context.clock)
+        self._role: Role | None = None
+        arn, external = _optional(context, auth.role_arn), _optional(context, auth.external_id)
+        if arn:
+            url = _sts_address(context, auth, client, scope)
+            made = _ROLES.setdefault(client, {})
+            named = (url, arn, external, self._own.access)
+            self._role = made.setdefault(named, Role(context, client, url, arn, external))
+        self.refreshable = self._role is not None
+        self.private = QUERY_NAMES if self._presign else frozenset()
+
+    async def sign(self, request: Unsigned) -> Signed:
+        """The signed request; the role is assumed first where the profile names one."""
+        keys = self._own
+        if self._role is not None:
+            keys = await self._role.keys(self._own, self._scope.region, self._clock)
+        how = in_query if self._presign else in_headers
+        return how(request, keys, self._scope, self._clock.now())
+
+    async def refresh(self, used: Signed) -> None:
+        """Assume the role again, unless another task has done so since `used` was signed."""
+        if self._role is not None:
+            await self._role.drop(used)
+
+    def learn(self, answer: Answer) -> bool:
+        """Forget the role's keys when they have ended, and take the platform's clock from a refusal that its
+        clock explains.
+        """
+        if self._role is not None and answer.status in _REFUSED and b"ExpiredToken" in answer.body:
+            return self._role.forget()
+        return self._clock.learn(answer)
+
+    def notes(self) -> list[str]:
+        """A clock that is wrong."""
+        return self._clock.notes()
+
+
+class PlatformClock:
+    """The time as the platform has it: this machine's, until a refusal tells how wrong it is."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset = 0.0
+
+    def now(self) -> datetime:
+        """The platform's time."""
+        return datetime.fromtimestamp(self._clock.now_ms() / 1000 + self._offset, UTC)
+
+    def learn(self, answer: Answer) -> bool:
+        """Take the time from the `Date` of a refused signature; whether it is another one than was thought."""
+        if answer.status not in _REFUSED or not any(code in answer.body for code in _CLOCK_CODES):
+            return False
+        try:
+            theirs = parsedate_to_datetime(answer.headers.get("date", ""))
+        except (TypeError, ValueError):
+            return False
+        theirs = theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC)
+        offset = theirs.timestamp() - self._clock.now_ms() / 1000
+        if abs(offset - self._offset) < _SKEW:
+            return False
+        self._offset = offset
+        return True
+
+    def notes(self) -> list[str]:
+        """A sentence when this machine's clock is wrong."""
+        if abs(self._offset) < _SKEW:
+            return []
+        how = "behind" if self._offset > 0 else "ahead"
+        return [f"The clock of this machine is {abs(self._offset):.0f} s {how}; set it right."]
+
+
+def _sts_address(
+    context: DriverContext, auth: schema.SigV4Auth, client: HttpClient, scope: Mapping[str, Json]
+) -> str:
+    if not auth.sts_url:
+        raise ConfigError("The manifest has no sts_url, so no role can be assumed.", code="sts_url")
+    plain = context.connector.transport.plain_http
+    url = address_of(auth.sts_url, scope, context.profile.environment.value, plain_http=plain)
+    return client.origins.check(url, "address of the token service")
 
 
 def _optional(context: DriverContext, name: str | None) -> str:

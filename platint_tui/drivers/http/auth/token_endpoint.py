@@ -174,7 +174,15 @@ class TokenEndpoint:
 
     def missing(self, granted: frozenset[str] | None) -> list[str]:
         """A sentence when fewer scopes were granted than asked for."""
-        lacking = sorted(set(self.auth.scopes) - granted - _NEVER_LISTED) if granted else []
+        if not granted:
+            return []
+        lacking = sorted(set(self.auth.scopes) - granted - _NEVER_LISTED)
+        # Some servers name only the wider of two scopes, or what an all-in-one scope stands for.
+        lacking = [
+            name
+            for name in lacking
+            if not name.endswith("/.default") and name.replace("read_", "write_", 1) not in granted
+        ]
         if not lacking:
             return []
         return [f"The platform granted less than asked for: {', '.join(lacking)} is missing."]
