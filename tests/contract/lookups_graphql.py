@@ -5,6 +5,7 @@ those of other operations.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from graphql import (
     GraphQLList,
     GraphQLNonNull,
     GraphQLSchema,
+    NonNullTypeNode,
     OperationDefinitionNode,
+    is_required_input_field,
     parse,
     type_from_ast,
     validate,
@@ -28,8 +31,46 @@ if TYPE_CHECKING:
     from contract.look_requests import Requests
 
 
-@lru_cache(maxsize=256)
-def usable(sdl: str, document: str) -> GraphQLSchema | None:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a schema says of a document: a problem, or its answer and variables (those without a value of their own
+    are `needed`).
+    """
+
+    problem: str
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    needed: frozenset[str] = frozenset()
+
+
+@lru_cache(maxsize=1024)
+def judged(sdl: str, text: str) -> Judged:
+    """Hold a document against a schema."""
+    try:
+        document = parse(text)
+    except GraphQLError as error:
+        return Judged(error.message)
+    schema = _usable(sdl, text) if sdl else None
+    if schema is None:
+        return Judged("the description has no GraphQL schema for it")
+    errors = validate(schema, document)
+    if errors:
+        return Judged("; ".join(error.message for error in errors[:3]))
+    operation = next(item for item in document.definitions if isinstance(item, OperationDefinitionNode))
+    declared = operation.variable_definitions or ()
+    return Judged(
+        "",
+        answer_schema(schema, document),
+        {item.variable.name.value: type_from_ast(schema, item.type) for item in declared},
+        frozenset(
+            item.variable.name.value
+            for item in declared
+            if isinstance(item.type, NonNullTypeNode) and item.default_value is None
+        ),
+    )
+
+
+def _usable(sdl: str, document: str) -> GraphQLSchema | None:
     """The schema for one document: of a whole vendor's SDL only what the document leads to."""
     if len(sdl) < 200_000:
         return schema_of(sdl)
@@ -41,52 +82,26 @@ def usable(sdl: str, document: str) -> GraphQLSchema | None:
 
 def graphql_request(checker: Requests, entry: str, request: Data) -> Found:
     """Look a document and its variables up."""
-    text = request["graphql"]["document"]
-    place = f"{entry}.graphql.document"
-    shown = " ".join(text.split())[:60]
-    try:
-        document = parse(text)
-    except GraphQLError as error:
-        checker.say(place, shown, error.message)
+    text, given = request["graphql"]["document"], request["graphql"]["variables"]
+    found = judged(checker.view.graphql, text)
+    checker.say(f"{entry}.graphql.document", " ".join(text.split())[:60], found.problem)
+    if found.problem:
         return Found(None)
-    schema = usable(checker.view.graphql, text) if checker.view.graphql else None
-    if schema is None:
-        checker.say(place, shown, "the description has no GraphQL schema for it")
-        return Found(None)
-    errors = validate(schema, document)
-    checker.say(place, shown, "; ".join(error.message for error in errors[:3]))
-    if errors:
-        return Found(None)
-    answer = answer_schema(schema, document)
-    operation = next(item for item in document.definitions if isinstance(item, OperationDefinitionNode))
-    declared = {
-        item.variable.name.value: type_from_ast(schema, item.type)
-        for item in operation.variable_definitions or ()
-    }
-    for name, value in request["graphql"]["variables"].items():
-        if name not in declared:
-            checker.say(f"{entry}.graphql.variables.{name}", name, f"the document declares no ${name}")
+    for name, value in given.items():
+        place = f"{entry}.graphql.variables.{name}"
+        if name not in found.variables:
+            checker.say(place, name, f"the document declares no ${name}")
             continue
-        checker.say(f"{entry}.graphql.variables.{name}", name)
-        _members(checker, f"{entry}.graphql.variables.{name}", value, declared[name])
-    lines: list[dict[str, Any]] = []
+        checker.say(place, name)
+        _members(checker, place, value, found.variables[name])
+    for name in sorted(found.needed - set(given)):
+        checker.say(f"{entry}.graphql.variables.{name}", name, f"the document needs ${name}")
+    lines: list[Mapping[str, Any]] = []
     for name, inner in inner_documents(request).items():
-        lines += _inner(checker, f"{entry}.graphql.variables.{name}", inner)
-    return Found(None, (answer,), {"": answer}, tuple(lines))
-
-
-def _inner(checker: Requests, entry: str, text: str) -> list[dict[str, Any]]:
-    """A document in a variable: the schemas of the lines that it gives."""
-    shown = " ".join(text.split())[:60]
-    schema = usable(checker.view.graphql, text)
-    try:
-        document = parse(text)
-        errors = validate(schema, document) if schema else []
-    except GraphQLError as error:
-        checker.say(entry, shown, error.message)
-        return []
-    checker.say(entry, shown, "; ".join(error.message for error in errors[:3]))
-    return nodes_of(answer_schema(schema, document)) if schema and not errors else []
+        line = judged(checker.view.graphql, inner)
+        checker.say(f"{entry}.graphql.variables.{name}", " ".join(inner.split())[:60], line.problem)
+        lines += nodes_of(line.answer)
+    return Found(None, (found.answer,), {"": found.answer}, tuple(lines))
 
 
 def _members(checker: Requests, entry: str, value: Any, kind: Any) -> None:
@@ -98,14 +113,15 @@ def _members(checker: Requests, entry: str, value: Any, kind: Any) -> None:
             _members(checker, f"{entry}.{number}", item, kind.of_type)
     elif isinstance(kind, GraphQLInputObjectType) and isinstance(value, Mapping):
         for name, item in value.items():
+            if name == "...":
+                continue  # the members of a record, put in here
             if name not in kind.fields:
                 checker.say(f"{entry}.{name}", name, f"{kind.name} has no {name}")
                 continue
             checker.say(f"{entry}.{name}", name)
             _members(checker, f"{entry}.{name}", item, kind.fields[name].type)
-        for name, field in kind.fields.items():
-            needed = isinstance(field.type, GraphQLNonNull) and field.default_value is None
-            if needed and name not in value and "Undefined" in repr(field.default_value):
+        for name, known in kind.fields.items():
+            if is_required_input_field(known) and name not in value and "..." not in value:
                 checker.say(f"{entry}.{name}", name, f"{kind.name} needs {name}")
     elif isinstance(kind, GraphQLEnumType) and is_literal(value) and value not in (None, *kind.values):
         checker.say(f"{entry} =", value, f"{kind.name} has no value {value}")
