@@ -34,7 +34,8 @@ _EMPTY = (
 )
 _NOT_YET = "Not discovered yet.\n\nr asks the platform what this account offers."
 _SLIM_BELOW = 100
-_CHANGES = 6
+_LOW_BELOW = 30
+_CHANGES, _CHANGES_LOW = 6, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,8 @@ class DiscoverySection(SectionView):
         offer = self._offer
         if offer is None:
             return
-        drawn = (offer.profile, offer.stamp, self.profile in self.discovering, glyphs.current())
+        drawing = self.profile in self.discovering
+        drawn = (offer.profile, offer.stamp, drawing, glyphs.current(), self._room())
         self.query_one("#summary", Static).update(present.joined(self._summary(offer)))
         if drawn == self._drawn:
             return
@@ -198,7 +200,7 @@ class DiscoverySection(SectionView):
             empty = "Asking the platform…"
         self.outline.show(words.branches(streams, offer.changes), empty=empty)
         changes = self.query_one("#changes", Static)
-        changes.update(present.joined(words.change_lines(offer.changes, _CHANGES), lines=True))
+        changes.update(present.joined(words.change_lines(offer.changes, self._room()), lines=True))
         changes.display = offer.catalogue is not None
 
     def _summary(self, offer: Offer) -> list[tuple[str, str]]:
@@ -212,7 +214,12 @@ class DiscoverySection(SectionView):
             return pieces
         number = present.plural(len(offer.catalogue.streams), "stream")
         age = present.age(offer.catalogue.discovered_ms, self.console.clock.now_ms())
-        return [*pieces, (f"   {number}   discovered {age}", "muted"), *words.change_counts(offer.changes)]
+        counts = [] if self.has_class("-slim") else words.change_counts(offer.changes)
+        return [*pieces, (f"   {number}   discovered {age}", "muted"), *counts]
+
+    def _room(self) -> int:
+        """How many lines of changes are shown: a low screen is for the streams."""
+        return _CHANGES if self.app.size.height >= _LOW_BELOW else _CHANGES_LOW
 
     def identities(self, snapshot: Offer) -> Sequence[Hashable]:
         """The streams."""
@@ -250,6 +257,7 @@ class DiscoverySection(SectionView):
     def on_resize(self, event: events.Resize) -> None:
         """A narrow screen gives the streams more room."""
         self.set_class(event.size.width < _SLIM_BELOW, "-slim")
+        self._draw()
 
     @on(Listing.Moved, "#accounts")
     def _moved(self) -> None:

@@ -170,7 +170,7 @@ def change_lines(changes: Sequence[CatalogueChange], most: int) -> Pieces:
     pieces: Pieces = [
         (f"{present.plural(len(changes), 'change')} against the discovery before", "strong"),
         (f"   {breaking} breaking" if breaking else "   none breaking", "bad" if breaking else "ok"),
-        ("   c shows them all", "muted"),
+        ("   c: all", "muted"),
     ]
     shown = changes[: max(1, most - 1)]
     for change in shown:
