@@ -113,6 +113,27 @@ async def test_a_job_is_made_waited_for_and_read_in_parts(build: Build, hostile:
     assert platform.aborted == []
 
 
+async def test_the_platform_says_when_to_ask_again(build: Build, hostile: Hostile) -> None:
+    platform = Platform(hostile, [[1]], polls=0)
+    running = answer(200, {"state": "InProgress"}, {"Retry-After": "40"})
+    late = answer(200, {"state": "InProgress"}, {"Retry-After": "86400"})
+    odd = answer(200, {"state": "InProgress"}, {"Retry-After": "soon"})
+    told = [running, late, odd]
+    create, poll = platform.create, platform.poll
+
+    def answered(seen: Seen, writer: Any) -> None:
+        if told:
+            writer.write(told.pop(0))
+        else:
+            poll(seen, writer)
+
+    platform.poll = answered  # type: ignore[method-assign]
+    hostile.routes["/jobs"] = create
+    rig = build(job())
+    assert ids(await rig.read()) == [1]
+    assert rig.clock.slept == [40.0, 300.0, 11.25]
+
+
 async def test_an_interrupted_scan_goes_on_with_its_job_from_every_page(
     build: Build, hostile: Hostile
 ) -> None:

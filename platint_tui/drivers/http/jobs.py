@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from platint_tui.core.backoff import parse_retry_after
 from platint_tui.core.errors import PlatintError, SystemicError
 from platint_tui.core.model import Json
 from platint_tui.drivers.http.answers import Split
@@ -33,6 +34,8 @@ ABORT_SECONDS = 3.0
 """How long giving up a job may take."""
 LONGEST_PAUSE = 60.0
 GROWTH = 1.5
+LONGEST_TOLD = 300.0
+"""Seconds that a platform may ask to wait between two questions."""
 _GONE = (404, 410)
 _STALE_URL = (400, 401, 403, 404, 410)
 _SAYS_WHY = re.compile("error|message|reason", re.IGNORECASE)
@@ -183,8 +186,9 @@ class Job:
                     code="job_timeout",
                 )
             self._stored = False
-            await context.clock.sleep(pause)
-            waited += pause
+            told = parse_retry_after(answer.headers.get("retry-after", ""), now_ms) or 0.0
+            await context.clock.sleep(wait := max(pause, min(told, LONGEST_TOLD)))
+            waited += wait
             pause = min(pause * GROWTH, max(page.every, LONGEST_PAUSE))
 
     def _failed(self, status: Json, tree: Json) -> SystemicError:
