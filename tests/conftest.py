@@ -14,9 +14,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from peers.azurite import AzuriteServer
 from peers.canary import leaks
+from peers.elastic import ElasticServer
 from peers.emulate import GithubAppEmulator, GithubEmulator, SlackEmulator, StripeEmulate
+from peers.gcs import GcsServer
 from peers.localstripe import StripeEmulator
+from peers.moto import MotoServer
 from peers.postgres import PostgresServer
 from peers.secret_service import Kind, SecretService
 
@@ -110,3 +114,35 @@ def make_secret_service() -> Iterator[Callable[[Kind], SecretService]]:
     yield make
     for service in made:
         service.stop()
+
+
+@pytest.fixture(scope="module")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MotoServer]:
+    """AWS (`moto`) with a user whose signatures are checked."""
+    server = MotoServer(tmp_path_factory.mktemp("moto"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def azurite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzuriteServer]:
+    """Azure Blob Storage (`azurite`), empty; it checks signatures."""
+    server = AzuriteServer(tmp_path_factory.mktemp("azurite"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
+    """Google Cloud Storage (`gcp-storage-emulator`), empty."""
+    server = GcsServer(tmp_path_factory.mktemp("gcs"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def elastic_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ElasticServer]:
+    """A real Elasticsearch 7.0, empty, without security."""
+    server = ElasticServer(tmp_path_factory.mktemp("elastic"))
+    yield server
+    server.stop()

@@ -45,9 +45,7 @@ class MotoServer:
         self._iam({"Action": "CreateUser", "UserName": "ada"})
         made = self._iam({"Action": "CreateAccessKey", "UserName": "ada"})
         self.key, self.secret = _text(made, "AccessKeyId"), _text(made, "SecretAccessKey")
-        self._iam(
-            {"Action": "PutUserPolicy", "UserName": "ada", "PolicyName": "p", "PolicyDocument": POLICY}
-        )
+        self._iam({"Action": "PutUserPolicy", "UserName": "ada", "PolicyName": "p", "PolicyDocument": POLICY})
 
     def _iam(self, form: Mapping[str, str]) -> str:
         body = urlencode({"Version": "2010-05-08", **form}).encode()
@@ -60,7 +58,12 @@ class MotoServer:
         return self.call(service, "POST", "/", body, headers)
 
     def call(
-        self, service: str, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+        self,
+        service: str,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
     ) -> str:
         """One signed request; the text of its answer. `path` is plain ASCII without a query.
 
