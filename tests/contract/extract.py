@@ -19,7 +19,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
-from contract.allowed import allowed, matched
+from contract.allowlist import allowed, matched
 from contract.lookups import Checker, Lookup, Touched
 from contract.manifests import HERE, SPECS, manifest, platforms
 from contract.schema import prune

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from contract.allowed import allowed, forgotten, matched
+from contract.allowlist import allowed, forgotten, matched
 from contract.extract import EXTRACTS, dumped, load, make
 from contract.lookups import Checker, Lookup
 from contract.manifests import HERE, SPECS, Data, manifest, platforms

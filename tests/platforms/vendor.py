@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
-from contract.allowed import allowed
+from contract.allowlist import allowed
 from contract.extract import load
 from contract.mock_check import check_answer, check_request
 from contract.mock_graphql import graphql_answer

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from contract.allowed import Forgotten
+from contract.allowlist import Forgotten
 from contract.specs.view import Operation, Param
 
 DOCUMENT = "allow-list"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from contract.allowed import forgotten
+from contract.allowlist import forgotten
 from contract.manifests import HERE, SPECS, sources
 from contract.specs import (
     botocore,
