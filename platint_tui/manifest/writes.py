@@ -57,5 +57,7 @@ def chosen_write(connector: Connector, target: str, wanted: str = "") -> ChosenW
         )
     operation: WriteOp = getattr(resource.write, name)
     by_key = name != "create"
-    safe = operation.idempotency is not None or operation.method in ("PUT", "DELETE")
+    # The key of a bulk request stands for all its rows: a row that is sent again with others has another one.
+    keyed = operation.idempotency is not None and operation.bulk is None
+    safe = keyed or operation.method in ("PUT", "DELETE")
     return ChosenWrite(name, operation, by_key or safe)

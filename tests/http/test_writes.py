@@ -262,6 +262,7 @@ async def test_G9_a_write_is_not_redirected_to_another_origin(
 
 async def test_discovery_declares_and_counts(build: Build, hostile: Hostile) -> None:
     hostile.json("/check", {})
+    hostile.json("/check", {})
     hostile.json("/items", {"data": [], "meta": {"total": 12345}})
     changes = {
         "resources": {

@@ -16,7 +16,7 @@ from platint_tui.drivers.http.matching import body_holds
 from platint_tui.drivers.http.requests import address, body_value, encoded, lower, with_query
 from platint_tui.drivers.http.rules import Verdict
 from platint_tui.drivers.http.session import Session
-from platint_tui.drivers.http.shown import shown_answer, shown_request
+from platint_tui.drivers.http.shown import excerpt, shown_answer, shown_request
 from platint_tui.manifest import schema
 from platint_tui.manifest.template import lookup, render, render_body, render_map
 from platint_tui.manifest.writes import ChosenWrite
@@ -113,8 +113,9 @@ class Sender:
             ends=operation.gone,
         )
 
-    def outcomes(self, unit: Sequence[Item], answer: Answer, request: Outgoing) -> list[Outcome]:
-        """What a successful answer says of each row of its unit."""
+    def outcomes(self, unit: Sequence[Item], answer: Answer, request: Outgoing) -> list[Outcome | None]:
+        """What a successful answer says of each row of its unit. None: a failure is told, but not of which row;
+        the row may be sent again, with fewer others."""
         document = tree_of(answer)
         if self.bulk is None or self.bulk.results is None:
             return [self._returned(document) for _ in unit]
@@ -177,7 +178,7 @@ class Sender:
         document: Json,
         answer: Answer,
         request: Outgoing,
-    ) -> list[Outcome]:
+    ) -> list[Outcome | None]:
         found = lookup(document, results.path) if results.path else document
         elements = found if isinstance(found, list) else []
         if results.unwrap:
@@ -185,18 +186,30 @@ class Sender:
                 next(iter(item.values()), None) if isinstance(item, Mapping) else item for item in elements
             ]
         by_id = self._by_id(results, elements)
+        if by_id is None and results.only_failures:
+            by_id = {f"failure {number}": item for number, item in enumerate(elements)}  # of no known row
         if by_id is None and not results.only_failures and len(elements) != len(unit):
             told = f"The answer tells of {len(elements)} rows, {len(unit)} were sent."
             return [_unknown(told, request, answer) for _ in unit]
-        outcomes: list[Outcome] = []
-        for place, item in enumerate(unit):
-            element = elements[place] if by_id is None else by_id.get(self._id_of(results, item, place))
-            if element is None and not results.only_failures:
-                outcomes.append(_unknown("The answer tells nothing of this row.", request, answer))
-            elif element is not None and self._failed(results, element):
+        ids = [self._id_of(results, item, place) for place, item in enumerate(unit)]
+        strays = [item for name, item in by_id.items() if name not in ids] if by_id is not None else []
+        if strays and len(unit) == 1:
+            by_id = {ids[0]: strays[0]}  # there is only one row that it can be about
+        outcomes: list[Outcome | None] = []
+        for place, name in enumerate(ids):
+            element = elements[place] if by_id is None else by_id.get(name)
+            if element is not None and self._failed(results, element):
                 outcomes.append(self._refusal(results, element, answer, request))
-            else:
+            elif element is not None or (
+                results.only_failures and not (strays and by_id and name not in by_id)
+            ):
                 outcomes.append(self._returned(element))
+            elif results.only_failures and self._write.idempotent:
+                outcomes.append(None)
+            elif results.only_failures:
+                outcomes.append(_unknown("The answer names a failure of none of its rows.", request, answer))
+            else:
+                outcomes.append(_unknown("The answer tells nothing of this row.", request, answer))
         return outcomes
 
     def _by_id(self, results: schema.BulkResults, elements: Sequence[Json]) -> dict[str, Json] | None:
@@ -218,25 +231,32 @@ class Sender:
 
     def _refusal(
         self, results: schema.BulkResults, element: Json, answer: Answer, request: Outgoing
-    ) -> Fault:
+    ) -> Outcome:
         """A row's own refusal, judged by the manifest's rules as if it had been an answer of its own."""
         status = lookup(element, results.status) if results.status else None
         known = status if isinstance(status, int) and 400 <= status <= 599 else 400
+        if known == status and self.is_gone(known):
+            return {}
         alone = Answer(known, answer.headers, dumps(element).encode(), answer.url, 0)
         caller, clock = self._session.caller, self._session.context.clock
         verdict = caller.rules.judge(alone, "write", caller.host, clock.now_ms())
+        if verdict is not None and verdict.action == "ignore":
+            return {}
         code = words(lookup(element, results.code)) if results.code else ""
         told = lookup(element, results.message) if results.message else None
         said = words(told, 300) or fields_of(told)
-        kind = ErrorClass.RECORD if verdict is None or not isinstance(status, int) else verdict.error_class
+        message = f"{caller.host} refused this row: {said or code or 'it does not say why'}"
+        kind = ErrorClass.RECORD if verdict is None or known != status else verdict.error_class
+        if kind is ErrorClass.TRANSIENT and not self._write.idempotent:
+            return _unknown(f"{message.rstrip('.')}.", request, answer)
         return Fault(
             kind,
             code or (verdict.code if verdict else str(known)),
-            f"{caller.host} refused this row: {said or code or 'it does not say why'}",
+            message,
             words(lookup(element, results.field), 128) if results.field else "",
             verdict.hint if verdict else "",
             shown_request(request),
-            {"status": answer.status, "body": dumps(element)[:4096]},
+            {"status": answer.status, "body": excerpt(dumps(element).encode())},
         )
 
 

@@ -155,19 +155,43 @@ class HttpTarget:
         result = await self._session.caller.call(self._name, "write", request)
         verdict, answer = result.verdict, result.answer
         if answer is not None and self._sender.is_gone(answer.status):
-            return once.settle(unit, [{} for _ in unit])
+            once.settle(unit, [{} for _ in unit])
+            return []
         if verdict is None:
             assert answer is not None
-            return once.settle(unit, self._sender.outcomes(unit, answer, request))
+            return await self._told(once, unit, self._sender.outcomes(unit, answer, request))
         if verdict.action == "ignore" and verdict.code != UNKNOWN:
             # By the manifest's rule this refusal is as good as a success (it is there already).
-            return once.settle(unit, [{} for _ in unit])
+            once.settle(unit, [{} for _ in unit])
+            return []
         if not _about_row(verdict):
             raise verdict.error(self._plan.target, self._session.context.clock.now_ms())
-        if len(unit) == 1 or verdict.code == UNKNOWN:
-            return once.settle(unit, [self._sender.fault(verdict, answer, request) for _ in unit])
+        if len(unit) == 1 or verdict.code == UNKNOWN or verdict.error_class in _AGAIN:
+            # What may pass by itself is no row's fault: fewer of them would not help.
+            once.settle(unit, [self._sender.fault(verdict, answer, request) for _ in unit])
+            return []
+        return await self._halves(once, unit)
+
+    async def _halves(self, once: _Once, unit: Sequence[Item]) -> list[Item]:
         middle = len(unit) // 2
         return [*await self._once(once, unit[:middle]), *await self._once(once, unit[middle:])]
+
+    async def _told(
+        self, once: _Once, unit: Sequence[Item], outcomes: Sequence[Outcome | None]
+    ) -> list[Item]:
+        """Take what an answer told of each row; the rows that were refused for now."""
+        told = [(item, outcome) for item, outcome in zip(unit, outcomes, strict=True) if outcome is not None]
+        once.settle([item for item, _ in told], [outcome for _, outcome in told])
+        again = [
+            item
+            for item, outcome in told
+            if isinstance(outcome, Fault) and outcome.error_class in _AGAIN and outcome.code != UNKNOWN
+        ]
+        blurred = [item for item, outcome in zip(unit, outcomes, strict=True) if outcome is None]
+        if blurred:
+            send = self._halves if len(blurred) == len(unit) else self._once
+            again += await send(once, blurred)
+        return again
 
 
 class _Once:
@@ -181,16 +205,12 @@ class _Once:
         self.touched = False
         self.failure: PlatintError | None = None
 
-    def settle(self, unit: Sequence[Item], outcomes: Sequence[Outcome]) -> list[Item]:
-        """Note the outcomes of a unit; its rows that were refused for now."""
-        again = []
+    def settle(self, unit: Sequence[Item], outcomes: Sequence[Outcome]) -> None:
+        """Note the outcomes of a unit."""
         for item, outcome in zip(unit, outcomes, strict=True):
             self.outcomes[item.number] = outcome
             if not isinstance(outcome, Fault) or outcome.code == UNKNOWN:
                 self.touched = True
-            elif outcome.error_class in _AGAIN and len(unit) > 1:
-                again.append(item)
-        return again
 
 
 def _result(outcomes: Sequence[Outcome]) -> WriteResult:
