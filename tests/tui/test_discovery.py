@@ -19,6 +19,7 @@ from platint_tui.services import discovery, profiles
 from platint_tui.services.workspace import Workspace
 from platint_tui.tui.app import PlatintApp
 from platint_tui.tui.screens.discovery import words
+from platint_tui.tui.screens.discovery.changes import ChangesScreen
 from platint_tui.tui.screens.discovery.preview import PreviewScreen
 from platint_tui.tui.screens.discovery.section import DiscoverySection
 
@@ -101,7 +102,7 @@ async def test_changes_against_the_discovery_before(live: Workspace) -> None:
         text = text_of(app)
         assert "! breaking" in text and "The stream is gone" in text and "legacy" in text
         await pilot.press("c")
-        await wait_for(pilot, lambda: "+ additive" in text_of(app))
+        await wait_for(pilot, lambda: isinstance(app.screen, ChangesScreen) and "+ additive" in text_of(app))
         text = text_of(app)
         assert "removed" in text and "The cursor went from something" in text
         await pilot.press("escape")
@@ -147,6 +148,58 @@ def test_M5_lines_fit_and_are_harmless(width: int) -> None:
         assert clean(text) == text
         if width >= 76:
             assert cell_len(text) <= width
+
+
+def test_every_change_is_told_by_how_grave_it_is() -> None:
+    changes = [
+        CatalogueChange("field_removed", "s" + EVIL, EVIL, True, EVIL * 9, used_by=(EVIL, "billing")),
+        CatalogueChange("field_added", "s", "f", False, "A new field."),
+        CatalogueChange("description_changed", "s", "f", False, "Other words.", True),
+    ]
+    lines = ["".join(part for part, _ in line) for line in words.all_changes(changes)]
+    assert all(clean(line) == line for line in lines)
+    heads = [line for line in lines if line[:1] in "!+." and line]
+    assert heads == ["! breaking  1 change", "+ additive  1 change", ". informational  1 change"]
+    assert any("used by" in line and "billing" in line for line in lines)
+
+
+def test_requests_and_bad_elements_are_harmless_and_fit() -> None:
+    request = {
+        "method": "GET", "url": f"https://x.example/{EVIL}", "headers": {"x": EVIL * 20}, "body": EVIL * 90,
+        "status": None, "ms": 3.2, "error": EVIL,
+    }  # fmt: skip
+    lines = [*words.request_lines([request], 60), *words.bad_lines([{"raw": EVIL * 99, "reason": EVIL}], 60)]
+    texts = ["".join(part for part, _ in line) for line in lines]
+    assert all(clean(text) == text for text in texts) and any("no answer" in text for text in texts)
+
+
+async def test_a_large_catalogue_is_shown_and_read_once(
+    workspace: Workspace, clock: FixedClock, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await seed(workspace, clock)
+    fields = tuple(Field(f"field_{number}", "string", description="Words.") for number in range(300))
+    streams = tuple(Stream(f"items.s{number}", ("field_0",), None, fields) for number in range(500))
+    await workspace.store.catalogues.save(
+        Catalogue("payments", "demo-payments", "1.0.0", NOW_MS + 1, streams)
+    )
+    read = 0
+    newest = discovery.newest
+
+    async def counted(*args: object) -> object:
+        nonlocal read
+        read += args[1] == "payments"
+        return await newest(*args)  # type: ignore[arg-type] # the arguments as they came
+
+    monkeypatch.setattr(discovery, "newest", counted)
+    async with console(size=(80, 24), section="discovery") as (app, pilot):
+        await choose(app, pilot, "payments")
+        await wait_for(pilot, lambda: "items.s0" in text_of(app))
+        before = read
+        await pilot.press("enter", "G", "enter")
+        await wait_for(pilot, lambda: "items.s499" in text_of(app) and "field_" in text_of(app))
+        await pilot.press("ctrl+r", "ctrl+r")
+        await pilot.pause()
+        assert read == before and len(view(app).outline._lines) == 500 + 300 + 0
 
 
 def test_changes_are_counted_and_cut() -> None:
