@@ -47,6 +47,7 @@ class SendGrid(Vendor):
         self.on("GET /v3/marketing/lists", self.by_next)
         self.on("POST /v3/marketing/lists", self.create_list)
         self.on("PUT /v3/marketing/contacts", Reply({"job_id": "job-1"}, 202))
+        self.on("DELETE /v3/marketing/contacts", Reply({"job_id": {}}, 202))
         self.on("POST /v3/marketing/contacts/exports", self.export)
         self.on("GET /v3/marketing/contacts/exports/{id}", self.state)
         self.on("GET /files/{name}", self.file)
@@ -157,6 +158,8 @@ async def test_contacts_go_together_lists_and_bounces_one_by_one(sendgrid: SendG
     assert (await acme.write("contacts", "upsert", *rows)).written == 3
     (put,) = sendgrid.asked("PUT /v3/marketing/contacts")
     assert put.json == {"contacts": rows}
+    assert (await acme.write("contacts", "delete", {"id": "c1"}, {"id": "c2"})).written == 2
+    assert [item.query["ids"] for item in sendgrid.asked("DELETE /v3/marketing/contacts")] == ["c1,c2"]
     result = await acme.write("lists", "create", {"name": "Customers"}, {"name": ""})
     assert result.written == 1 and result.responses[0] == {"id": f"{6:036}"}
     assert result.faults[0][1].field == "name"
