@@ -99,7 +99,7 @@ class MotoServer:
 
 
 def _text(xml: str, name: str) -> str:
-    for element in ElementTree.fromstring(xml).iter():  # noqa: S314 - from our own server
+    for element in ElementTree.fromstring(xml).iter():
         if element.tag.rpartition("}")[2] == name:
             return element.text or ""
     raise PeerError(f"no {name} in {xml[:200]}")
