@@ -46,8 +46,8 @@ async def catalogue(session: Session) -> list[Stream]:
     for the whole account, and what else the first required probe came to.
     """
     await _first_probe(session)
-    refused = await _refused_reads(session)
     listings = await Listings.ask(session)
+    refused = await _refused_reads(session, listings)
     descriptions = Descriptions(session)
     await descriptions.prepare()
     work: list[_Work] = []
@@ -111,8 +111,11 @@ async def _first_probe(session: Session) -> None:
         return
 
 
-async def _refused_reads(session: Session) -> dict[str, str]:
-    """Why resources may not be read, as far as probes of the manifest ask for the same path."""
+async def _refused_reads(session: Session, listings: Listings) -> dict[str, str]:
+    """Why resources may not be read, as far as listings and probes of the manifest ask for the same path.
+
+    What a listing asked for is not asked for again.
+    """
     connector = session.context.connector
     reads: dict[tuple[str | None, str], list[str]] = {}
     for name, resource in connector.resources.items():
@@ -120,11 +123,19 @@ async def _refused_reads(session: Session) -> dict[str, str]:
             request = resource.read.request
             reads.setdefault((request.endpoint, request.path), []).append(name)
     refused = {}
+    asked = set()
+    for item in connector.discover.listings:
+        place = (item.request.endpoint, item.request.path)
+        asked.add(place)
+        why = listings.refusal(item.into)
+        if why:
+            refused.update(dict.fromkeys(reads.get(place, ()), why))
     for probe in connector.check:
         if not probe.optional or probe.request is None or probe.request.graphql is not None:
             continue
-        names = reads.get((probe.request.endpoint, probe.request.path), [])
-        if not names:
+        place = (probe.request.endpoint, probe.request.path)
+        names = reads.get(place, [])
+        if not names or place in asked:
             continue
         outcome = await run_probe(session, probe)
         if not outcome.ok and outcome.error_class == ErrorClass.AUTH.value:

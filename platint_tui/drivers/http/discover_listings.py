@@ -66,12 +66,16 @@ class Listings:
         """The streams of a family, in the order in which they were listed."""
         return list(self._found.get(family, {}).values())
 
+    def refusal(self, family: str) -> str:
+        """Why the streams of a family may not be listed, '' when they may."""
+        return self._refused.get(family, "")
+
     def gap(self, family: str) -> Listed | None:
         """What stands for the streams of a family that are not known, None when all of them are."""
         notes = self._gaps.get(family)
         if not notes:
             return None
-        return Listed(family, "", None, tuple(notes), self._refused.get(family, ""), family in self._open)
+        return Listed(family, "", None, tuple(notes), self.refusal(family), family in self._open)
 
     def _take(self, session: Session, item: schema.Listing, records: list[Record] | PlatintError) -> None:
         gaps = self._gaps.setdefault(item.into, [])
