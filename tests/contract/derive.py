@@ -127,8 +127,8 @@ def salesforce(folder: Path) -> dict[str, Any]:
 
     def members(text: str, name: str) -> dict[str, str]:
         block = re.search(rf"^(?:export )?type {name} = [^{{]*\{{\n(.*?)^\}}", text, re.DOTALL | re.MULTILINE)
-        found = re.findall(r"^    (\w+)\??: (.+);$", block.group(1), re.MULTILINE) if block else []
-        return {field: kind.partition("|")[0].strip() for field, kind in found}
+        found = re.findall(r"^    (\w+)\??: (.+)$", block.group(1), re.MULTILINE) if block else []
+        return {field: kind.rstrip(";").partition("|")[0].strip() for field, kind in found}
 
     objects = {name: members(types, rf"Fields\${name}") for name in _OBJECTS.split()}
     return {
