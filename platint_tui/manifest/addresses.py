@@ -97,6 +97,17 @@ def _for(item: Mapping[Any, str], environment: str) -> str:
     return item.get(environment, "")
 
 
+def profile_fields(addresses: Iterable[Address]) -> frozenset[str]:
+    """The profile fields that addresses use."""
+    found = (
+        part.path
+        for item in addresses
+        for text in texts_of(item)
+        for part in compile_template(text).expressions
+    )
+    return frozenset(path[-1] for path in found if path[0] == "profile")
+
+
 def _filled(expression: Expression, scope: Mapping[str, Json]) -> bool:
     value = lookup(scope, expression.path)
     return (value is not None and value != "") or any(name == "default" for name, _ in expression.filters)

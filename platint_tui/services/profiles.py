@@ -11,10 +11,10 @@ from typing import Literal
 from platint_tui.core.errors import ConfigError, CredentialError, NotFound
 from platint_tui.core.model import Environment, Profile, ProfileCheck
 from platint_tui.core.secret import Secret
-from platint_tui.manifest.addresses import origins_of
+from platint_tui.manifest.addresses import auth_addresses, origins_of, profile_fields
 from platint_tui.manifest.form import FormView, environment_of, form_view, validate_fields
 from platint_tui.manifest.schema import Connector
-from platint_tui.manifest.signin import asks_person
+from platint_tui.manifest.signin import asks_person, chosen_auth, needed_fields
 from platint_tui.services.engine import call, refuse_read_only
 from platint_tui.services.syncs import restart_users
 from platint_tui.services.workspace import Workspace
@@ -241,8 +241,28 @@ async def edit_fields(
             hint="Add a new profile and enter the credential for that address.",
         )
     changed = replace(profile, fields=checked, updated_ms=workspace.clock.now_ms())
+    tokens = profile.secrets.get(TOKENS)
+    if tokens is not None and _signs_in_otherwise(connector, profile, checked):
+        # The tokens are of the account, or of the app, that the profile was before.
+        changed = replace(changed, secrets={k: v for k, v in profile.secrets.items() if k != TOKENS})
+        tell(f"Sign in again: platint-tui profiles login {name}")
     await _put(workspace, changed, dict(profile.fields) != checked, tell)
+    if changed.secrets != profile.secrets:
+        await _forget(workspace, {tokens} if tokens else set())
     return changed
+
+
+def _signs_in_otherwise(connector: Connector, profile: Profile, fields: Mapping[str, str]) -> bool:
+    """Whether other fields of a profile mean another sign-in: those that its auth, or its addresses, use."""
+    filled = frozenset(profile.secrets)
+
+    def way(values: Mapping[str, str]) -> tuple[object, ...]:
+        known = filled | {name for name, text in values.items() if text}
+        auth = chosen_auth(connector.auth, known, values)
+        used = needed_fields(auth) | profile_fields(auth_addresses(auth))
+        return (auth, {name: values.get(name) for name in used})
+
+    return way(profile.fields) != way(fields)
 
 
 async def test(workspace: Workspace, name: str) -> ProfileCheck:

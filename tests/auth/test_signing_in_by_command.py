@@ -98,6 +98,11 @@ def test_profiles_login(cli: Cli, oidc: OidcProvider, grant: str) -> None:
     for secret in (tokens["access_token"], tokens["refresh_token"]):
         assert leaks(secret, [cli.home]) == []
         assert secret not in said + out + err + tested.out + tested.err
+    # What has nothing to do with the sign-in keeps it; another app is another sign-in.
+    assert "Sign in again" not in cli("profiles", "edit", "me", "--field", "external=x").err
+    assert stored(cli) == tokens
+    assert "Sign in again" in cli("profiles", "edit", "me", "--field", "client=brief").err
+    assert "not signed in" in cli("profiles", "list").out
 
 
 def stored(cli: Cli) -> dict[str, Any]:
