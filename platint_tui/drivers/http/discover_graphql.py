@@ -34,6 +34,7 @@ _KINDS: Mapping[str, FieldType] = {
     "ENUM": "string",
 }
 _TIMES = ("datetime", "timestamp")
+_TEXTS = ("url", "uri", "html", "date")
 _LONGEST = 500
 
 
@@ -96,6 +97,12 @@ def _type_of(reference: Json, table: Mapping[str, FieldType]) -> tuple[FieldType
         if name in table:
             return table[name], required
         if kind == "SCALAR":
-            time = any(word in name.lower() for word in _TIMES)
-            return _SCALARS.get(name, "timestamp" if time else "any"), required
+            return _SCALARS.get(name) or _own_scalar(name.lower()), required
     return _KINDS.get(kind, "any") if isinstance(kind, str) else "any", required
+
+
+def _own_scalar(name: str) -> FieldType:
+    """What a schema's own scalar is, as far as its name says."""
+    if any(word in name for word in _TIMES):
+        return "timestamp"
+    return "string" if name.endswith(_TEXTS) else "any"
