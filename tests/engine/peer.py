@@ -27,6 +27,7 @@ transport:
   allowed_hosts: ['${profile.base_url}']
 limits:
   - {id: write, concurrency: 8, match: {op: write}}
+  - {id: quota, match: {op: read}, headers: {remaining: X-Left, reset: X-Reset, reset_format: epoch_ms}}
 errors:
   policy: {attempts: 2, base: 1ms, factor: 1, cap: 2ms, jitter: full, budget: 5s}
   rules:
@@ -63,6 +64,14 @@ resources:
   mailbox:
     key: [id]
     write: {create: {method: POST, path: /mailbox}}
+  crowd:
+    key: [id]
+    write:
+      upsert:
+        path: /crowd
+        body: {rows: '${items}'}
+        bulk: {size: 40, results: {path: results, failed: {path: ok, equals: false}, code: code}}
+      delete: {method: DELETE, path: '/crowd/${record.id}', body: null, gone: [404]}
 tests: [{name: x, kind: error, exchange: x.yaml, expect: {class: record, action: dead_letter}}]
 """
 
@@ -78,6 +87,7 @@ class Peer:
         self.write: Answer = lambda request: None
         self.requests: list[str] = []
         self.sent: list[tuple[str, Any]] = []
+        self.crowd: dict[str, Any] = {}
         self.hang = asyncio.Event()
         self.url = ""
         self._runner: web.AppRunner | None = None
@@ -92,6 +102,8 @@ class Peer:
         app.router.add_get("/ok", self._ok)
         app.router.add_get("/{stream:items|others}", self._items)
         app.router.add_post("/{where:sink|mailbox}", self._sink)
+        app.router.add_post("/crowd", self._crowd)
+        app.router.add_delete("/crowd/{id}", self._leave)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -122,6 +134,20 @@ class Peer:
         self.sent.append((request.headers.get("Idempotency-Key", ""), body))
         special = await _maybe(self.write(request))
         return special if special is not None else web.json_response({"id": body.get("id")})
+
+    async def _crowd(self, request: web.Request) -> web.StreamResponse:
+        rows = (await request.json())["rows"]
+        self.sent.append(("", rows))
+        special = await _maybe(self.write(request))
+        if special is not None:
+            return special
+        told = [{"ok": row["n"] != 7, "code": "unlucky"} for row in rows]
+        self.crowd.update({row["id"]: row for row, one in zip(rows, told, strict=True) if one["ok"]})
+        return web.json_response({"results": told})
+
+    async def _leave(self, request: web.Request) -> web.StreamResponse:
+        found = self.crowd.pop(request.match_info["id"], None)
+        return web.json_response({}, status=200 if found else 404)
 
 
 async def _maybe(value: Any) -> web.StreamResponse | None:

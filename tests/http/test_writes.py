@@ -307,3 +307,64 @@ async def test_what_a_rule_ignores_counts_as_written(build: Build, hostile: Host
     result = await write(build(writing({}, errors={"rules": rules})), row({"id": 1}), row({"id": 2}, 2))
     assert (result.written, list(result.faults)) == (2, [])
     assert len(hostile.seen) == 2
+
+
+@pytest.mark.parametrize("operation", [{}, KEYED])
+async def test_G1_a_page_for_people_is_no_success_of_a_write(
+    build: Build, hostile: Hostile, operation: dict[str, Any]
+) -> None:
+    page = b"<!doctype html><title>Sign in</title>"
+    hostile.routes["/items"] = lambda seen, writer: writer.write(
+        answer(200, page, {"Content-Type": "text/html"})
+    )
+    if operation:
+        error = await failure(build(writing(operation)), row({"id": 1}))
+        assert error.code == "not_json" and "login page?" in error.message
+    else:
+        # Nobody can say whether it was carried out before the page was shown.
+        [(_, fault)] = (await write(build(writing(operation)), row({"id": 1}))).faults
+        assert fault.code == "unknown_outcome"
+    assert len(hostile.seen) == 1
+    ignored = {
+        "when": {"status": [200], "header": {"name": "Content-Type", "contains": "html"}},
+        "class": "record",
+        "action": "ignore",
+    }
+    result = await write(build(writing(operation, errors={"rules": [ignored]})), row({"id": 1}))
+    assert result.written == 1, "the manifest may say that pages are this platform's way to say yes"
+
+
+async def test_graphql_mutations_tell_their_refusals_in_a_200(build: Build, hostile: Hostile) -> None:
+    operation = {
+        "path": "/items",
+        "graphql": {
+            "document": "mutation($i: Input!) { set(input: $i) { id userErrors { field message } } }",
+            "variables": {"i": "${record}"},
+        },
+        "returns": {"id": "data.set.id"},
+        "error_field": "data.set.userErrors.0.field.0",
+    }
+    refused = {
+        "when": {"body": {"path": "data.set.userErrors.0"}},
+        "class": "record",
+        "action": "dead_letter",
+        "code": {"path": "data.set.userErrors.0.code"},
+        "detail": {"label": "It says:", "path": "data.set.userErrors.0.message"},
+    }
+
+    def handle(seen: Seen, writer: Any) -> None:
+        wanted = json.loads(seen.body)["variables"]["i"]["id"]
+        trouble = [{"field": ["email"], "message": "is invalid", "code": "INVALID"}] if wanted == 2 else []
+        document: Any = {"data": {"set": {"id": wanted, "userErrors": trouble}}}
+        if wanted == 3:
+            document = {"errors": [{"message": "Variable $i is of the wrong type"}]}
+        writer.write(answer(200, document))
+
+    hostile.routes["/items"] = handle
+    rig = build(writing(operation, "upsert", errors={"rules": [refused]}))
+    result = await write(rig, *[row({"id": number}, number) for number in (1, 2, 3)])
+    assert dict(result.responses) == {0: {"id": 1}} and result.written == 1
+    (_, invalid), (_, wrong) = result.faults
+    assert (invalid.code, invalid.field) == ("INVALID", "email")
+    assert invalid.message == "Hostile answered 200. It says: is invalid."
+    assert wrong.error_class is ErrorClass.RECORD and "wrong type" in wrong.message

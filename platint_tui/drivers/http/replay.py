@@ -21,6 +21,7 @@ from platint_tui.drivers.http.recorded import ReplayTransport
 from platint_tui.drivers.http.requests import profile_scope
 from platint_tui.drivers.http.rules import Op, Rules
 from platint_tui.drivers.http.session import places_of
+from platint_tui.drivers.http.writer import HttpTarget
 from platint_tui.manifest import schema
 from platint_tui.manifest.loader import resource
 from platint_tui.manifest.vectors import Vector, VectorRequest
@@ -158,12 +159,12 @@ async def _write(
         result = await target.write(Batch(rows, None))
     finally:
         await target.close()
+    if isinstance(target, HttpTarget) and target.failure is not None:
+        found.failures.append(target.failure.sentence())
     found.written = result.written
     for _, fault in result.faults:
         found.classes.append(fault.error_class)
         found.codes.append(fault.code)
-        if fault.code == "unexpected_request":
-            found.failures.append(fault.message)
     if test.expect.written is not None and found.written != test.expect.written:
         found.failures += [f"row {index + 1}: {fault.message}" for index, fault in result.faults]
 
