@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from platforms.vendor import Account, Asked, Reply, Vendor, account, running
 
-from platint_tui.core.errors import ConfigError, CredentialError, RateLimited
+from platint_tui.core.errors import ConfigError, CredentialError, RateLimited, SystemicError
 
 KEY, SECRET = "ck_0123456789abcdef", "cs_fedcba9876543210"
 API = "/wp-json/wc/v3"
@@ -198,6 +198,15 @@ async def test_a_shop_without_woocommerce(woo: WooCommerce, shop: Account) -> No
     woo.refuse(f"{API}/orders", error(404, "rest_no_route", "No route was found matching the URL."))
     refused = await shop.refused("orders")
     assert isinstance(refused, ConfigError) and "permalinks" in refused.hint
+
+
+async def test_a_page_instead_of_an_answer(woo: WooCommerce, shop: Account) -> None:
+    page = Reply("<!DOCTYPE html><html><body>Coming soon</body></html>", 200, {"Content-Type": "text/html"})
+    for _ in range(9):
+        woo.refuse(f"{API}/orders", page)
+    refused = await shop.refused("orders")
+    assert isinstance(refused, SystemicError) and "text/html where data is expected" in refused.message
+    assert [item["id"] for item in await shop.read(stream="products")] == [1]
 
 
 async def test_a_host_that_slows_down(woo: WooCommerce, shop: Account) -> None:
