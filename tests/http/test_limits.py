@@ -281,6 +281,26 @@ async def test_a_budget_of_points_is_never_overdrawn(
     assert platform.beyond == 0 and len(hostile.seen) == 10 * jobs
 
 
+async def test_calls_that_tell_no_cost_do_not_wait_for_each_other(
+    hostile: Hostile, clock: Moving, job: Jobs
+) -> None:
+    together, met = 0, asyncio.Event()
+
+    async def handle(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        nonlocal together
+        if "after" in seen.query:
+            together += 1
+            if together == 3:
+                met.set()
+            async with asyncio.timeout(10):
+                await met.wait()
+        writer.write(answer(200, {"data": [], "next": None if "after" in seen.query else "1"}))
+
+    hostile.routes["/items"] = handle
+    await asyncio.gather(*[records(job(points())) for _ in range(3)])
+    assert together == 3
+
+
 async def test_a_budget_that_others_used_up_is_waited_for(hostile: Hostile, clock: Moving, job: Jobs) -> None:
     """The first call cannot know; after the refusal the next one goes when there is enough."""
     platform = Points(hostile, clock, 400)

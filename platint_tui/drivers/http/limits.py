@@ -80,9 +80,9 @@ class Limits:
             while (held := self._held(limits, call)) is not None:
                 await self._wait(*held)
             for limit in limits:
-                stack.enter_context(
-                    _Out(self._budget(limit), _cost(self._budget(limit), limit, call), call.kind)
-                )
+                budget = self._budget(limit)
+                cost = _cost(budget, limit, call)
+                stack.enter_context(_Out(budget, cost or 0.0, call.kind if cost is None else ""))
             yield
 
     def _slots(self, limit: schema.Limit, concurrency: int) -> asyncio.Semaphore:
@@ -105,7 +105,7 @@ class Limits:
             available = budget.available(now)
             if available is None:
                 continue
-            need = _cost(budget, limit, call)
+            need = _cost(budget, limit, call) or 0.0
             if budget.most:
                 need = min(need, budget.most)
             if available >= need and available > 0:
@@ -145,6 +145,8 @@ class Limits:
         for limit in self.of(call):
             budget = self._budget(limit)
             if limit.body is not None:
+                if answer.status < 400:
+                    budget.costs.setdefault(call.kind, 0.0)  # an answer that tells none costs nothing
                 _learn_points(limit.body, budget, call, document.tree, now)
                 continue
             told = _told(limit, answer)
@@ -168,17 +170,18 @@ class Limits:
 class _Out:
     """A call that is out: what it costs is taken from the budget until its answer tells more."""
 
-    def __init__(self, budget: Budget, cost: float, kind: str) -> None:
-        self._budget, self._cost, self._kind = budget, cost, kind
+    def __init__(self, budget: Budget, cost: float, learning: str) -> None:
+        """`learning` is the kind of call whose cost is still to be learnt, '' when it is known."""
+        self._budget, self._cost, self._learning = budget, cost, learning
 
     def __enter__(self) -> None:
         self._budget.flying += self._cost
-        if self._cost == 0:
-            self._budget.learning.add(self._kind)
+        if self._learning:
+            self._budget.learning.add(self._learning)
 
     def __exit__(self, *_: object) -> None:
         self._budget.flying = max(0.0, self._budget.flying - self._cost)
-        self._budget.learning.discard(self._kind)
+        self._budget.learning.discard(self._learning)
         self._budget.stir()
 
 
@@ -190,9 +193,11 @@ def _counts(match: schema.LimitMatch, call: Call, family: str) -> bool:
     return not match.resources or call.resource in match.resources or family in match.resources
 
 
-def _cost(budget: Budget, limit: schema.Limit, call: Call) -> float:
-    """What the call will take from the budget; 0 while a budget of points has seen none of its kind."""
-    return float(call.weight) if limit.body is None else budget.costs.get(call.kind, 0.0)
+def _cost(budget: Budget, limit: schema.Limit, call: Call) -> float | None:
+    """What the call will take from the budget; None while a budget of points has seen none of its kind."""
+    if limit.body is None or limit.body.cost is None:
+        return float(call.weight)
+    return budget.costs.get(call.kind)
 
 
 def _told(limit: schema.Limit, answer: Answer) -> tuple[float, float] | None:
@@ -224,8 +229,8 @@ def _reset(limit: schema.Limit, answer: Answer, now_ms: int) -> float:
 def _learn_points(body: schema.LimitBody, budget: Budget, call: Call, tree: Json, now_ms: int) -> None:
     """A budget of points that the body tells, and what the call cost."""
     cost = number_of(lookup(tree, body.cost)) if body.cost is not None else None
-    if cost is not None and cost > 0:
-        budget.costs[call.kind] = cost
+    if cost is not None:
+        budget.costs[call.kind] = max(0.0, cost)
     left = number_of(lookup(tree, body.available))
     if left is None:
         return
