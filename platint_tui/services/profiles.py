@@ -232,7 +232,7 @@ async def edit_fields(
     profile = await get(workspace, name)
     connector = workspace.registry.get(profile.platform)
     merged = {**profile.fields, **values}
-    checked = validate_fields(connector, merged, secrets=dict.fromkeys(profile.secrets))
+    checked = validate_fields(connector, merged, secrets=dict.fromkeys(_entered(profile)))
     checked = _absolute_paths(connector, checked)
     origins = origins_of(connector, checked, profile.secrets, profile.environment.value)
     if profile.secrets and origins != profile.origins:
@@ -250,6 +250,11 @@ async def edit_fields(
     if changed.secrets != profile.secrets:
         await _forget(workspace, {tokens} if tokens else set())
     return changed
+
+
+def _entered(profile: Profile) -> list[str]:
+    """The secrets that a person entered: all but the tokens of a sign-in."""
+    return [field for field in profile.secrets if field != TOKENS]
 
 
 def _signs_in_otherwise(connector: Connector, profile: Profile, fields: Mapping[str, str]) -> bool:
@@ -280,7 +285,7 @@ async def set_secret(workspace: Workspace, name: str, field: str, value: Secret 
     connector = workspace.registry.get(profile.platform)
     _check_references({field: value})
     text = value.reveal() if isinstance(value, Secret) else None
-    validate_fields(connector, profile.fields, secrets={**dict.fromkeys(profile.secrets), field: text})
+    validate_fields(connector, profile.fields, secrets={**dict.fromkeys(_entered(profile)), field: text})
     reference = await workspace.vault.store(name, field, value) if isinstance(value, Secret) else value
     changed = replace(
         profile,
