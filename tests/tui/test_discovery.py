@@ -197,6 +197,11 @@ async def test_a_large_catalogue_is_shown_and_read_once(
         before = read
         await pilot.press("enter", "G", "enter")
         await wait_for(pilot, lambda: "items.s499" in text_of(app) and "field_" in text_of(app))
+        await pilot.press("slash", *"s47", "enter")
+        await wait_for(pilot, lambda: "11 of 500" in text_of(app))
+        assert "items.s470" in text_of(app) and "items.s12" not in text_of(app)
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: len(view(app).outline._lines) > 500)
         await pilot.press("ctrl+r", "ctrl+r")
         await pilot.pause()
         assert read == before and len(view(app).outline._lines) == 500 + 300 + 0

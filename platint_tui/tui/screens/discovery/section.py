@@ -22,6 +22,7 @@ from platint_tui.tui.actions import Action, Context
 from platint_tui.tui.listing import Listing
 from platint_tui.tui.screens.discovery import words
 from platint_tui.tui.sections import SectionView
+from platint_tui.tui.widgets.filterbar import FilterBar
 from platint_tui.tui.widgets.outline import Outline
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ def _stream(context: Context) -> str | None:
     return None if able else "This stream cannot be read."
 
 
+def _offered(context: Context) -> str | None:
+    view = cast("DiscoverySection", context.view)
+    return None if view.streams else "There are no streams to choose from."
+
+
 def _any_stream(context: Context) -> str | None:
     view = cast("DiscoverySection", context.view)
     return None if view.stream is not None else "Choose a stream first."
@@ -94,6 +100,8 @@ class DiscoverySection(SectionView):
                "preview", section="discovery", writes=True, footer=2, enabled=_stream),
         Action("discovery.changes", ("c",), "changes", "Compare with the discovery before: every change.",
                "show_changes", section="discovery", footer=3, enabled=_changed),
+        Action("discovery.filter", ("slash",), "filter", "Show only streams with a name or a field like what you type.",
+               "start_filter", section="discovery", footer=5, enabled=_offered),
         Action("discovery.copy", ("y",), "copy", "Copy the stream as JSON.",
                "copy_stream", section="discovery", footer=4, enabled=_any_stream),
     )  # fmt: skip
@@ -117,6 +125,7 @@ class DiscoverySection(SectionView):
             )
             with Vertical(id="catalogue"):
                 yield Static("", id="summary", markup=False)
+                yield FilterBar(id="filter")
                 yield Outline(empty=_NOT_YET, ascii_only=glyphs.current() is glyphs.ASCII, id="streams")
                 yield Static("", id="changes", markup=False)
 
@@ -132,6 +141,16 @@ class DiscoverySection(SectionView):
     def outline(self) -> Outline:
         """The streams."""
         return self.query_one("#streams", Outline)
+
+    @property
+    def streams(self) -> Sequence[Stream]:
+        """What the newest discovery of the profile found."""
+        return self._offer.catalogue.streams if self._offer is not None and self._offer.catalogue else ()
+
+    @property
+    def bar(self) -> FilterBar:
+        """What is looked for among the streams."""
+        return self.query_one("#filter", FilterBar)
 
     @property
     def changes(self) -> tuple[CatalogueChange, ...]:
@@ -189,15 +208,19 @@ class DiscoverySection(SectionView):
         if offer is None:
             return
         drawing = self.profile in self.discovering
-        drawn = (offer.profile, offer.stamp, drawing, glyphs.current(), self._room())
+        text = self.bar.text
+        drawn = (offer.profile, offer.stamp, drawing, glyphs.current(), self._room(), text)
         self.query_one("#summary", Static).update(present.joined(self._summary(offer)))
         if drawn == self._drawn:
             return
         self._drawn = drawn
-        streams = offer.catalogue.streams if offer.catalogue else ()
+        streams = words.matching(self.streams, text)
+        self.bar.found(f"{len(streams):,} of {len(self.streams):,}" if text else "")
         empty = "The account offers no streams." if offer.catalogue else _NOT_YET
         if self.profile in self.discovering:
             empty = "Asking the platform…"
+        if text:
+            empty = "No stream and no field matches. esc clears the filter."
         self.outline.show(words.branches(streams, offer.changes), empty=empty)
         changes = self.query_one("#changes", Static)
         changes.update(present.joined(words.change_lines(offer.changes, self._room()), lines=True))
@@ -239,7 +262,10 @@ class DiscoverySection(SectionView):
         self.accounts.focus()
 
     def go_back(self) -> bool:
-        """From the streams to the profiles."""
+        """Close the filter, then from the streams to the profiles."""
+        if self.bar.close():
+            self.outline.focus()
+            return True
         if self.outline.has_focus:
             self.accounts.focus()
             return True
@@ -269,6 +295,15 @@ class DiscoverySection(SectionView):
     def _opened(self) -> None:
         self.outline.focus()
         self.console.refresh_keys()
+
+    @on(FilterBar.Changed, "#filter")
+    def _filter_changed(self) -> None:
+        self._draw()
+        self.console.refresh_keys()
+
+    @on(FilterBar.Accepted, "#filter")
+    def _filter_accepted(self) -> None:
+        self.outline.focus()
 
     @on(Outline.Moved, "#streams")
     def _stream_moved(self) -> None:
@@ -322,6 +357,10 @@ class DiscoverySection(SectionView):
         )
         await self.app.push_screen_wait(PreviewScreen(title, found))
         return f"{records} of {name}/{stream.name} were read; nothing was stored."
+
+    def start_filter(self) -> None:
+        """Type what to look for."""
+        self.bar.open()
 
     async def show_changes(self) -> None:
         """Every change against the discovery before, in a dialog."""

@@ -30,6 +30,18 @@ def profile_columns() -> tuple[Column[ProfileView], ...]:
     )
 
 
+def matching(streams: Sequence[Stream], text: str) -> Sequence[Stream]:
+    """The streams whose name, or the name of one of their fields, contains `text`, any case."""
+    wanted = text.strip().casefold()
+    if not wanted:
+        return streams
+    return [
+        stream
+        for stream in streams
+        if wanted in stream.name.casefold() or any(wanted in field.name.casefold() for field in stream.fields)
+    ]
+
+
 def branches(streams: Sequence[Stream], changes: Sequence[CatalogueChange]) -> list[Branch]:
     """The tree of streams; what is new or changed is marked. The lines of a stream are made when it opens."""
     by_stream: dict[str, list[CatalogueChange]] = {}
