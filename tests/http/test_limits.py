@@ -207,6 +207,44 @@ async def test_an_hour_is_waited_for_whole_though_runs_look_again_sooner(
     assert len(hostile.seen) == 1
 
 
+@pytest.mark.parametrize(
+    ("headers", "rate", "seconds"),
+    [
+        ({"X-Left": "0", "X-Reset": "soon"}, None, 60),
+        ({"X-Left": "0"}, None, 60),
+        ({"X-Left": "0"}, "100/50s", 50),
+        ({"X-Left": "-3", "Retry-After": "45"}, None, 45),
+        ({"X-Left": "0", "X-Reset": "1800864000"}, None, 86_400),
+        ({"X-Left": "0", "X-Reset": "4102444800"}, None, 60),
+        ({"X-Left": "0", "X-Reset": "1e300"}, None, 60),
+        ({"X-Left": "plenty", "X-Reset": "4102444800"}, None, None),
+        ({"X-Left": "", "X-Reset": ""}, None, None),
+        ({"X-Left": "1", "X-Reset": "4102444800"}, None, None),
+        ({"X-Left": "0", "X-Reset": "1000000000"}, None, None),
+    ],
+)
+async def test_G14_odd_announcements(
+    hostile: Hostile,
+    clock: Moving,
+    job: Jobs,
+    headers: dict[str, str],
+    rate: str | None,
+    seconds: float | None,
+) -> None:
+    pages = [{"data": [], "next": "1"}, {"data": [], "next": None}]
+    hostile.routes["/items"] = lambda seen, writer: writer.write(answer(200, pages.pop(0), headers))
+    changes = announced("epoch_s", rate=rate) if rate else announced("epoch_s")
+    started = clock.ms
+    if seconds is None:
+        await records(job(changes))
+        assert len(hostile.seen) == 2
+        return
+    with pytest.raises(RateLimited) as caught:
+        await records(job(changes))
+    assert caught.value.until_ms - started == pytest.approx(seconds * 1000, abs=1000)
+    assert len(hostile.seen) == 1
+
+
 @pytest.mark.parametrize("usage", ["{0}/40", "api-usage={0}/40; per-app-api-usage=17/250(appName=sample)"])
 async def test_a_leaky_bucket_that_tells_its_level(
     hostile: Hostile, clock: Moving, job: Jobs, usage: str
