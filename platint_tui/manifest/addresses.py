@@ -55,11 +55,10 @@ def origins_of(
     environment: str = "production",
 ) -> tuple[str, ...]:
     """The origins that the credential of a profile may go to, sorted: base URL, endpoints, token addresses,
-    allowed hosts.
+    allowed hosts (a wildcard as it is written).
 
     `fields` are the plain fields with their defaults, `secrets` the names of the secret fields that have a
-    value (None: all of them). Wildcards of allowed_hosts are not in it (see `hosts.matches_wildcard`). Raises
-    ConfigError.
+    value (None: all of them). Raises ConfigError.
     """
     transport = connector.transport
     if connector.driver != "http":
@@ -69,6 +68,7 @@ def origins_of(
     filled = frozenset(secrets) | {name for name, value in fields.items() if value}
     scope: dict[str, Json] = {"profile": dict(fields)}
     origins = set(hosts.allowed_origins(transport.allowed_hosts, fields))
+    origins |= {entry for entry in transport.allowed_hosts if hosts.is_wildcard(entry)}
 
     def add(address: Address) -> None:
         url = address_of(address, scope, environment, plain_http=transport.plain_http)

@@ -240,3 +240,15 @@ async def test_the_token_cannot_name_a_stranger(hostile: Hostile, other: Hostile
         [page async for page in driver.read("items", None)]
     await driver.close()
     assert caught.value.code == "origin" and other.seen == []
+
+
+def test_a_wildcard_that_came_later_gets_no_credential() -> None:
+    base, extra = "https://api.example.com:443", "https://a.files.example.com:443"
+    wide = Origins("https://api.example.com", [base], wildcards=["*.files.example.com"])
+    assert wide.permits(extra)
+    entered = Origins("https://api.example.com", [base], [base], wildcards=["*.files.example.com"])
+    assert not entered.permits(extra)
+    both = Origins(
+        "https://api.example.com", [base], [base, "*.files.example.com"], wildcards=["*.files.example.com"]
+    )
+    assert both.permits(extra)

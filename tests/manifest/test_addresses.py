@@ -187,3 +187,9 @@ def test_a_way_that_another_hides_is_told() -> None:
         load_text(
             several().replace(FIRST_OF, swapped).replace("    - {id: client_secret, secret: true}\n", "")
         )
+
+
+def test_a_wildcard_is_among_what_the_credential_is_entered_for() -> None:
+    text = MANIFEST.replace("['${profile.base_url}']", "['${profile.base_url}', '*.files.example.com']")
+    found = origins_of(load_text(text), {"base_url": "https://api.example.com"}, ["api_key"])
+    assert found == ("*.files.example.com", "https://api.example.com:443")

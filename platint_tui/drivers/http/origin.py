@@ -51,6 +51,7 @@ class Origins:
                     code="origin",
                 )
             self.allowed &= entered
+            self._wildcards = tuple(entry for entry in self._wildcards if entry in entered)
 
     def permits(self, found: str) -> bool:
         """Whether requests with the credential may go to this origin."""
