@@ -133,11 +133,31 @@ class Requests:
             self.say(entry, name, f"{operation.name} has no query parameter {name}")
             return
         self.say(entry, name)
-        if is_literal(value) and value != "":
+        if any(schema.get("x-selects") for schema in schemas):
+            self._selects(entry, holed(str(value)), operation)
+        elif is_literal(value) and value != "":
             text = as_text(value)
             problems = [validate_text(text, schema, operation.root, name) for schema in schemas]
             if all(problems):
                 self.say(f"{entry} =", text, problems[0][0])
+
+    def _selects(self, entry: str, text: str, operation: Operation) -> None:
+        """Each name in a text that picks members of the answer: `jobs[name,lastBuild[number]]{0,10}`."""
+        path: list[str] = []
+        levels: list[list[Schema]] = [[resolve(item, operation.root) for item in operation.successes()]]
+        last: list[Schema] = []
+        for sign in re.findall(r"\w+|[\[\]]", re.sub(r"\{[^}]*\}", "", text)):
+            if sign == "[":
+                levels.append([*last, *items(last, operation.root)])
+            elif sign == "]":
+                levels.pop()
+                path = path[: len(levels) - 1]
+            else:
+                path = [*path[: len(levels) - 1], sign]
+                last = find(levels[-1], operation.root, (sign,), named=True)
+                self._touch_operation(operation).answer.add(tuple(path))
+                problem = "" if last else f"{operation.name} answers nothing at {'.'.join(path)}"
+                self.say(f"{entry}: {'.'.join(path)}", sign, problem)
 
     def _header(self, entry: str, name: str, value: Any, operation: Operation) -> None:
         param = operation.header.get(name.lower())

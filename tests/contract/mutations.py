@@ -151,6 +151,10 @@ def _request(data: Data, part: str, place: tuple[Any, ...]) -> Iterator[tuple[st
             f"{_shown(place)}.query.{name}",
             _renamed(data, (*place, "query"), name, _wrong_name(name)),
         )
+    tree = str((request.get("query") or {}).get("tree") or "")
+    for found in re.finditer(r"[A-Za-z]\w*", _without_lookups(tree)):
+        wrong = tree[: found.end()] + WRONG + tree[found.end() :]
+        yield part, f"{_shown(place)}.query.tree: {wrong}", changed(data, (*place, "query", "tree"), wrong)
     for name in request.get("headers") or {}:
         if name.lower() not in STANDARD_HEADERS:
             yield (
@@ -161,6 +165,10 @@ def _request(data: Data, part: str, place: tuple[Any, ...]) -> Iterator[tuple[st
     if isinstance(request.get("body"), (Mapping, list, tuple)):
         yield from _members(data, part, (*place, "body"))
     yield from _parents(data, part, place)
+
+
+def _without_lookups(text: str) -> str:
+    return EXPRESSION.sub(lambda match: "\0" * len(match.group(0)), text)
 
 
 def _wrong_name(name: str) -> str:

@@ -1,7 +1,8 @@
 """Schemas in the common view: a subset of JSON Schema, with `$ref` to places in their own document.
 
 Besides JSON Schema's own words: `x-cut` marks a schema whose inside was left out of an extract, `x-more` one whose
-other properties were left out, `x-in` the name by which a query protocol's list elements go (`member`).
+other properties were left out, `x-selects` a text that picks members of the answer (`jobs[name,url]`), `x-in` the
+name by which a query protocol's list elements go (`member`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _KEPT = (
     "minItems",
     "maxItems",
     "x-in",
+    "x-selects",
 )
 _MAX_ENUM = 60
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)")

@@ -52,7 +52,7 @@ def operations(endpoints: Mapping[str, Any], exported: Mapping[str, Any], name: 
             path={"path": Param({"type": "string", "pattern": "^[^/]+(/job/[^/]+)*$"})}
             if "{path}" in entry["path"]
             else {},
-            query={item: Param({"type": "string"}) for item in names},
+            query={item: Param({"type": "string", "x-selects": item == "tree"}) for item in names},
             body=body,
             answers=answers,
             answer_headers=tuple(item.lower() for item in entry["response_headers"])
