@@ -70,7 +70,7 @@ def build(folder: Path, wheel: Path) -> None:
     services.parent.mkdir(parents=True, exist_ok=True)
     services.write_text(CODEC + "\n")
     source = Path(__file__).parent / "java" / "EsPeer.java"
-    subprocess.run(["javac", "-nowarn", "-cp", str(jar), "-d", str(folder), str(source)], check=True)
+    subprocess.run(["javac", "-nowarn", "-XDsuppressNotes", "-cp", jar, "-d", folder, source], check=True)
 
 
 if __name__ == "__main__":

@@ -42,12 +42,13 @@ class MotoServer:
         self.port, self._process = start_on_free_port(start, listening)
         self.url = f"http://127.0.0.1:{self.port}"
         self.key = self.secret = ""
-        self._iam({"Action": "CreateUser", "UserName": "ada"})
-        made = self._iam({"Action": "CreateAccessKey", "UserName": "ada"})
+        self.iam({"Action": "CreateUser", "UserName": "ada"})
+        made = self.iam({"Action": "CreateAccessKey", "UserName": "ada"})
         self.key, self.secret = _text(made, "AccessKeyId"), _text(made, "SecretAccessKey")
-        self._iam({"Action": "PutUserPolicy", "UserName": "ada", "PolicyName": "p", "PolicyDocument": POLICY})
+        self.iam({"Action": "PutUserPolicy", "UserName": "ada", "PolicyName": "p", "PolicyDocument": POLICY})
 
-    def _iam(self, form: Mapping[str, str]) -> str:
+    def iam(self, form: Mapping[str, str]) -> str:
+        """An action of IAM."""
         body = urlencode({"Version": "2010-05-08", **form}).encode()
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         return self.call("iam", "POST", "/", body, headers)

@@ -165,16 +165,18 @@ async def test_throttling_is_waited_out() -> None:
 
 
 async def test_temporary_keys_of_a_role_are_used(moto_server: MotoServer) -> None:
-    secrets = {"access_key_id": moto_server.key, "secret_access_key": moto_server.secret}
+    """The role may use S3 only, the user everything but Lambda."""
+    allowed = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    user = {"AWS": "arn:aws:iam::123456789012:user/ada"}
+    trusted = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": user}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
+    moto_server.iam({"Action": "CreateRole", "RoleName": "reader", "AssumeRolePolicyDocument": trust})
+    named = {"RoleName": "reader", "PolicyName": "p"}
+    moto_server.iam({"Action": "PutRolePolicy", **named, "PolicyDocument": policy})
     role = "arn:aws:iam::123456789012:role/reader"
-    moto_server.call(
-        "iam",
-        "POST",
-        "/",
-        b"Action=CreateRole&Version=2010-05-08&RoleName=reader&AssumeRolePolicyDocument=%7B%7D",
-        {"Content-Type": "application/x-www-form-urlencoded"},
-    )
+    secrets = {"access_key_id": moto_server.key, "secret_access_key": moto_server.secret}
     async with account("aws", fields(moto_server, role_arn=role), secrets) as opened:
-        # The role has no policy: whoever asks as the role is told so, as the user it would be allowed.
-        probe = (await opened.check())["s3"]
-        assert not probe.ok
+        probes = await opened.check()
+        assert "assumed-role/reader" in probes["identity"].detail
+        assert probes["s3"].ok and not probes["dynamodb"].ok and not probes["sns"].ok

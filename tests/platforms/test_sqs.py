@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from peers.moto import MotoServer
-from platforms.vendor import Account, Reply, Vendor, account, running
+from platforms.vendor import Account, Asked, Reply, Vendor, account, running
 
 from platint_tui.core.errors import ConfigError, CredentialError
 
@@ -50,6 +50,39 @@ async def test_queues_and_messages(sqs: Account) -> None:
     }
     assert await sqs.read(stream="dead_letter_sources") == []
     assert (await sqs.write("queues", "delete", *queues)).written == 2
+
+
+async def test_ten_messages_in_a_request(sqs: Account, moto_server: MotoServer) -> None:
+    made = await sqs.write("queues", "upsert", {"QueueName": "bulk"})
+    url = made.responses[0]["QueueUrl"]
+    secrets = {"access_key_id": moto_server.key, "secret_access_key": moto_server.secret}
+    async with account("sqs", {"endpoint_url": moto_server.url, "queue_url": url}, secrets) as sender:
+        rows = [{"MessageBody": f"order {number}"} for number in range(25)]
+        assert (await sender.write("queue", "create", *rows)).written == 25
+    attributes = {item["QueueUrl"]: item["Attributes"] for item in await sqs.read(stream="queue_attributes")}
+    assert attributes[url]["ApproximateNumberOfMessages"] == "25"
+
+
+async def test_one_of_ten_is_refused() -> None:
+    vendor = Vendor()
+
+    def answer(asked: Asked) -> Reply:
+        entries = asked.json["Entries"]
+        failed = {
+            "Id": entries[1]["Id"],
+            "Code": "InvalidMessageContents",
+            "Message": "No.",
+            "SenderFault": True,
+        }
+        return Reply({"Successful": [{"Id": entries[0]["Id"]}], "Failed": [failed]}, headers=AMZ)
+
+    vendor.on("POST /", answer)
+    async with running(vendor):
+        fields = {"endpoint_url": vendor.url, "queue_url": f"{vendor.url}/1/a"}
+        async with account("sqs", fields, KEY) as sender:
+            result = await sender.write("queue", "create", {"MessageBody": "a"}, {"MessageBody": "b"})
+    assert result.written == 1 and result.faults[0][0] == 1
+    assert result.faults[0][1].code == "InvalidMessageContents"
 
 
 async def test_a_message_to_a_queue_that_is_not_there(sqs: Account) -> None:
