@@ -27,6 +27,8 @@ Maker = Callable[[Context, JsonObject, str], Awaitable[dict[str, Any]]]
 """A handler that is told the command's id, so that a command that a crash repeats finds what it made before."""
 
 _PREVIEW_MOST = 100
+_PREVIEW_REQUESTS = 40
+"""A stream under parents that have nothing would be asked for all of them."""
 _PREVIEW_BYTES = 4 * 1024 * 1024
 _BAD_MOST = 64 * 1024
 
@@ -137,7 +139,7 @@ async def preview(context: Context, args: JsonObject) -> dict[str, Any]:
                 async for page in pages:
                     records += [{"raw": item.raw} for item in page.records]
                     bad += [{"raw": item.raw[:_BAD_MOST], "reason": item.reason} for item in page.bad]
-                    if len(records) >= limit or page.last:
+                    if len(records) >= limit or page.last or len(watch.seen) >= _PREVIEW_REQUESTS:
                         break
             finally:
                 if isinstance(pages, AsyncGenerator):

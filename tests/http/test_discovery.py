@@ -100,7 +100,7 @@ async def test_listed_streams_have_the_fields_key_and_cursor_that_they_are_descr
     ]
     assert orders.cursors == ("last_update", "created") and orders.cursor is None
     assert orders.needs == ("tables.read",) and orders.notes[0] == "All orders"
-    assert "1 fields have names that cannot be used." in orders.notes
+    assert "Fields left out, because their names cannot be used: 1." in orders.notes
 
 
 async def test_the_key_is_the_described_one_where_the_manifest_leaves_it_to_the_platform(

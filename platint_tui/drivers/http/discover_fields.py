@@ -96,7 +96,9 @@ class Descriptions:
             if self._strict:
                 raise
             refused = error.sentence() if error.error_class is ErrorClass.AUTH else ""
-            return Described((), None, (f"Its fields are not known: {error.sentence()}",), refused, failed=True)
+            return Described(
+                (), None, (f"Its fields are not known: {error.sentence()}",), refused, failed=True
+            )
 
     # --- one request a stream ---------------------------------------------------------------------------
 
@@ -204,7 +206,7 @@ def described_fields(document: Json, describe: schema.Describe) -> tuple[tuple[F
         text = lookup(item, describe.description) if describe.description else None
         name = f"{describe.prefix}{name}"
         fields[name] = Field(name, kind, required, length, one_line(text))
-    notes = (f"{unusable:,} fields have names that cannot be used.",) if unusable else ()
+    notes = (f"Fields left out, because their names cannot be used: {unusable:,}.",) if unusable else ()
     return tuple(fields.values()), notes
 
 
