@@ -12,6 +12,7 @@ from platint_tui.core.model import Json
 from platint_tui.manifest import hosts
 from platint_tui.manifest.addresses import texts_of
 from platint_tui.manifest.findings import Findings, check_path, texts
+from platint_tui.manifest.lint_limits import check_limits
 from platint_tui.manifest.lint_resources import check_resources
 from platint_tui.manifest.patterns import compile_pattern, matches
 from platint_tui.manifest.problems import Problem, did_you_mean, listing, shown
@@ -51,6 +52,7 @@ def lint(document: Document, merged: Mapping[str, Json], connector: Connector | 
     _errors(found, connector)
     _probes(found, connector)
     check_resources(found, connector)
+    check_limits(found, connector)
     _tests(found, connector)
     return found.problems
 
