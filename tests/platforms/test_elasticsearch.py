@@ -1,4 +1,4 @@
-"""Elasticsearch through its manifest: a real server (7.0, no security), and one in the shapes of today's description."""
+"""Elasticsearch through its manifest: a real server (7.0, no security), and one in the shapes of its description."""
 
 from __future__ import annotations
 
