@@ -368,3 +368,10 @@ async def test_graphql_mutations_tell_their_refusals_in_a_200(build: Build, host
     assert (invalid.code, invalid.field) == ("INVALID", "email")
     assert invalid.message == "Hostile answered 200. It says: is invalid."
     assert wrong.error_class is ErrorClass.RECORD and "wrong type" in wrong.message
+
+
+async def test_a_redirected_write_says_so(build: Build, hostile: Hostile) -> None:
+    hostile.json("/items", {}, status=302, headers={"Location": "/elsewhere"})
+    [(_, fault)] = (await write(build(writing({})), row({"id": 1}))).faults
+    assert fault.code == "unknown_outcome"
+    assert "redirects a write (302)" in fault.message and "is not known" in fault.message

@@ -110,7 +110,7 @@ class HttpTarget:
         """Rows that are out without an answer: what became of them is not known."""
         for number, trace in enumerate(once.traces):
             if once.outcomes[number] is None and trace is not None and trace.sent:
-                once.outcomes[number] = _lost()
+                once.outcomes[number] = _lost(once.failure)
                 once.touched = True
 
     async def _run(self, once: _Once, unit: list[Item]) -> None:
@@ -224,11 +224,12 @@ def _result(outcomes: Sequence[Outcome]) -> WriteResult:
     return WriteResult(len(outcomes) - len(faults), 0, faults, responses)
 
 
-def _lost() -> Fault:
+def _lost(failure: PlatintError | None) -> Fault:
+    why = failure.message if failure is not None else "The run was stopped before the answer came."
     return Fault(
         ErrorClass.TRANSIENT,
         UNKNOWN,
-        "The run was stopped before the answer came. Whether the write was carried out is not known.",
+        f"{why} Whether the write was carried out is not known.",
         hint="Look on the platform before replaying: this write has no idempotency key.",
     )
 
