@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from platint_tui.core.errors import ConfigError
@@ -18,9 +18,12 @@ from platint_tui.manifest.fields import FieldType
 
 METHODS = ("get", "post", "put", "patch", "delete")
 MOST_FIELDS = 1_000
+MOST_MEMBERS = 20_000
+"""Members of all parts of one schema that are looked at."""
 _DEPTH = 24
 _DEEPEST = 200
 _LONGEST = 500
+_COMPOSED = ("allOf", "anyOf", "oneOf")
 _TIMES = ("date-time", "datetime")
 _SIMPLE: Mapping[str, FieldType] = {
     "string": "string",
@@ -46,6 +49,14 @@ class Operation:
         """The operationId, '' without one."""
         found = self.data.get("operationId")
         return found if isinstance(found, str) else ""
+
+
+@dataclass
+class _Walk:
+    """The composed schemas that one flattening has met, by identity, and how many members it may still see."""
+
+    known: dict[int, Mapping[str, Json]] = field(default_factory=dict)
+    left: int = MOST_MEMBERS
 
 
 class Api:
@@ -185,20 +196,32 @@ class Api:
 
     # --- schemas ----------------------------------------------------------------------------------------
 
-    def flat(self, schema: Json, depth: int = 0) -> Mapping[str, Json]:
-        """A schema without references and compositions: the members of all parts in one object."""
+    def flat(self, schema: Json) -> Mapping[str, Json]:
+        """A schema without references and compositions: the members of all parts in one object.
+
+        What has more than MOST_MEMBERS in all its parts together is cut off there.
+        """
+        return self._flat(schema, _Walk())
+
+    def _flat(self, schema: Json, walk: _Walk, depth: int = 0) -> Mapping[str, Json]:
         own = self.resolve(schema)
-        if depth > _DEPTH or not any(name in own for name in ("allOf", "anyOf", "oneOf")):
+        if depth > _DEPTH or not any(name in own for name in _COMPOSED):
             return own
-        merged: dict[str, Json] = {
-            name: value for name, value in own.items() if name not in ("allOf", "anyOf", "oneOf")
-        }
+        # Two parts may name one schema, whose parts do so again: each is put together once.
+        known = walk.known.get(id(own))
+        if known is not None:
+            return known
+        walk.known[id(own)] = {}  # its own part, where it goes round in a circle
+        merged: dict[str, Json] = {name: value for name, value in own.items() if name not in _COMPOSED}
         properties: dict[str, Json] = dict(_members(own))
         required: set[str] = set(_names(own.get("required")))
-        for word in ("allOf", "anyOf", "oneOf"):
+        for word in _COMPOSED:
             parts = own.get(word)
             for part in parts if isinstance(parts, list) else ():
-                flat = self.flat(part, depth + 1)
+                if walk.left <= 0:
+                    break
+                flat = self._flat(part, walk, depth + 1)
+                walk.left -= 1 + len(flat) + len(_members(flat))
                 if _kind(flat) == "null":
                     merged["nullable"] = True
                     continue
@@ -214,6 +237,7 @@ class Api:
             merged.setdefault("type", "object")
         if required:
             merged["required"] = sorted(required)
+        walk.known[id(own)] = merged
         return merged
 
     def members(self, schema: Mapping[str, Json]) -> Mapping[str, Json]:

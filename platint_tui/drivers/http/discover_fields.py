@@ -88,7 +88,7 @@ class Descriptions:
             if describe.graphql is not None:
                 return self._of_type(describe, describe.graphql, resource)
             if describe.openapi is not None:
-                return self._of_operation(describe.openapi, resource)
+                return await self._of_operation(describe.openapi, resource)
             if describe.request is None:
                 return Described(())
             return await self._of_request(name, describe, describe.request)
@@ -157,12 +157,13 @@ class Descriptions:
         notes = (self._schema_problem,) if self._schema_problem else ()
         return Described((), None, notes, failed=True)
 
-    def _of_operation(self, operation: str, resource: schema.Resource) -> Described:
+    async def _of_operation(self, operation: str, resource: schema.Resource) -> Described:
         if self._api is None:
             return self._without_schema()
         read = resource.read
         path = tuple(read.records.split(".")) if read is not None and read.records else ()
-        found = self._api.record_fields(operation, path, single=read is not None and read.single)
+        single = read is not None and read.single
+        found = await asyncio.to_thread(self._api.record_fields, operation, path, single=single)
         if found is None:
             return Described((), None, (f"The API's description has no records of '{clean(operation)}'.",))
         return Described(found)
