@@ -12,17 +12,25 @@ from platint_tui.services.profiles import ProfileView
 from platint_tui.services.workspace import Workspace
 
 _ENOUGH = 20
-"""Requests in the window from which their share of errors says something."""
+"""Requests of a window from which a share of errors above `_FAILING` is more than a bad moment."""
+_FAILING = 0.2
+_ERRORS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformHealth:
-    """One profile's health in a word: ok, errors, failing, failed or unknown; `reason` says why."""
+    """One profile's health in a word: ok, errors, failing, failed or unknown; `reason` says why, `latency` is
+    of this profile alone."""
 
     view: ProfileView
     word: str
     reason: str
     latency: LatencySummary | None
+
+    @property
+    def troubled(self) -> bool:
+        """Whether somebody should look."""
+        return self.word in ("failed", "failing", "errors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +51,14 @@ class Dashboard:
 async def load(workspace: Workspace, window_s: float = 3600.0) -> Dashboard:
     """Read the snapshot."""
     views = await profiles.list_profiles(workspace)
-    latency = {item.platform: item for item in await metrics.summary(workspace, window_s, by_operation=False)}
+    since = workspace.clock.now_ms() - int(window_s * 1000)
+    latency = await workspace.store.metrics.by_profile(since)
     active = await workspace.store.runs.list(states=tuple(ACTIVE_RUN_STATES), limit=50)
     issues = await workspace.store.dead_letters.issues((IssueState.OPEN, IssueState.ACKNOWLEDGED))
     return Dashboard(
-        health=tuple(_health(view, latency.get(view.profile.platform)) for view in views),
+        health=tuple(
+            _health(view, latency.get((view.profile.platform, view.profile.name))) for view in views
+        ),
         active=tuple(run for run in active if run.state != RunState.RATE_LIMITED),
         parked=tuple(run for run in active if run.state == RunState.RATE_LIMITED),
         recent=tuple(await workspace.store.runs.list(limit=8)),
@@ -63,10 +74,10 @@ def _health(view: ProfileView, latency: LatencySummary | None) -> PlatformHealth
     if view.check is not None and not view.check.ok:
         failed = next(item for item in view.check.capabilities if not item.ok and not item.optional)
         return PlatformHealth(view, "failed", failed.detail, latency)
-    if latency is not None and latency.count >= _ENOUGH and latency.error_rate > 0.2:
-        return PlatformHealth(view, "failing", f"{latency.error_rate:.0%} of requests failed", latency)
-    if latency is not None and latency.count >= _ENOUGH and latency.error_rate >= 0.05:
-        return PlatformHealth(view, "errors", f"{latency.error_rate:.0%} of requests failed", latency)
+    if latency is not None and latency.errors and latency.error_rate >= _ERRORS:
+        failing = latency.count >= _ENOUGH and latency.error_rate > _FAILING
+        reason = f"{latency.errors:,} of {latency.count:,} requests failed"
+        return PlatformHealth(view, "failing" if failing else "errors", reason, latency)
     if view.check is None:
         return PlatformHealth(view, "unknown", "not tested yet", latency)
     return PlatformHealth(view, "ok", "", latency)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from platint_tui.core.histogram import Histogram
 from platint_tui.core.model import LatencySummary, MetricPoint
@@ -70,6 +70,13 @@ class Metrics(Noun):
             whole.add(row)
         return _summary("", "", whole)
 
+    async def by_profile(self, since_ms: int) -> Mapping[tuple[str, str], LatencySummary]:
+        """Per (platform, profile), operations together."""
+        groups: dict[tuple[str, str], _Sum] = {}
+        for row in await self._rows(since_ms):
+            groups.setdefault((row["platform"], row["profile"]), _Sum()).add(row)
+        return {key: _summary(key[0], "", found) for key, found in groups.items()}
+
     async def series(self, since_ms: int, step_ms: int, *, platform: str = "") -> Sequence[MetricPoint]:
         """One point a step of `step_ms` from `since_ms` until now, those without requests included.
 
@@ -89,7 +96,7 @@ class Metrics(Noun):
             rows: list[sqlite3.Row] = []
             for span in (DAY_MS, HOUR_MS, MINUTE_MS):
                 rows += connection.execute(
-                    "SELECT start_ms, platform, operation, count, errors, histogram FROM metrics"
+                    "SELECT start_ms, platform, profile, operation, count, errors, histogram FROM metrics"
                     f" WHERE {_WINDOW} AND (? = '' OR platform = ?)",
                     (span, since_ms - span, platform, platform),
                 )

@@ -316,6 +316,9 @@ class Metrics(Protocol):
     async def total(self, since_ms: int) -> LatencySummary:
         """Everything of the window in one summary (platform and operation are empty)."""
 
+    async def by_profile(self, since_ms: int) -> Mapping[tuple[str, str], LatencySummary]:
+        """Per (platform, profile), operations together."""
+
     async def series(self, since_ms: int, step_ms: int, *, platform: str = "") -> Sequence[MetricPoint]: ...
 
 

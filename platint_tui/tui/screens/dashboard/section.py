@@ -50,7 +50,13 @@ def _health_columns() -> tuple[Column[PlatformHealth], ...]:
         Column("", _health_cell, 11, priority=3),
         Column("p95", lambda row: Cell(_p95(row), "muted"), 8, align="right"),
         Column("errors", lambda row: _errors(row), 7, align="right"),
-        Column("", lambda row: Cell(row.reason, "warn"), 24, grow=4, priority=1),
+        Column(
+            "",
+            lambda row: Cell(row.reason, "muted" if row.word == "unknown" else "warn"),
+            24,
+            grow=4,
+            priority=1,
+        ),
     )
 
 
@@ -196,7 +202,7 @@ class DashboardSection(SectionView):
         self._headline(snapshot)
         health = self.query_one("#health", Listing)
         health.show(snapshot.health)
-        bad = sum(1 for row in snapshot.health if row.word in ("failed", "failing"))
+        bad = sum(row.troubled for row in snapshot.health)
         health.remark(f"{bad} in trouble" if bad else "", "warn")
         work = self.query_one("#work", Listing)
         work.set_columns(progress.columns(now))
