@@ -22,8 +22,10 @@ log = logging.getLogger("platint.engine")
 
 STREAMS_AT_ONCE = 4
 CANCEL_POLL = 0.5
-LONGEST_PARK_MS = 16 * 60_000
-"""A platform parks a stream for at most 15 minutes: a time further ahead says that the clock was set back."""
+LONGEST_PARK_MS = 86_400_000 + 60_000
+"""A platform parks a stream for at most a day: a time further ahead says that the clock was set back."""
+_CLOCK_SLACK_MS = 1_000
+"""Milliseconds that a clock may be put right by without anything being made of it."""
 GRACE = 2.0
 """Seconds that a page in flight is given to be finished when the run is to stop."""
 
@@ -37,6 +39,8 @@ class Outcome:
     text: str = ""
     resume_at_ms: int | None = None
     error_class: str = ""
+    parked_ms: int = 0
+    """When it was parked; a clock that shows an earlier time was set back, and `resume_at_ms` means nothing."""
 
 
 class RunTask:
@@ -110,7 +114,12 @@ class RunTask:
             waits = item.resume_at_ms if item.state == RunState.RATE_LIMITED else None
             if waits is not None and not self._over(waits):
                 self._outcomes[item.stream] = Outcome(
-                    RunState.RATE_LIMITED, item.error_code, item.error, waits, item.error_class
+                    RunState.RATE_LIMITED,
+                    item.error_code,
+                    item.error,
+                    waits,
+                    item.error_class,
+                    self._context.clock.now_ms(),
                 )
                 continue
             work = self._stream(plans[item.stream], item.state, slots, source, destination)
@@ -151,12 +160,13 @@ class RunTask:
         return [
             name
             for name, item in self._outcomes.items()
-            if item.resume_at_ms is not None and self._over(item.resume_at_ms)
+            if item.resume_at_ms is not None and self._over(item.resume_at_ms, item.parked_ms)
         ]
 
-    def _over(self, resume_at_ms: int) -> bool:
+    def _over(self, resume_at_ms: int, parked_ms: int = 0) -> bool:
         """Whether a parked stream goes on now: its time has come, or cannot be meant."""
-        return not 0 < resume_at_ms - self._context.clock.now_ms() <= LONGEST_PARK_MS
+        now = self._context.clock.now_ms()
+        return parked_ms > now + _CLOCK_SLACK_MS or not 0 < resume_at_ms - now <= LONGEST_PARK_MS
 
     def _halted(self) -> Outcome:
         if self._cancelled:
@@ -189,9 +199,10 @@ class RunTask:
             except StoreError:
                 raise  # nothing about this stream can be stored
             except RateLimited as error:
-                until = max(min(error.until_ms, self._context.clock.now_ms() + LONGEST_PARK_MS), 1)
+                now = self._context.clock.now_ms()
+                until = max(min(error.until_ms, now + LONGEST_PARK_MS), 1)
                 outcome = Outcome(
-                    RunState.RATE_LIMITED, error.code, error.sentence(), until, error.error_class
+                    RunState.RATE_LIMITED, error.code, error.sentence(), until, error.error_class, now
                 )
             except PlatintError as error:
                 # Fenced by the target: when the store says the same, the move below raises it again; when the

@@ -138,6 +138,12 @@ class Runs(Noun):
                 " error = '', started_ms = COALESCE(started_ms, ?) WHERE id = ? AND state = ? AND epoch = ?",
                 (worker, now, due["id"], due["state"], due["epoch"]),
             )
+            # Parked in the future: until when means nothing any more.
+            connection.execute(
+                "UPDATE run_streams SET resume_at_ms = NULL WHERE run = ? AND state = 'rate_limited'"
+                " AND parked_ms > ? + 1000",
+                (due["id"], now),
+            )
             return find_run(connection, due["id"]) if taken.rowcount == 1 else None
 
         # Looking first: an idle engine asks often, and a reader needs no lock.

@@ -219,6 +219,29 @@ async def test_G12_G13_long_rate_limit_parks_the_stream_and_it_goes_on_by_itself
     assert run.epoch == parked.epoch + 1
 
 
+async def test_a_run_that_is_parked_for_an_hour_sends_nothing_before(
+    installation: Installation, peer: Peer
+) -> None:
+    asked = 0
+
+    def read(request: web.Request) -> web.Response | None:
+        nonlocal asked
+        asked += 1
+        return web.Response(status=429, headers={"Retry-After": "3600"}) if asked == 1 else None
+
+    peer.fill(100)
+    peer.read = read
+    name = await installation.integrate(integration("hour", {"items": "items"}, target="sqlite"))
+    async with installation.engine():
+        await installation.submit("run", integration=name, streams=[])
+        parked = await in_state(installation, RunState.RATE_LIMITED)
+        waits = parked.streams[0].resume_at_ms
+        assert waits is not None and waits - installation.clock.now_ms() > 3_500_000
+        installation.clock.shift_ms = 3_610_000
+        run = await installation.ended(parked.id)
+    assert run.state == RunState.SUCCEEDED and run.streams[0].read == 100
+
+
 async def test_cancelling_a_parked_run_takes_effect_at_once(installation: Installation, peer: Peer) -> None:
     peer.read = lambda request: web.Response(status=429, headers={"Retry-After": "3600"})
     name = await installation.integrate(integration("parked", {"items": "items"}, target="sqlite"))

@@ -402,7 +402,7 @@ async def test_a_parked_run_says_what_the_platform_said(build: Build, hostile: H
     with pytest.raises(RateLimited) as caught:
         await build().read()
     told = caught.value.message
-    assert told.startswith("Hostile answered 429: Quota of the tenant. ") and "asks to wait 20 min." in told
+    assert told.startswith("Hostile answered 429: Quota of the tenant. ") and "asked to wait 20 min." in told
 
 
 async def test_G17_a_refused_stream_names_what_it_needs(build: Build, hostile: Hostile) -> None:

@@ -411,8 +411,17 @@ async def test_G13_ten_years_are_capped_and_said(build: Build, hostile: Hostile,
     hostile.json("/items", {}, status=429, headers={"Retry-After": value})
     rig = build()
     error = await failure(rig)
-    assert isinstance(error, RateLimited) and "15 min" in error.message
-    assert error.until_ms <= rig.clock.now_ms() + 901_000
+    assert isinstance(error, RateLimited) and "asked again after 24 h" in error.message
+    assert error.until_ms <= rig.clock.now_ms() + 86_401_000
+
+
+async def test_G13_an_hour_is_an_hour(build: Build, hostile: Hostile) -> None:
+    hostile.json("/items", {}, status=429, headers={"Retry-After": "3600"})
+    rig = build()
+    before = rig.clock.now_ms()
+    error = await failure(rig)
+    assert isinstance(error, RateLimited) and "asked to wait 60 min" in error.message
+    assert error.until_ms >= before + 3_600_000
 
 
 @pytest.mark.parametrize("value", ["-5", "soon", "Mon, 01 Jan 2001 00:00:00 GMT", "0", "", "1e99", "nan"])

@@ -18,8 +18,9 @@ from platint_tui.drivers.http.translate import NetworkError
 from platint_tui.manifest.fields import Statuses
 from platint_tui.manifest.loader import family_of
 
-LONGEST_PARK = 900.0
-"""Seconds after which a parked run tries again, whatever the platform asked for."""
+LONGEST_PARK = 86_400.0
+"""Seconds after which a parked run tries again even when the platform named a later time: a header that says years
+must not end a sync for good."""
 BRIEF_TRIES = 3
 BRIEF_WAIT = 2.0
 UNKNOWN = "unknown_outcome"
@@ -165,7 +166,7 @@ class Caller:
                 return _Attempt(signed, None, _unknown(damaged, self._name), sent=True, final=True)
             except TransientError as error:
                 sent = error.sent if isinstance(error, NetworkError) else True
-                return _Attempt(signed, None, self.rules.judge_network(error), sent)
+                return _Attempt(signed, None, self.rules.judge_network(error, op), sent)
             document = Document(answer)
             await self._limits.learn(call, answer, document)
         now = self._context.clock.now_ms()
@@ -217,9 +218,9 @@ class Caller:
 
     def _parked(self, verdict: Verdict, seconds: float) -> RateLimited:
         until = self._context.clock.now_ms() + int(min(seconds, LONGEST_PARK) * 1000)
-        told = f"{verdict.message.rstrip('.')}. {self.host} asks to wait {_span(seconds)}."
+        told = f"{verdict.message.rstrip('.')}. {self.host} asked to wait {_span(seconds)}."
         if seconds > LONGEST_PARK:
-            told += f" The run goes on trying in {_span(LONGEST_PARK)}."
+            told += f" It is asked again after {_span(LONGEST_PARK)}."
         return RateLimited(told, until_ms=until, hint=verdict.hint)
 
 
