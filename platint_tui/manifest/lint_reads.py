@@ -46,12 +46,32 @@ def _page(found: Findings, path: PathKey, read: Read, used: set[str]) -> None:
     if page.type == "async_job":
         _job(found, (*path, "page"), page)
         return
+    _around(found, path, read)
     if getattr(page, "in_", "query") == "body" and read.request.method == "GET":
         found.add((*path, "page", "in"), "a GET request has no body")
     # A POST may be meant to be repeated as it is: each time it takes the next messages of a queue.
     repeats = page.type == "offset" and page.param is None and read.request.method == "GET"
     if repeats and not used & {"page.offset", "page.end"}:
         found.add((*path, "page", "param"), "is null, so the request needs ${page.offset}")
+
+
+def _around(found: Findings, path: PathKey, read: Read) -> None:
+    """What stands beside the records needs an answer that has something beside them."""
+    form = read.format
+    plain_list = form == "json" and not read.records and not read.entries
+    if form not in ("csv", "ndjson", "file") and not plain_list:
+        return
+    has = "an answer that is the list itself" if plain_list else f"{form}"
+    page = read.page
+    for key in ("more", "done", "total", "total_pages", *(("path",) if page.type == "link_body" else ())):
+        if getattr(page, key, None) is not None:
+            found.add((*path, "page", key), f"is not there in {has}: it has nothing beside the records")
+    if page.type == "cursor" and page.from_.partition(".")[0] != "last_record":
+        found.add(
+            (*path, "page", "from"), f"is last_record.<field> in {has}: it has nothing beside the records"
+        )
+    if read.total is not None and not plain_list:
+        found.add((*path, "total"), f"is not there in {has}: it has nothing beside the records")
 
 
 def _job(found: Findings, path: PathKey, page: JobPage) -> None:

@@ -69,12 +69,14 @@ FLAGS = [
     ({"more": "m"}, {"m": "true"}, True),
     ({"more": "m"}, {"m": "false"}, False),
     ({"more": "m"}, {"m": 0}, False),
-    ({"more": "m"}, {}, False),
+    ({"more": "m"}, {"m": None}, False),
     ({"done": "d"}, {"d": True}, False),
     ({"done": "d"}, {"d": "False"}, True),
     ({"done": "d"}, {}, True),
     ({"size": 3}, {}, False),
     ({"size": 2}, {}, True),
+    ({"size": 3, "more": "m"}, {"m": True}, True),
+    ({"size": 2, "more": "m"}, {"m": False}, False),
 ]
 
 

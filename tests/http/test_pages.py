@@ -240,6 +240,45 @@ async def test_more_without_a_cursor_is_no_end(build: Build, hostile: Hostile) -
     assert (await refused(build(with_page(page)))).code == "no_cursor"
 
 
+async def test_a_short_page_that_announces_more_is_no_end(build: Build, hostile: Hostile) -> None:
+    pages = {
+        "": {"data": [{"id": 1}, {"id": 2}], "next": "a", "more": True},
+        "a": {"data": [{"id": 3}], "next": "b", "more": True},
+        "b": {"data": [{"id": 4}, {"id": 5}], "next": "c", "more": False},
+    }
+    hostile.routes["/items"] = lambda seen, writer: writer.write(
+        answer(200, pages[seen.query.get("after", "")])
+    )
+    page = {"type": "cursor", "from": "next", "param": "after", "more": "more", "size": 2}
+    assert [item["id"] for item in await build(with_page(page)).read()] == [1, 2, 3, 4, 5]
+    hostile.json("/items", {"data": [{"id": 1}], "more": True}, {"data": [{"id": 2}], "more": False})
+    offset = {"type": "offset", "limit_param": "n", "size": 2, "more": "more", "short_ends": True}
+    assert [item["id"] for item in await build(with_page(offset)).read()] == [1, 2]
+
+
+async def test_a_flag_that_is_not_there_any_more_is_no_end(build: Build, hostile: Hostile) -> None:
+    hostile.json("/items", {"data": [{"id": 1}], "next": "a", "hasMore": True})
+    page = {"type": "cursor", "from": "next", "param": "after", "more": "paging.more"}
+    error = await refused(build(with_page(page)))
+    assert error.code == "no_more" and "'paging.more'" in error.message
+    last = {"type": "cursor", "from": "last_record.id", "param": "after", "more": "more"}
+    assert (await refused(build(with_page(last)))).code == "no_more"
+    # By numbers the records show the end.
+    hostile.json("/items", {"data": [{"id": 1}, {"id": 2}]}, {"data": [{"id": 3}]}, {"data": []})
+    numbers = {"type": "page", "size": 2, "more": "more"}
+    assert [item["id"] for item in await build(with_page(numbers)).read()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "body", [{"data": []}, {"data": [{"id": 1}]}, {"data": [], "next": "a", "more": None}]
+)
+async def test_no_flag_and_no_cursor_is_the_end(build: Build, hostile: Hostile, body: Any) -> None:
+    hostile.json("/items", body)
+    page = {"type": "cursor", "from": "next", "param": "after", "more": "more"}
+    await build(with_page(page)).read()
+    assert len(hostile.seen) == 1
+
+
 async def test_max_pages(build: Build, hostile: Hostile) -> None:
     hostile.json("/items", *[{"data": [{"id": number}], "next": number} for number in range(9)])
     page = {"type": "cursor", "from": "next", "param": "after", "max_pages": 3}

@@ -65,11 +65,28 @@ GOOD: list[dict[str, Any]] = [
         "request": {"path": "/x", "query": {"q": "[${page.offset},${page.end}]"}},
         "page": {"type": "offset", "param": None, "limit_param": None, "size": 2},
     },
+    {"records": "", "page": {"type": "cursor", "from": "last_record.id", "param": "after", "size": 2}},
+    {"format": "ndjson", "records": "", "page": {"type": "token_header", "name": "next", "param": "after"}},
+    {"records": "", "entries": "name", "page": {"type": "cursor", "from": "next", "param": "after"}},
 ]
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"format": "csv"}, "read.records: of csv is ''"),
     ({"format": "ndjson", "records": "", "entries": "name"}, "read.entries: does not go with ndjson"),
     ({"format": "csv", "records": "", "csv": {"delimiter": '"'}}, "read.csv.delimiter"),
+    (
+        {"format": "csv", "records": "", "page": {"type": "cursor", "from": "next", "param": "a"}},
+        "read.page.from: is last_record.<field> in csv",
+    ),
+    (
+        {"format": "ndjson", "records": "", "page": {"type": "link_body", "path": "next"}},
+        "read.page.path: is not there in ndjson",
+    ),
+    ({"records": "", "page": {"type": "offset", "size": 2, "more": "m"}}, "read.page.more: is not there"),
+    (
+        {"format": "csv", "records": "", "page": {"type": "page", "size": 2, "total_pages": "t"}},
+        "total_pages",
+    ),
+    ({"format": "csv", "records": "", "total": "count"}, "read.total: is not there in csv"),
     ({"page": JOB}, "read.page.results: or url is needed"),
     ({"page": {**JOB, "url": "u", "results": {"path": "/r"}}}, "read.page.results: or url is needed"),
     ({"page": {**JOB, "url": "u", "locator": {"header": "L", "param": "l"}}}, "read.page.locator: needs"),

@@ -21,6 +21,7 @@ from platint_tui.manifest.template import lookup
 
 MAX_EMPTY_PAGES = 100
 _OUT_OF_RANGE = (400, 404, 416, 422)
+_MISSING: Any = object()
 
 State = dict[str, Any]
 
@@ -134,7 +135,7 @@ class Pager:
     def advance(self, state: State, seen: Seen) -> State | None:
         """The state of the next page, None at the end of the scan.
 
-        Raises SystemicError: `repeated_cursor`, `empty_pages`, `max_pages`, `no_cursor`, `origin`.
+        Raises SystemicError: `repeated_cursor`, `empty_pages`, `max_pages`, `no_cursor`, `no_more`, `origin`.
         """
         self._passed.add(_identity(state))
         if seen.elements:
@@ -185,12 +186,12 @@ class Pager:
             more = _announced(page.more, page.done, seen.envelope)
             if more is False or not (seen.elements or more):
                 return None
-            if page.short_ends and len(seen.elements) < page.size:
-                return None
             # An empty page that announces more has looked at as many records as it could have held.
             offset = state["offset"] + (len(seen.elements) or page.size)
             if more:
                 return {"offset": offset}
+            if page.short_ends and len(seen.elements) < page.size:
+                return None
             total = _integer(seen.envelope, page.total)
             if offset == total and len(seen.elements) < page.size:
                 return None
@@ -210,7 +211,7 @@ class Pager:
 
     def _by_cursor(self, page: schema.CursorPage, state: State, seen: Seen) -> State | None:
         more = _announced(page.more, page.done, seen.envelope)
-        if more is False or (page.size is not None and len(seen.elements) < page.size):
+        if more is False or (more is None and page.size is not None and len(seen.elements) < page.size):
             return None
         head, _, rest = page.from_.partition(".")
         if head == "last_record":
@@ -226,6 +227,13 @@ class Pager:
                     f"Page {state['n']} announces more but has no cursor at '{page.from_}'.", code="no_cursor"
                 )
             return None
+        if more is None and page.more is not None:
+            raise SystemicError(
+                f"Page {state['n']} has a cursor for the next page, but nothing at '{page.more}' that says whether "
+                "there is one.",
+                hint="Look in the platform's documentation whether it says that elsewhere now.",
+                code="no_more",
+            )
         if page.in_ != "body" and isinstance(value, dict | list | bool):
             raise SystemicError(f"The page cursor at '{page.from_}' is no text or number.", code="no_cursor")
         return {"after": value}
@@ -260,13 +268,15 @@ def _numbered(name: str, number: int, past_end: bool) -> State:
 
 
 def _announced(more: str | None, done: str | None, envelope: Mapping[str, Json] | None) -> bool | None:
-    """Whether the page says that another follows; None when the manifest names no flag for it.
-
-    A `more` that is missing says that there is no more; a `done` that is missing says nothing.
+    """Whether the page says that another follows; None when the manifest names no flag for it, or the page
+    does not have it.
     """
+    path = more if more is not None else done
+    value = lookup(envelope or {}, path, _MISSING) if path is not None else _MISSING
+    if value is _MISSING:
+        return None
     if more is not None:
-        return _flag(lookup(envelope or {}, more))
-    value = lookup(envelope or {}, done) if done is not None else None
+        return _flag(value)
     return None if value is None else not _flag(value)
 
 
