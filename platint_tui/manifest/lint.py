@@ -355,6 +355,7 @@ def _whole_address(
 
 
 def _errors(found: Findings, connector: Connector) -> None:
+    writes = any(resource.write is not None for resource in connector.resources.values())
     for number, rule in enumerate(connector.errors.rules):
         path: PathKey = ("errors", "rules", number)
         when = rule.when
@@ -366,6 +367,13 @@ def _errors(found: Findings, connector: Connector) -> None:
             )
         if (when.status or when.header) and connector.driver != "http":
             found.add((*path, "when"), "status and header are for http; a database has codes")
+        if when.op is not None and connector.driver != "http":
+            found.add((*path, "when", "op"), "is for http")
+        if rule.action == "ignore" and when.op is None and writes and connector.driver == "http":
+            found.add(
+                (*path, "when", "op"),
+                "is needed with `action: ignore`: read, or write if it is as good as done",
+            )
         if rule.action == "refresh_auth" and not any(
             item.type in ("oauth2", "jwt_exchange", "aws_sigv4", "basic") for item in choices(connector.auth)
         ):

@@ -53,10 +53,12 @@ class When(Model):
     """When a rule applies. `status`, `body`, `and_body` and `header` must all hold; `network` and `code` are
     alternatives to them.
 
-    `network: true` means that no usable answer came. `code` holds native codes of a database, or `class:XX`
-    prefixes.
+    `op` narrows the rule to answers to reads or to writes; `action: ignore` never counts for a write without
+    `op: write`. `network: true` means that no usable answer came. `code` holds native codes of a database, or
+    `class:XX` prefixes.
     """
 
+    op: Literal["read", "write"] | None = None
     status: StatusList | None = None
     body: BodyMatch | None = None
     and_body: BodyMatch | None = None
@@ -108,7 +110,7 @@ Action = Literal["retry", "wait", "refresh_auth", "dead_letter", "ignore", "fail
 
 class ErrorRule(Model):
     """What an error means and what is done; the first rule that applies decides. `then` is for spent
-    retries.
+    retries. `ignore` means nothing there for a read, and as good as done for a write.
     """
 
     when: When

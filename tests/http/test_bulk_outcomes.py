@@ -16,7 +16,7 @@ from tests.http.hostile import SECRET, Build, Hostile, Rig, Seen, answer
 
 RULES = [
     {"when": {"status": [400, 413, 422]}, "class": "record", "action": "dead_letter"},
-    {"when": {"status": [409]}, "class": "record", "action": "ignore"},
+    {"when": {"op": "write", "status": [409]}, "class": "record", "action": "ignore"},
     {"when": {"status": [429]}, "class": "rate_limited", "action": "wait"},
     {"when": {"status": ["500-599"]}, "class": "transient", "action": "retry", "then": "dead_letter"},
 ]

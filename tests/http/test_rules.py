@@ -71,6 +71,16 @@ def test_what_a_body_says(test: dict[str, Any], body: Any, holds: bool) -> None:
         assert (verdict is not None and verdict.error_class is ErrorClass.CONFIG) is holds
 
 
+def test_a_rule_is_for_reads_or_for_writes() -> None:
+    of_writes = {"when": {"op": "write", "status": [400]}, "class": "config", "action": "fail_run"}
+    general = {"when": {"status": [400]}, "class": "transient", "action": "ignore"}
+    first, second = judged([of_writes, general], {}), judged([of_writes, general], {}, op="write")
+    assert first is not None and first.action == "ignore"
+    assert second is not None and second.error_class is ErrorClass.CONFIG
+    plain = judged([general], {}, op="write")
+    assert plain is not None and plain.action == "dead_letter", "ignoring a write has to be said"
+
+
 def test_all_tests_of_a_rule_must_hold_and_the_first_rule_decides() -> None:
     both = rule(body={"path": "a", "equals": 1}, and_body={"path": "b", "exists": False})
     other = {"when": {"body": {"path": "a"}}, "class": "record", "action": "ignore"}

@@ -303,10 +303,31 @@ async def test_G16_a_lost_answer_is_unknown_whatever_the_rule_says(
 
 async def test_what_a_rule_ignores_counts_as_written(build: Build, hostile: Hostile) -> None:
     hostile.json("/items", {"id": "there already"}, status=409)
-    rules = [{"when": {"status": [409]}, "class": "record", "action": "ignore"}]
+    rules = [{"when": {"op": "write", "status": [409]}, "class": "record", "action": "ignore"}]
     result = await write(build(writing({}, errors={"rules": rules})), row({"id": 1}), row({"id": 2}, 2))
     assert (result.written, list(result.faults)) == (2, [])
     assert len(hostile.seen) == 2
+
+
+async def test_what_a_rule_for_reads_ignores_is_refused_to_a_write(build: Build, hostile: Hostile) -> None:
+    hostile.json("/items", {"message": "gone"}, status=410)
+    rules = [{"when": {"op": "read", "status": [410]}, "class": "record", "action": "ignore"}]
+    [(_, fault)] = (await write(build(writing({}, errors={"rules": rules})), row({"id": 1}))).faults
+    assert (fault.error_class, fault.code) == (ErrorClass.RECORD, "410")
+
+
+async def test_a_page_is_not_as_good_as_written_because_of_its_status(build: Build, hostile: Hostile) -> None:
+    page = answer(409, b"<html>Conflict</html>", {"Content-Type": "text/html"})
+    hostile.routes["/items"] = lambda seen, writer: writer.write(page)
+    rules = [{"when": {"op": "write", "status": [409]}, "class": "record", "action": "ignore"}]
+    [(_, fault)] = (await write(build(writing({}, errors={"rules": rules})), row({"id": 1}))).faults
+    assert fault.error_class is ErrorClass.RECORD
+
+
+def test_an_ignored_refusal_says_whether_it_is_one_of_reads(build: Build) -> None:
+    rules = [{"when": {"status": [410]}, "class": "record", "action": "ignore"}]
+    with pytest.raises(PlatintError, match="is needed with `action: ignore`"):
+        build(writing({}, errors={"rules": rules}))
 
 
 @pytest.mark.parametrize("operation", [{}, KEYED])
@@ -326,7 +347,7 @@ async def test_G1_a_page_for_people_is_no_success_of_a_write(
         assert fault.code == "unknown_outcome"
     assert len(hostile.seen) == 1
     ignored = {
-        "when": {"status": [200], "header": {"name": "Content-Type", "contains": "html"}},
+        "when": {"op": "write", "status": [200], "header": {"name": "Content-Type", "contains": "html"}},
         "class": "record",
         "action": "ignore",
     }

@@ -133,6 +133,15 @@ async def test_a_message_is_sent_and_deleted(discord: Discord, bot: Account) -> 
     assert (await bot.write("messages", "delete", *gone)).written == 2 and 251 not in discord.messages
 
 
+async def test_a_message_to_a_channel_that_is_closed_to_the_bot_is_not_told_as_sent(
+    discord: Discord, bot: Account
+) -> None:
+    discord.on("POST /channels/42/messages", Reply({"message": "Missing Access", "code": 50001}, 403))
+    result = await bot.write("messages", "create", {"channel_id": "42", "content": "Deployed"})
+    [(_, fault)] = result.faults
+    assert (result.written, fault.error_class, fault.code) == (0, ErrorClass.RECORD, "50001")
+
+
 async def test_a_wrong_token(discord: Discord) -> None:
     async with account("discord", {"base_url": discord.url}, {"token": "wrong.wrong.wrong"}) as wrong:
         assert not (await wrong.check())["user"].ok

@@ -68,7 +68,6 @@ class Rules:
     def __init__(self, rules: tuple[schema.ErrorRule, ...], retry_headers: tuple[str, ...] = ()) -> None:
         """`retry_headers` are those that may say how long to wait, in the form of Retry-After."""
         self._rules = rules
-        self._network = next((rule for rule in rules if rule.when.network), None)
         # A success is looked into only by rules that test more than the status.
         self._on_success = tuple(rule for rule in rules if _looks_deeper(rule.when))
         self._retry_headers = retry_headers or ("retry-after",)
@@ -87,7 +86,7 @@ class Rules:
         success = 200 <= answer.status < 300
         document = document or Document(answer)
         for rule in self._on_success if success else self._rules:
-            if _applies(rule.when, answer, document):
+            if _counts_for(rule, op, answer) and _applies(rule.when, answer, document):
                 return self._by_rule(rule, answer, document.tree, host, now_ms)
         if not success:
             return self._by_status(answer, document.tree, op, host, now_ms)
@@ -97,10 +96,10 @@ class Rules:
             return _graphql(answer, errors, document.tree, op, host)
         return None
 
-    def judge_network(self, error: NetworkError | TransientError) -> Verdict:
+    def judge_network(self, error: NetworkError | TransientError, op: Op) -> Verdict:
         """What it means that no whole answer came."""
         verdict = Verdict(ErrorClass.TRANSIENT, "retry", error.code, error.message, error.hint)
-        rule = self._network
+        rule = next((rule for rule in self._rules if rule.when.network and rule.when.op in (None, op)), None)
         if rule is not None:
             verdict = replace(
                 verdict,
@@ -171,6 +170,14 @@ class Rules:
 
 def _looks_deeper(when: schema.When) -> bool:
     return bool(when.body or when.and_body or when.header)
+
+
+def _counts_for(rule: schema.ErrorRule, op: Op, answer: Answer) -> bool:
+    """Whether a rule is about such a call. A refused write is as good as done only where the manifest says so
+    of writes; a page for people is none because of its status alone."""
+    if rule.action == "ignore" and op == "write":
+        return rule.when.op == "write" and (_looks_deeper(rule.when) or not is_page(answer))
+    return rule.when.op in (None, op)
 
 
 def _applies(when: schema.When, answer: Answer, document: Document) -> bool:
