@@ -313,6 +313,27 @@ class Shop:
         self.rows.append({"id": number, "at": at})
 
 
+@pytest.mark.parametrize("change", [{"type": "epoch_s"}, {"field": "made"}])
+@pytest.mark.parametrize("page", [0, -1])
+async def test_a_position_of_another_cursor_is_refused(
+    build: Build, hostile: Hostile, change: dict[str, Any], page: int
+) -> None:
+    rows = [{"id": number, "at": 1_790_000_000_000 + number, "made": 1_790_000_000} for number in range(3)]
+    hostile.json("/items", {"data": rows[:2], "next": "a"}, {"data": rows[2:]})
+    cursor = {**CURSOR, "type": "epoch_ms"}
+    rig = build({"resources": {"items": {"read": {"cursor": cursor}}}})
+    await rig.read()
+    stored = json.loads(json.dumps(rig.pages[page].position))
+    assert stored["cursor"] == ["at", "epoch_ms"]
+    newer = build({"resources": {"items": {"read": {"cursor": {**cursor, **change}}}}})
+    hostile.seen.clear()
+    error = await refused(newer, stored)
+    assert error.code == "position" and "at epoch_ms" in error.message and not hostile.seen
+    # A position of before it was noted is taken as it is.
+    del stored["cursor"]
+    await rig.read(stored)
+
+
 @pytest.mark.parametrize("newest_first", [False, True])
 async def test_an_incremental_run_brings_what_is_new(
     build: Build, hostile: Hostile, newest_first: bool
@@ -502,7 +523,9 @@ async def test_partitions_keep_a_position_each(build: Build, hostile: Hostile) -
     rig = build(FORGE)
     assert [item["id"] for item in await rig.read(stream="issues")] == ["one-1", "one-2", "one-3", "three-50"]
     position = rig.position
-    assert position["kind"] == "partition"
+    assert position["kind"] == "partition" and position["cursor"] == ["at", "int"]
+    with pytest.raises(SystemicError, match="another cursor"):
+        await rig.read({**position, "cursor": ["made", "int"]}, "issues")
     assert {key: item["high"] for key, item in position["partitions"].items()} == {
         '["one"]': 3,
         '["two"]': None,

@@ -11,9 +11,11 @@ from typing import Any
 
 from platint_tui.core.errors import SystemicError
 from platint_tui.core.model import Json, JsonObject
-from platint_tui.drivers.http.positions import MAX_PARTITIONS, CursorRule, Scan
+from platint_tui.drivers.http.positions import MAX_PARTITIONS, CursorRule, Scan, check_cursor, named_cursor
 
 PARTITION_EDGE = 20
+_COMMON = ("v", "kind", "cursor", "page")
+"""What the position of one partition does not repeat."""
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class Partitions:
         """Continue from a stored document. Raises SystemicError (code `position`)."""
         if document is None:
             return cls(rule)
+        check_cursor(rule, document)
         try:
             if document.get("kind") != "partition" or document.get("v") != 1:
                 raise ValueError("kind")
@@ -65,6 +68,7 @@ class Partitions:
         result: dict[str, Any] = {
             "v": 1,
             "kind": "partition",
+            **named_cursor(self.rule),
             "partitions": dict(self.known),
             "current": self.current,
             "page": self.page,
@@ -96,9 +100,7 @@ class Partitions:
         if self.shared:
             self._lower(scan.high)
             return
-        self.known[key] = {
-            name: value for name, value in scan.document().items() if name not in ("v", "kind", "page")
-        }
+        self.known[key] = {name: value for name, value in scan.document().items() if name not in _COMMON}
         self.done[key] = None
         if len(self.known) > MAX_PARTITIONS:
             self.shared = True

@@ -1,18 +1,19 @@
 """Positions: where a stream has been read to, as plain documents that the engine stores unread.
 
-`cursor`: {"v": 1, "kind": "cursor", "since", "high", "edge", "page"}. `since` is the vendor's value that the
-running scan filters by, `high` the greatest one seen, `edge` the records (value, digest of the text) at
+`cursor`: {"v": 1, "kind": "cursor", "cursor", "since", "high", "edge", "page"}. `cursor` names the field and type
+that the values are of: those of another one mean something else. `since` is the vendor's value that the running
+scan filters by, `high` the greatest one seen, `edge` the records (value, digest of the text) at
 `high` or within the lag below it, `page` where the scan goes on (None: it is finished, the next scan starts
 at `high`). A filter that includes its bound reads those records again; the exact same text is dropped.
 While a scan goes on, `until` is the end of its filter, and with a window `from` the beginning of the running
 step and `end` where the last step ends.
-`partition`: {"v": 1, "kind": "partition", "partitions": {key: {...}}, "current", "page", ...}.
+`partition`: {"v": 1, "kind": "partition", "cursor", "partitions": {key: {...}}, "current", "page", ...}.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from platint_tui.core.errors import SystemicError
@@ -27,6 +28,28 @@ MAX_PARTITIONS = 1000
 def text_digest(raw: str) -> str:
     """Short name of a record's exact text."""
     return hashlib.blake2b(raw.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
+
+
+def named_cursor(rule: CursorRule | None) -> dict[str, Json]:
+    """The part of a position that says of which cursor its values are."""
+    return {} if rule is None else {"cursor": [".".join(rule.path), rule.type]}
+
+
+def check_cursor(rule: CursorRule | None, document: JsonObject) -> None:
+    """Refuse a position of another cursor than the manifest's; an older one may not name its cursor.
+
+    Raises SystemicError (code `position`).
+    """
+    stored = document.get("cursor") if isinstance(document, Mapping) else None
+    present = named_cursor(rule).get("cursor")
+    if stored is None or present is None or stored == present:
+        return
+    shown = " ".join(str(part)[:80] for part in stored) if isinstance(stored, list) else "another one"
+    raise SystemicError(
+        f"The stored position is of another cursor ({shown}) than the manifest's ({' '.join(present)}).",
+        hint="Reset the position of this stream to read it from the beginning.",
+        code="position",
+    )
 
 
 @dataclass(slots=True)
@@ -52,10 +75,12 @@ class Scan:
     def load(cls, rule: CursorRule | None, document: JsonObject | None) -> Scan:
         """Continue from a stored document; without one, from the beginning.
 
-        Raises SystemicError (code `position`) for a document that this driver did not write.
+        Raises SystemicError (code `position`) for a document that this driver did not write, or wrote for
+        another cursor.
         """
         if document is None:
             return cls(rule)
+        check_cursor(rule, document)
         try:
             if document.get("v", 1) != 1 or document.get("kind", "cursor") != "cursor":
                 raise ValueError("version")
@@ -88,6 +113,7 @@ class Scan:
         result: dict[str, Json] = {
             "v": 1,
             "kind": "cursor",
+            **named_cursor(self.rule),
             "since": self.since,
             "high": self.high,
             "edge": [[value, digest] for digest, value in self.edge.items()],
