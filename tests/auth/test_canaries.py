@@ -108,7 +108,7 @@ def test_representations() -> None:
         Grant("canary-access", "canary-refresh"),
         kept,
         [kept],
-        kept.at_end(),
+        kept.refused(),
     ]
     assert "canary" not in repr(shown) and "canary" not in str(shown)
     assert Unsigned("GET", "https://h/", {}).content is None

@@ -399,8 +399,8 @@ def _document() -> dict[str, Any]:
 # --- a server that fails -----------------------------------------------------------------------------------
 
 
-async def test_a_refresh_whose_answer_is_lost_is_tried_again(hostile: Hostile) -> None:
-    """Nothing is gained by not asking again: the old token may be good, or the sign-in has ended anyway."""
+async def test_a_token_that_works_again_and_again_is_sent_again(hostile: Hostile) -> None:
+    """Tokens that work once are another matter: see test_interrupted_refresh."""
     replies = [b"", answer(503, {}), answer(200, {"access_token": "fresh-canary", "expires_in": 60})]
 
     def token(seen: Any, writer: Any) -> None:
@@ -413,7 +413,7 @@ async def test_a_refresh_whose_answer_is_lost_is_tried_again(hostile: Hostile) -
     hostile.routes["/token"] = token
     hostile.json("/me", {"sub": "a"})
     store = Recorder(expired({"access_token": "old-canary", REFRESH: "refresh-canary"}))
-    found = connector(person(), resources=ME)
+    found = connector(person(rotates=False), resources=ME)
     driver = HttpDriver(context_of(found, {"base_url": hostile.url}, tokens=store))
     assert await read(driver) == [{"sub": "a"}]
     assert store.saved[-1][REFRESH] == "refresh-canary"

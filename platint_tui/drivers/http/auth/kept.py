@@ -18,7 +18,7 @@ class Kept:
     """Tokens, their ends in epoch seconds, the seconds they were given for, scopes, and the API's address.
 
     `seed` names the refresh token of the profile that they came from, `ended` says that the server has
-    refused to go on with them.
+    refused to go on with them, `unanswered` that the answer to the last request with the refresh token was lost.
     """
 
     access: str
@@ -30,6 +30,7 @@ class Kept:
     base_url: str = ""
     seed: str = ""
     ended: bool = False
+    unanswered: bool = False
 
     @classmethod
     def load(cls, document: Mapping[str, Json] | None) -> Kept | None:
@@ -53,6 +54,7 @@ class Kept:
             str(document.get("base_url") or ""),
             str(document.get("seed") or ""),
             document.get("ended") is True,
+            document.get("unanswered") is True,
         )
 
     @classmethod
@@ -88,7 +90,7 @@ class Kept:
             found["refresh_expires_at"] = round(self.refresh_expires_at, 3)
         if self.scopes is not None:
             found["scope"] = " ".join(self.scopes)
-        for name in ("base_url", "seed", "ended"):
+        for name in ("base_url", "seed", "ended", "unanswered"):
             if getattr(self, name):
                 found[name] = getattr(self, name)
         return found
@@ -101,9 +103,13 @@ class Kept:
             return True
         return self.expires_at - now > (margin if self.lifetime is None else margin_of(margin, self.lifetime))
 
-    def at_end(self) -> Kept:
-        """The same, refused."""
-        return replace(self, ended=True)
+    def refused(self) -> Kept:
+        """The same after the server has refused the refresh token: at its end.
+
+        The first refusal after a lost answer ends nothing yet: a server that allows a token once more for a
+        short while may still be busy with the request before.
+        """
+        return replace(self, ended=not self.unanswered, unanswered=False)
 
 
 class MemoryTokens:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from platint_tui.core.errors import CredentialError
+from platint_tui.core.errors import CredentialError, TransientError
 from platint_tui.core.model import Json
 from platint_tui.core.ports import TokenStore
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth.fields import secret
 from platint_tui.drivers.http.auth.jwt import Assertions
 from platint_tui.drivers.http.auth.kept import Kept, MemoryTokens
-from platint_tui.drivers.http.auth.renewing import Renewing, Token
+from platint_tui.drivers.http.auth.renewing import Renewing, Token, attempts, to_the_end
 from platint_tui.drivers.http.auth.token_endpoint import Grant, TokenEndpoint, TokenRefused
 from platint_tui.drivers.http.client import HttpClient
+from platint_tui.drivers.http.translate import NetworkError
 from platint_tui.manifest import schema
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -138,17 +140,35 @@ class SignedIn(_OAuth2):
             raise self._sign_in("The sign-in has ended")
         if not refresh:
             raise self._sign_in("The token has expired" if kept else "Nobody has signed in yet")
+        before = kept or Kept("", refresh, seed=self._seed)
         try:
-            grant = await self.attempts(lambda: self.endpoint.post("refresh_token", refresh_token=refresh))
+            # Once the request is out the old token may be spent: whoever cancels waits for the new one to be kept.
+            return await attempts(
+                self.context, lambda: to_the_end(self._exchanged(before, refresh)), self._spent
+            )
         except TokenRefused as error:
             if error.error not in _ENDED:
                 raise
             # Kept as ended: the others that wait do not ask with it again.
-            await self._save((kept or Kept("", refresh, seed=self._seed)).at_end())
+            await self._save(before.refused())
             raise self._sign_in(f"The sign-in has ended: {error.message}") from None
-        fresh = Kept.of(grant, self.context.clock.now_ms(), kept, refresh, self._seed)
+
+    async def _exchanged(self, before: Kept, refresh: str) -> Kept:
+        """The tokens for a refresh token, asked for once, and kept."""
+        try:
+            grant = await self.endpoint.post("refresh_token", refresh_token=refresh)
+        except NetworkError as error:
+            if self._spent(error):
+                await self._save(replace(before, unanswered=True))
+            raise
+        fresh = Kept.of(grant, self.context.clock.now_ms(), before, refresh, self._seed)
         await self._save(fresh)
         return fresh
+
+    def _spent(self, error: TransientError) -> bool:
+        """Whether asking again at once with the same refresh token would look like the use of a stolen one."""
+        lost = isinstance(error, NetworkError) and error.sent and self.auth.rotates
+        return lost or self._unsaved is not None
 
     async def _save(self, kept: Kept) -> None:
         # Should it not be kept now, it is the next time: the old refresh token may be worth nothing.

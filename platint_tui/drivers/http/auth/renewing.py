@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from platint_tui.core.backoff import RetryPolicy, backoff
 from platint_tui.core.errors import SystemicError, TransientError
@@ -92,8 +93,12 @@ class Renewing(Authorizer):
         return token.renew_at is not None and self.context.clock.monotonic() >= token.renew_at
 
 
-async def attempts(context: DriverContext, ask: Callable[[], Awaitable[T]]) -> T:
-    """What `ask` gives, tried again after failures that may pass. Each try is measured."""
+async def attempts(
+    context: DriverContext,
+    ask: Callable[[], Awaitable[T]],
+    final: Callable[[TransientError], bool] = lambda _: False,
+) -> T:
+    """What `ask` gives, tried again after failures that may pass and are not `final`. Each try is measured."""
     clock = context.clock
     policy = RetryPolicy(attempts=_TRIES, base=0.5, cap=5.0)
     for attempt in range(1, _TRIES + 1):
@@ -103,13 +108,28 @@ async def attempts(context: DriverContext, ask: Callable[[], Awaitable[T]]) -> T
             found = await ask()
             ok = True
             return found
-        except TransientError:
-            if attempt == _TRIES:
+        except TransientError as error:
+            if attempt == _TRIES or final(error):
                 raise
         finally:
             context.telemetry.observe("token", clock.monotonic() - started, ok)
         await clock.sleep(backoff(policy, attempt, context.rng))
     raise AssertionError("unreachable")
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives. Whoever cancels waits until it is done; the cancellation takes effect then."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            # There is nobody left to tell of a failure.
+            task.exception()
+        raise
 
 
 def margin_of(margin: float, lifetime: float) -> float:
