@@ -524,8 +524,6 @@ async def test_partitions_keep_a_position_each(build: Build, hostile: Hostile) -
     assert [item["id"] for item in await rig.read(stream="issues")] == ["one-1", "one-2", "one-3", "three-50"]
     position = rig.position
     assert position["kind"] == "partition" and position["cursor"] == ["at", "int"]
-    with pytest.raises(SystemicError, match="another cursor"):
-        await rig.read({**position, "cursor": ["made", "int"]}, "issues")
     assert {key: item["high"] for key, item in position["partitions"].items()} == {
         '["one"]': 3,
         '["two"]': None,
@@ -537,6 +535,8 @@ async def test_partitions_keep_a_position_each(build: Build, hostile: Hostile) -
     forge.issues["one"].append({"id": "one-4", "at": 4})
     forge.add_repo("four", 7)
     assert [item["id"] for item in await rig.read(position, "issues")] == ["one-4", "four-7"]
+    with pytest.raises(SystemicError, match="another cursor"):
+        await rig.read({**position, "cursor": ["made", "int"]}, "issues")
 
 
 async def test_partitions_continue_after_every_page(build: Build, hostile: Hostile) -> None:
