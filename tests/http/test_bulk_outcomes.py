@@ -107,6 +107,41 @@ async def test_gone_and_ignored_rows_are_as_good_as_written(build: Build, hostil
     assert (result.written, list(result.faults)) == (4, [])
 
 
+PAGE = answer(404, b"<html>no such page</html>", {"Content-Type": "text/html"})
+
+
+@pytest.mark.parametrize(("status", "kind"), [(409, "create"), (404, "create")])
+async def test_one_answer_for_all_rows_is_no_success_of_each(
+    build: Build, hostile: Hostile, status: int, kind: str
+) -> None:
+    hostile.json("/bulk", {"message": "row 2 is there; nothing was written"}, status=status)
+    result = await write(build(bulk(kind, LINES, gone=[404])), 4)
+    assert result.written == 0 and len(hostile.seen) == 1
+    assert {fault.code for _, fault in result.faults} == {"unknown_outcome"}
+
+
+@pytest.mark.parametrize("status", [409, 404])
+async def test_one_answer_for_all_rows_is_asked_of_each_where_that_is_harmless(
+    build: Build, hostile: Hostile, status: int
+) -> None:
+    def handle(seen: Seen, writer: Any) -> None:
+        there = 2 in ids(seen)
+        told = [{"x": {"status": 200}} for _ in ids(seen)]
+        writer.write(answer(status if there else 200, {} if there else {"items": told}))
+
+    hostile.routes["/bulk"] = handle
+    result = await write(build(bulk("upsert", LINES, gone=[404])), 4)
+    assert (result.written, list(result.faults)) == (4, [])
+    assert [ids(seen) for seen in hostile.seen] == [[0, 1, 2, 3], [0, 1], [2, 3], [2], [3]]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_page_does_not_say_that_rows_are_gone(build: Build, hostile: Hostile, count: int) -> None:
+    hostile.routes["/bulk"] = lambda seen, writer: writer.write(PAGE)
+    result = await write(build(bulk("upsert", LINES, gone=[404])), count)
+    assert result.written == 0 and {fault.code for _, fault in result.faults} == {"404"}
+
+
 async def test_nothing_secret_is_kept_of_a_row(build: Build, hostile: Hostile) -> None:
     lines(hostile, {0: [400]})
     [(_, fault)] = (await write(build(bulk("upsert", LINES)), 1, token=SECRET)).faults

@@ -10,6 +10,7 @@ import pytest
 
 from platint_tui.core.errors import CredentialError, ErrorClass, PlatintError, RateLimited, SystemicError
 from platint_tui.drivers.http.client import Answer
+from platint_tui.drivers.http.matching import stays
 from platint_tui.drivers.http.rules import Op, Rules, Verdict
 from platint_tui.drivers.http.waits import seconds_to_wait
 from platint_tui.manifest import schema
@@ -267,3 +268,26 @@ async def test_terminal_escapes_of_an_answer_reach_nobody(build: Build, hostile:
     with pytest.raises(CredentialError) as caught:
         await build().read()
     assert not {"\u001b", "\u0007", "\u202e"} & set(caught.value.message)
+
+
+@pytest.mark.parametrize(
+    ("location", "holds"),
+    [
+        ("https://ci.example/job/login/", True),
+        ("/job/login/", True),
+        ("/view/all?from=login", True),
+        ("..", True),
+        ("/login?from=/job/login/job/a", False),
+        ("/securityRealm/commenceLogin", False),
+        ("/job/login/signin", False),
+        ("/oauth2/start", False),
+        ("https://ci.example:8443/", False),
+        ("http://ci.example/", False),
+        ("https://other.example/", False),
+        ("//other.example/", False),
+        ("https://[x", False),
+        ("", False),
+    ],
+)
+def test_where_a_redirect_leads(location: str, holds: bool) -> None:
+    assert stays("https://ci.example/job/login/job/a/doDelete", location) is holds

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from platforms.vendor import Account, Asked, Reply, Vendor, account, running
 
-from platint_tui.core.errors import CredentialError, TransientError
+from platint_tui.core.errors import CredentialError, SystemicError, TransientError
 
 HTML = {"Content-Type": "text/html;charset=utf-8", "X-Jenkins": "2.528"}
 TOKEN, PASSWORD = "11e7a4b2c5d80123456789abcdef012345", "a pass wörd"
@@ -190,7 +190,16 @@ async def test_a_build_is_started_and_jobs_are_made_and_deleted(jenkins: Jenkins
     assert again.written == 0 and "already exists" in again.faults[0][1].message
     assert jenkins.configs == {"nightly": "<project/>"}
     result = await ada.write("jobs", "delete", {"path": "nightly"}, {"path": "other"})
-    assert result.written == 2 and not result.faults and not jenkins.configs
+    [(index, fault)] = result.faults
+    assert (result.written, index, fault.code) == (1, 1, "404") and not jenkins.configs
+
+
+@pytest.mark.parametrize("to", ["https://sso.example.com/oauth2/start", "/ci/login?from=%2Fjob%2Fnightly"])
+async def test_a_login_is_not_taken_for_a_deleted_job(jenkins: Jenkins, ada: Account, to: str) -> None:
+    jenkins.on("POST /job/nightly/doDelete", Reply(None, 302, {**HTML, "Location": to}))
+    with pytest.raises(SystemicError, match="302") as caught:
+        await ada.write("jobs", "delete", {"path": "nightly"})
+    assert "redirects to" in caught.value.hint and "from=" not in caught.value.hint
 
 
 async def test_a_password_needs_a_crumb(jenkins: Jenkins) -> None:

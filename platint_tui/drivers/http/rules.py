@@ -142,6 +142,8 @@ class Rules:
         else:
             kind = ErrorClass.SYSTEMIC
             hint = _NOTHING_THERE if status in (404, 410) else ""
+            if 300 <= status < 400:
+                hint = _redirected(answer)
         if not hint and tree is None and is_page(answer):
             hint = HTML_HINT
         wait = self._asked(answer, now_ms)
@@ -214,6 +216,12 @@ def _with_detail(message: str, detail: schema.Detail | None, answer: Answer, tre
         value = answer.headers.get(detail.header)
     said = words(value)
     return f"{message.rstrip('.')}. {detail.label} {said}." if said else message
+
+
+def _redirected(answer: Answer) -> str:
+    to = words(answer.headers.get("location", "").partition("?")[0], 120)
+    leads = f"It redirects to {to}" if to else "It redirects"
+    return f"{leads}: check the base URL, and whether the credential is accepted."
 
 
 def _page(answer: Answer, host: str) -> Verdict:

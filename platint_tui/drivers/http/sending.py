@@ -11,8 +11,8 @@ from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import Fault, Json, JsonObject, Row, TargetPlan
 from platint_tui.drivers.http.calls import UNKNOWN, Outgoing, Trace
 from platint_tui.drivers.http.client import Answer
-from platint_tui.drivers.http.documents import fields_of, tree_of, words
-from platint_tui.drivers.http.matching import body_holds
+from platint_tui.drivers.http.documents import fields_of, is_page, tree_of, words
+from platint_tui.drivers.http.matching import body_holds, stays
 from platint_tui.drivers.http.requests import address, body_value, encoded, lower, with_query
 from platint_tui.drivers.http.rules import Verdict
 from platint_tui.drivers.http.session import Session
@@ -121,9 +121,19 @@ class Sender:
             return [self._returned(document) for _ in unit]
         return self._told(unit, self.bulk.results, document, answer, request)
 
-    def is_gone(self, status: int) -> bool:
-        """Whether a status says that what was to be deleted is not there any more."""
-        return self.operation.gone is not None and self.operation.gone.matches(status)
+    def is_gone(self, answer: Answer) -> bool:
+        """Whether an answer says that what was to be deleted is not there any more: no page for people, and no
+        redirect to another platform or to a login."""
+        if self.operation.gone is None or not self.operation.gone.matches(answer.status):
+            return False
+        if 300 <= answer.status < 400:
+            return stays(answer.url, answer.headers.get("location", ""))
+        return not is_page(answer)
+
+    def unclear(self, answer: Answer, request: Outgoing) -> Fault:
+        """What became of a row of several that were answered with one status for all of them."""
+        told = f"{self._session.caller.host} answered {answer.status} for all rows of a request."
+        return _unknown(told, request, answer)
 
     def fault(self, verdict: Verdict, answer: Answer | None, request: Outgoing, trouble: str = "") -> Fault:
         """A refusal of a whole request as what became of a row in it."""
@@ -235,9 +245,9 @@ class Sender:
         """A row's own refusal, judged by the manifest's rules as if it had been an answer of its own."""
         status = lookup(element, results.status) if results.status else None
         known = status if isinstance(status, int) and 400 <= status <= 599 else 400
-        if known == status and self.is_gone(known):
-            return {}
         alone = Answer(known, answer.headers, dumps(element).encode(), answer.url, 0)
+        if known == status and self.is_gone(alone):
+            return {}
         caller, clock = self._session.caller, self._session.context.clock
         verdict = caller.rules.judge(alone, "write", caller.host, clock.now_ms())
         if verdict is not None and verdict.action == "ignore":

@@ -154,16 +154,21 @@ class HttpTarget:
             return []
         result = await self._session.caller.call(self._name, "write", request)
         verdict, answer = result.verdict, result.answer
-        if answer is not None and self._sender.is_gone(answer.status):
-            once.settle(unit, [{} for _ in unit])
-            return []
-        if verdict is None:
+        gone = answer is not None and self._sender.is_gone(answer)
+        if verdict is None and not gone:
             assert answer is not None
             return await self._told(once, unit, self._sender.outcomes(unit, answer, request))
-        if verdict.action == "ignore" and verdict.code != UNKNOWN:
-            # By the manifest's rule this refusal is as good as a success (it is there already).
-            once.settle(unit, [{} for _ in unit])
+        if gone or (verdict is not None and verdict.action == "ignore" and verdict.code != UNKNOWN):
+            # By the manifest this refusal is as good as a success: of a row, not of all that were sent with it.
+            if len(unit) == 1:
+                once.settle(unit, [{}])
+                return []
+            if self.idempotent:
+                return await self._halves(once, unit)
+            assert answer is not None
+            once.settle(unit, [self._sender.unclear(answer, request) for _ in unit])
             return []
+        assert verdict is not None
         if not _about_row(verdict):
             raise verdict.error(self._plan.target, self._session.context.clock.now_ms())
         if len(unit) == 1 or verdict.code == UNKNOWN or verdict.error_class in _AGAIN:
