@@ -143,12 +143,15 @@ async def account(options: Namespace) -> int:
         document([asdict(item) for item in result])
     else:
         table(
-            ("STREAM", "SOURCE", "IN TARGET", "DEAD LETTER", "LOST", "STALE"),
+            ("STREAM", "SOURCE", "IN TARGET", "SAME KEY", "DEAD LETTER", "LOST", "STALE"),
             [
-                (
+                (item.stream, *("?" * 6))
+                if item.error
+                else (
                     item.stream,
                     f"{item.source:,}",
                     f"{item.in_target:,}",
+                    f"{item.same_key:,}",
                     f"{item.in_dead_letters:,}",
                     item.lost,
                     "?" if item.stale is None else item.stale,
@@ -156,6 +159,15 @@ async def account(options: Namespace) -> int:
                 for item in result
             ],
         )
+        for item in result:
+            if item.error:
+                note(f"'{item.stream}' could not be compared: {item.error}")
+            if item.same_key:
+                names = next((one.key for one in found.streams if one.stream == item.stream), ())
+                note(
+                    f"{item.same_key:,} of {item.source:,} records of '{item.stream}' have the key "
+                    f"({', '.join(names) or 'content'}) of another one: the target holds one row for each key."
+                )
         if any(item.stale for item in result):
             note(
                 "Stale: the content differs; these changed in the source since the last run, or in the target."
@@ -165,4 +177,4 @@ async def account(options: Namespace) -> int:
         note(f"lost: {key}")
     if len(lost) > 10:
         note(f"and {len(lost) - 10:,} more; --json lists them all.")
-    return ExitCode.FAILED if lost else ExitCode.DONE
+    return ExitCode.FAILED if lost or any(item.error for item in result) else ExitCode.DONE

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from platint_tui.core.errors import ConfigError, RecordError
+from platint_tui.core.errors import ConfigError, PlatintError, RecordError
 from platint_tui.core.jsontext import content_hash, dumps
 from platint_tui.core.model import Integration, StreamMapping
 from platint_tui.core.ports import Driver
+from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.states import DeadLetterState
 from platint_tui.manifest.mapping import compile_mapping
 from platint_tui.services.profiles import get
@@ -25,8 +26,12 @@ _CHUNK = 500
 class StreamAccount:
     """Where the records of one stream are. `lost` ones are in the source, and neither in the target nor kept.
 
+    `same_key` ones have a key that another record of the source has: the target holds one row for all of them.
+    So `source` is `in_target` + `in_dead_letters` + `lost` + `same_key`.
+
     `stale` ones (part of `in_target`) have another content in the source than in the target: they changed since
-    the last run, or in the target. `stale` is None where the target cannot be compared by content.
+    the last run, or in the target. `stale` is None where the target cannot be compared by content. With an
+    `error` the stream could not be compared, and the counts say nothing.
     """
 
     integration: str
@@ -37,6 +42,8 @@ class StreamAccount:
     lost: int
     stale: int | None
     lost_keys: tuple[str, ...]
+    same_key: int = 0
+    error: str = ""
 
 
 @runtime_checkable
@@ -49,7 +56,8 @@ class _ScansKeys(Protocol):
 async def account(workspace: Workspace, integration: Integration) -> list[StreamAccount]:
     """Read every key of source and target and compare; nothing is taken from counters.
 
-    The keys of one stream are held in memory. Raises the errors of reading either side.
+    The keys of one stream are held in memory. A stream that cannot be read says why, and the others are compared;
+    raises the error of the first when none can be.
     """
     from platint_tui.engine.serve import make_context
 
@@ -63,9 +71,18 @@ async def account(workspace: Workspace, integration: Integration) -> list[Stream
     source = await context.open_driver(await get(workspace, integration.source_profile))
     target = await context.open_driver(await get(workspace, integration.target_profile))
     try:
-        return [
-            await _stream(workspace, integration, mapping, source, target) for mapping in integration.streams
-        ]
+        found: list[StreamAccount] = []
+        failed: list[PlatintError] = []
+        for mapping in integration.streams:
+            try:
+                found.append(await _stream(workspace, integration, mapping, source, target))
+            except PlatintError as error:
+                failed.append(error)
+                why = REDACTOR.redact(error.sentence())
+                found.append(StreamAccount(integration.name, mapping.stream, 0, 0, 0, 0, None, (), error=why))
+        if failed and len(failed) == len(found):
+            raise failed[0]
+        return found
     finally:
         await source.close()
         await target.close()
@@ -78,31 +95,39 @@ async def _stream(
     there = await _target_rows(workspace, integration, mapping, target)
     letter_keys, letter_texts, corrected = await _kept(workspace, integration.name, mapping.stream)
     sent = _as_sent(mapping, isinstance(target, _ScansKeys))
-    count = in_target = kept = stale = 0
-    lost: list[str] = []
+    count = kept = same_key = 0
+    current: dict[str, bool] = {}
+    """Keys of the source that the target holds, and whether it holds one of their records as it is."""
+    lost: dict[str, None] = {}
     async for key, raw, value in _source_records(source, mapping):
         count += 1
         text = content_hash(raw)
         if key and key in there:
-            in_target += 1
             held = there[key]
+            if key in current:
+                refused = text in letter_texts
+                kept += refused
+                same_key += not refused
             # A newer version that was refused is kept in the inbox; a corrected record is meant to differ.
             known = held is None or key in corrected or text in letter_texts
-            stale += not known and held != sent(raw, value)
+            current[key] = current.get(key, False) or known or held == sent(raw, value)
         elif (key and key in letter_keys) or text in letter_texts:
             kept += 1
+        elif (key or text) in lost:
+            same_key += 1
         else:
-            lost.append(key or text)
+            lost[key or text] = None
     comparable = all(held is not None for held in there.values())
     return StreamAccount(
         integration.name,
         mapping.stream,
         count,
-        in_target,
+        len(current),
         kept,
         len(lost),
-        stale if comparable else None,
+        sum(not same for same in current.values()) if comparable else None,
         tuple(lost),
+        same_key,
     )
 
 
