@@ -126,13 +126,33 @@ def _plan_stream(
         source=source,
         target=target,
         mapping=mapping,
-        key=mapping.key or what.key or (seen.key if seen else ()),
+        key=_key(mapping, what, seen, source),
         cursor=what.read.cursor.field if what.read and what.read.cursor else seen.cursor if seen else None,
         fields=_target_fields(mapping, _source_fields(what, seen)),
         mapper=compile_mapping(mapping),
         idempotent=_idempotent(writing, mapping),
         estimate=seen.estimate if seen else None,
     )
+
+
+def _key(mapping: StreamMapping, what: Resource, seen: Stream | None, source: Side) -> tuple[str, ...]:
+    """The fields that identify a record.
+
+    Raises ConfigError when only the platform knows them and it was not asked: without them rows would be told
+    apart by their content, and be other rows after a discovery.
+    """
+    if mapping.key or what.key is not None:
+        return mapping.key or what.key or ()
+    if seen is not None and (seen.key or not seen.incomplete):
+        return seen.key
+    if what.describe is not None and what.describe.key is not None:
+        raise ConfigError(
+            f"The key of '{mapping.stream}' is known after a discovery only:"
+            f" run `platint-tui discover {source.profile.name}` first.",
+            hint="Or write its `key` in the integration file.",
+            code="key_unknown",
+        )
+    return ()
 
 
 def _source_fields(what: Resource, seen: Stream | None) -> tuple[Field, ...]:

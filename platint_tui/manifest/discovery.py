@@ -42,11 +42,13 @@ class Listing(Model):
 
 class KeyFrom(Model):
     """Where a description names the fields that identify a record: a list of names, or of objects with the
-    name at `name`.
+    name at `name`. With `typed` the value of such a field is below a member named as its `type` says: the key
+    of `{"id": {"S": "a"}}` is `id.S`.
     """
 
     records: DataPath
     name: DataPath | None = None
+    typed: Bool = False
 
 
 class Describe(Model):

@@ -79,6 +79,7 @@ resources:
 tests:
   - {name: bad key, kind: error, exchange: bad.yaml, expect: {class: auth, action: fail_run}}
 """
+TYPED = "      key: {records: primary, typed: true}\n"
 BAD = """\
 exchanges:
   - request: {method: GET, path: /api/orders}
@@ -142,7 +143,7 @@ class Shop:
         if path == "/api/tables/goods/rows":
             return {"rows": self.rows}
         if path.startswith("/api/tables/"):
-            return {"columns": self.columns}
+            return {"columns": self.columns, "primary": ["id"]}
         return None
 
     def stop(self) -> None:
@@ -200,6 +201,31 @@ def test_changes_are_graded_and_name_who_uses_them(corner: Cli, shop: Shop, tmp_
     assert graded["field_removed", "tables.goods", "price"]["used_by"] == []
     assert graded["stream_removed", "tables.staff", ""]["breaking"]
     assert corner.json("discover", "shop", "--diff") == []
+
+
+def test_a_key_that_only_the_platform_knows_is_asked_for_first(
+    corner: Cli, shop: Shop, tmp_path: Path
+) -> None:
+    """Else the rows of the first run were told apart by their content, those of later ones by the key."""
+    own = (
+        MANIFEST.replace("    key: [id]\n", "")
+        .replace("      type: type\n", "      type: type\n" + TYPED)
+        .replace("int: integer", "int: object")
+    )
+    (tmp_path / "own" / "corner.yaml").write_text(own)
+    shop.rows = [{"id": {"int": number}} for number in (1, 2)]
+    shop.columns = shop.columns[:2]
+    add_warehouse(corner, tmp_path / "w.sqlite")
+    path = write_integration(tmp_path, "goods", ("corner", "shop"), ("sqlite", "warehouse"), ["tables.goods"])
+    done = corner("syncs", "run", path, code=4)
+    assert "run `platint-tui discover shop` first" in done.err
+
+    assert corner.json("discover", "shop")["streams"][0]["key"] == ["id.int"]
+    corner("syncs", "run", path)
+    shop.rows[0]["label"] = "tea"
+    corner("syncs", "run", path)
+    found = rows(tmp_path / "w.sqlite", 'SELECT * FROM "tables.goods"')
+    assert len(found) == 2
 
 
 def test_a_bad_credential_is_no_catalogue(corner: Cli) -> None:

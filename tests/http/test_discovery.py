@@ -115,6 +115,14 @@ async def test_the_key_is_the_described_one_where_the_manifest_leaves_it_to_the_
     found = await streams(build(changes))
     assert found["tables.orders"].key == ("no",)
 
+    # Where a value is below its type, the key leads there.
+    open_door.json(
+        "/tables/orders", {"columns": [{"label": "no", "type": "N"}], "primary": [{"column": "no"}]}
+    )
+    table = changes["resources"]["tables.*"]
+    table["describe"] = {**table["describe"], "key": {"records": "primary", "name": "column", "typed": True}}
+    assert (await streams(build(changes)))["tables.orders"].key == ("no.N",)
+
 
 async def test_names_that_cannot_be_used_are_left_out_with_a_note(open_door: Hostile, build: Build) -> None:
     names = ["good", "", "a/b", "-rf", "..", "x\x1b]52;c;x\x07", "a" * 300, 7, None, "good"]

@@ -91,7 +91,7 @@ async def test_items_of_a_table(aws: Account, moto_server: MotoServer) -> None:
     items = [{"id": {"S": f"o{number:04}"}, "paid": {"BOOL": True}} for number in range(1200)]
     assert (await aws.write("dynamodb.orders", "upsert", *items)).written == 1200
     found = {stream.name: stream for stream in await aws.driver.discover()}["dynamodb.orders"]
-    assert found.key == ("id",) and "id" in {field.name for field in found.fields}
+    assert found.key == ("id.S",) and "id" in {field.name for field in found.fields}
     assert len({item["id"]["S"] for item in await aws.read(stream="dynamodb.orders")}) == 1200
     assert len(aws.pages) == 2
     assert (await aws.write("dynamodb.orders", "delete", {"id": {"S": "o0000"}})).written == 1

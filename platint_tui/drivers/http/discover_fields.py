@@ -271,11 +271,26 @@ def _key(document: Json, describe: schema.Describe) -> tuple[str, ...] | None:
     if describe.key is None:
         return None
     found = lookup(document, describe.key.records)
+    kinds = {}
+    if describe.key.typed and describe.type:
+        kinds = {
+            str(lookup(item, describe.name)): lookup(item, describe.type)
+            for item in _elements(document, describe)
+        }
     names = []
     for item in found if isinstance(found, list) else [found]:
         name = lookup(item, describe.key.name) if describe.key.name else item
-        if isinstance(name, str) and name:
+        if not isinstance(name, str) or not name:
+            continue
+        if not describe.key.typed:
             names.append(f"{describe.prefix}{name}")
+            continue
+        kind = kinds.get(name)
+        if not isinstance(kind, str) or not kind:
+            raise SystemicError(
+                f"The description says no type of the key field '{clean(name)}'.", code="records_path"
+            )
+        names.append(f"{describe.prefix}{name}.{kind}")
     return tuple(names)
 
 

@@ -126,7 +126,7 @@ def _leaf(field: Field, stream: Stream, changed: bool, longest: int) -> Leaf:
 def field_line(field: Field, stream: Stream, changed: bool, longest: int, width: int) -> Pieces:
     """A field in a line: name, type, what is demanded of it, what it is."""
     roles = []
-    if field.name in stream.key:
+    if field.name in stream.key or any(name.startswith(f"{field.name}.") for name in stream.key):
         roles.append("key")
     if field.name == stream.cursor:
         roles.append("cursor")
