@@ -593,6 +593,68 @@ async def test_a_parent_that_vanished_in_the_middle_skips_nothing(
     assert [item["id"] for item in await rig.read(middle, "issues")] == ["r0-10", "r1-11", "r3-13"]
 
 
+BAD_PARENTS = [
+    ({"name": None}, "the parent in 'repos' has no single value in its key field 'name'"),
+    ({"name": {"x": 1}}, "the parent in 'repos' has no single value in its key field 'name'"),
+    ({"name": ".."}, "the parent in 'repos' cannot be asked for (A value would turn"),
+    ("no object", "the parent in 'repos' is no record (a record is an object"),
+]
+
+
+@pytest.mark.parametrize(("parent", "reason"), BAD_PARENTS)
+async def test_one_bad_parent_stops_no_other(
+    build: Build, hostile: Hostile, parent: Any, reason: str
+) -> None:
+    forge = Forge(hostile)
+    forge.add_repo("one", 1, 2, 3)
+    forge.add_repo("two", 5)
+    hostile.json("/repos", [{"name": "one"}, parent, {"name": "two"}])
+    rig = build(FORGE)
+    assert [item["id"] for item in await rig.read(stream="issues")] == ["one-1", "one-2", "one-3", "two-5"]
+    bad = [item for page in rig.pages for item in page.bad]
+    assert len(bad) == 1 and json.loads(bad[0].raw) == parent
+    assert bad[0].reason.startswith(reason) and bad[0].reason.endswith("; its 'issues' were not read")
+    # It may be the last one, and it is read from the beginning when it can be.
+    hostile.json("/repos", [{"name": "one"}, parent])
+    assert await rig.read(rig.position, "issues") == [] and len(rig.pages[-1].bad) == 1
+    hostile.json("/repos", [{"name": "one"}, {"name": "two"}])
+    assert [item["id"] for item in await rig.read(rig.position, "issues")] == ["two-5"]
+
+
+async def test_a_shared_position_waits_for_a_bad_parent(
+    build: Build, hostile: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platint_tui.drivers.http.partitions.MAX_PARTITIONS", 1)
+    forge = Forge(hostile)
+    for name, at in (("one", 10), ("two", 20), ("three", 5)):
+        forge.add_repo(name, at)
+    hostile.json("/repos", [{"name": "one"}, {"name": "two"}, {"name": None}])
+    rig = build(FORGE)
+    await rig.read(stream="issues")
+    assert rig.position["shared"] and rig.position["since"] is None
+    hostile.json("/repos", [{"name": "one"}, {"name": "two"}, {"name": "three"}])
+    assert "three-5" in [item["id"] for item in await rig.read(rig.position, "issues")]
+    assert rig.position["since"] == 5
+
+
+async def test_one_bad_grandparent_stops_no_other(build: Build, hostile: Hostile) -> None:
+    forge = Forge(hostile)
+    forge.add_repo("one", 1)
+    hostile.json("/orgs", [{"id": "a"}, {"id": ".."}, "none"])
+    hostile.json("/orgs/a/repos", [{"name": "one"}])
+    changes = json.loads(json.dumps(FORGE))
+    changes["resources"]["orgs"] = {
+        "key": ["id"],
+        "read": {"request": {"path": "/orgs"}, "records": "", "page": {"type": "link_header"}},
+    }
+    changes["resources"]["repos"]["parent"] = {"resource": "orgs"}
+    changes["resources"]["repos"]["read"]["request"]["path"] = "/orgs/${parent.id}/repos"
+    rig = build(changes)
+    assert [item["id"] for item in await rig.read(stream="issues")] == ["one-1"]
+    bad = [item.reason for page in rig.pages for item in page.bad]
+    assert len(bad) == 2 and all("'orgs'" in reason and "its 'repos'" in reason for reason in bad)
+
+
 async def test_one_partition_may_be_ignored(build: Build, hostile: Hostile) -> None:
     forge = Forge(hostile)
     forge.add_repo("one", 1)

@@ -121,11 +121,14 @@ class Partitions:
         if self.low is None or self.rule.comparable(high) < self.rule.comparable(self.low):
             self.low = high
 
-    def finish(self) -> None:
-        """Every partition was read. Positions of parents that are gone are forgotten."""
+    def finish(self, *, complete: bool = True) -> None:
+        """Every partition was read. Positions of parents that are gone are forgotten.
+
+        Not `complete`: a parent could not be read, so a shared position stays where that one is.
+        """
         self.current = self.page = None
         if self.shared:
-            self.since = self.low if self.low is not None else self.since
+            self.since = self.low if self.low is not None and complete else self.since
             self.low = None
         else:
             self.known = {key: value for key, value in self.known.items() if key in self.done}

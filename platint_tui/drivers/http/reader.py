@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from platint_tui.core.errors import ConfigError, SystemicError
+from platint_tui.core.errors import ConfigError, RecordError
 from platint_tui.core.jsontext import canonical_key
-from platint_tui.core.model import Json, JsonObject, Page, Record
+from platint_tui.core.model import BadElement, Json, JsonObject, Page, Record
 from platint_tui.drivers.http.partitions import Partitions
 from platint_tui.drivers.http.positions import Scan
 from platint_tui.drivers.http.requests import looked_up
@@ -20,16 +20,26 @@ from platint_tui.manifest.template import lookup
 
 @dataclass(slots=True)
 class _Tally:
-    """Requests and bytes spent on parents, added to the next page that is given out."""
+    """Requests and bytes spent on parents, and those that nothing could be read for: added to the next page that
+    is given out.
+    """
 
     requests: int = 0
     bytes: int = 0
+    bad: list[BadElement] = field(default_factory=list)
+    skipped: bool = False
+    """Whether this scan has left out a parent."""
 
-    def take(self) -> tuple[int, int]:
+    def take(self) -> tuple[int, int, list[BadElement]]:
         """What was counted, starting again from zero."""
-        counted = (self.requests, self.bytes)
-        self.requests = self.bytes = 0
+        counted = (self.requests, self.bytes, self.bad)
+        self.requests, self.bytes, self.bad = 0, 0, []
         return counted
+
+    def skip(self, raw: str, parent: str, child: str, reason: str) -> None:
+        """A record of `parent` for which nothing of `child` can be read."""
+        self.skipped = True
+        self.bad.append(BadElement(raw, f"the parent in '{parent}' {reason}; its '{child}' were not read"))
 
 
 def resource_of(connector: schema.Connector, name: str) -> schema.Resource:
@@ -62,17 +72,22 @@ async def read_stream(session: Session, name: str, position: JsonObject | None) 
 async def _read_partitions(
     session: Session, name: str, resource: schema.Resource, read: schema.Read, position: JsonObject | None
 ) -> AsyncGenerator[Page, None]:
+    assert resource.parent is not None
     state = Partitions.load(cursor_rule(read), position)
-    key_paths = _parent_key(session, resource)
+    key_paths, of = _parent_key(session, resource), resource.parent.resource
     tally = _Tally()
     # With a shared position only the place of the interruption is known: skip to it, and should that parent
     # be gone, read all of them.
     wanted = state.current if state.shared else None
     for skip in (True, False) if wanted is not None else (False,):
-        skipping = skip
-        async with aclosing(_parents(session, resource, tally)) as parents:
+        skipping, tally.bad = skip, []
+        async with aclosing(_parents(session, name, resource, tally)) as parents:
             async for parent in parents:
-                key = canonical_key(lookup(parent.value, path) for path in key_paths)
+                try:
+                    key = _key_of(parent, key_paths)
+                except RecordError as error:
+                    tally.skip(parent.raw, of, name, error.message)
+                    continue
                 if key in state.done:
                     continue
                 if skipping:
@@ -82,18 +97,31 @@ async def _read_partitions(
                     if state.page is None:
                         continue
                 scan = state.scan(key)
-                async with aclosing(Scanner(session, name, read, scan, parent.value).chunks()) as chunks:
-                    async for chunk in chunks:
-                        if chunk.last:
-                            state.complete(key, scan)
-                        else:
-                            state.inside(key, scan)
-                        yield _with_parents(chunk, state.document(), tally)
+                try:
+                    async with aclosing(Scanner(session, name, read, scan, parent.value).chunks()) as chunks:
+                        async for chunk in chunks:
+                            if chunk.last:
+                                state.complete(key, scan)
+                            else:
+                                state.inside(key, scan)
+                            yield _with_parents(chunk, state.document(), tally)
+                except RecordError as error:
+                    # A value of the parent does not fit the request.
+                    tally.skip(parent.raw, of, name, f"cannot be asked for ({error.message.rstrip('.')})")
         if not skipping:
             break
-    state.finish()
-    requests, size = tally.take()
-    yield Page((), state.document(), True, requests, size)
+    state.finish(complete=not tally.skipped)
+    requests, size, bad = tally.take()
+    yield Page((), state.document(), True, requests, size, bad)
+
+
+def _key_of(parent: Record, key_paths: tuple[str, ...]) -> str:
+    """The identity of a parent. Raises RecordError when a field of its key has no single value."""
+    values = [lookup(parent.value, path) for path in key_paths]
+    for path, value in zip(key_paths, values, strict=True):
+        if value is None or isinstance(value, dict | list):
+            raise RecordError(f"has no single value in its key field '{path}'", code="key")
+    return canonical_key(values)
 
 
 def _parent_key(session: Session, resource: schema.Resource) -> tuple[str, ...]:
@@ -108,36 +136,38 @@ def _parent_key(session: Session, resource: schema.Resource) -> tuple[str, ...]:
 
 
 async def _parents(
-    session: Session, resource: schema.Resource, tally: _Tally
+    session: Session, child: str, resource: schema.Resource, tally: _Tally
 ) -> AsyncGenerator[Record, None]:
-    """Every record of the parent resource; the parent may have a parent itself."""
+    """Every record of the parent resource of `child`; the parent may have a parent itself."""
     assert resource.parent is not None
     name = resource.parent.resource
     parent, read = _read_of(session.context.connector, name)
     if parent.parent is None:
-        async with aclosing(_all(session, name, read, None, tally)) as records:
+        async with aclosing(_all(session, name, child, read, None, tally)) as records:
             async for record in records:
                 yield record
         return
-    async with aclosing(_parents(session, parent, tally)) as grands:
+    async with aclosing(_parents(session, name, parent, tally)) as grands:
         async for grand in grands:
-            async with aclosing(_all(session, name, read, grand.value, tally)) as records:
-                async for record in records:
-                    yield record
+            try:
+                async with aclosing(_all(session, name, child, read, grand.value, tally)) as records:
+                    async for record in records:
+                        yield record
+            except RecordError as error:
+                reason = f"cannot be asked for ({error.message.rstrip('.')})"
+                tally.skip(grand.raw, parent.parent.resource, name, reason)
 
 
 async def _all(
-    session: Session, name: str, read: schema.Read, parent: Json, tally: _Tally
+    session: Session, name: str, child: str, read: schema.Read, parent: Json, tally: _Tally
 ) -> AsyncGenerator[Record, None]:
+    """Every record of `name`; those that are none are noted, with what they are the parent of."""
     async with aclosing(Scanner(session, name, read, _whole(read), parent).chunks()) as chunks:
         async for chunk in chunks:
             tally.requests += chunk.requests
             tally.bytes += chunk.bytes
-            if chunk.bad:
-                raise SystemicError(
-                    f"A record of '{name}' cannot be read: {chunk.bad[0].reason}.",
-                    code="parent",
-                )
+            for item in chunk.bad:
+                tally.skip(item.raw, name, child, f"is no record ({item.reason})")
             for record in chunk.records:
                 yield record
 
@@ -149,5 +179,7 @@ def _whole(read: schema.Read) -> Scan:
 
 
 def _with_parents(chunk: Chunk, position: JsonObject, tally: _Tally) -> Page:
-    requests, size = tally.take()
-    return Page(chunk.records, position, False, chunk.requests + requests, chunk.bytes + size, chunk.bad)
+    requests, size, bad = tally.take()
+    return Page(
+        chunk.records, position, False, chunk.requests + requests, chunk.bytes + size, [*bad, *chunk.bad]
+    )
