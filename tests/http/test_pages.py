@@ -616,7 +616,7 @@ async def test_one_bad_parent_stops_no_other(
     assert bad[0].reason.startswith(reason) and bad[0].reason.endswith("; its 'issues' were not read")
     # It may be the last one, and it is read from the beginning when it can be.
     hostile.json("/repos", [{"name": "one"}, parent])
-    assert await rig.read(rig.position, "issues") == [] and len(rig.pages[-1].bad) == 1
+    assert await rig.read(rig.position, "issues") == [] and any(page.bad for page in rig.pages)
     hostile.json("/repos", [{"name": "one"}, {"name": "two"}])
     assert [item["id"] for item in await rig.read(rig.position, "issues")] == ["two-5"]
 
