@@ -195,26 +195,25 @@ def _has_link_header(api: Api, operation: Operation) -> bool:
     return isinstance(headers, Mapping) and any(str(name).lower() == "link" for name in headers)
 
 
-def key_of(fields: Sequence[Field], name: str) -> tuple[str, ...]:
-    """The field that identifies a record: id-like, required ones first; () when none is."""
-    single = name[:-1] if name.endswith("s") else name
-    wanted = [
-        *_IDS,
-        f"{single}id",
-        f"{single}sid",
-        f"{single}key",
-        f"{single}uuid",
-        f"{name}id",
-        "slug",
-        "name",
-    ]
-    usable = [field for field in fields if field.type in ("string", "integer", "number", "any")]
-    for want in wanted:
-        for field in usable:
-            if flat_name(field.name) == flat_name(want) and re.fullmatch(r"[A-Za-z0-9_$@-]+", field.name):
-                return (field.name,)
-    ids = [field.name for field in usable if field.required and snake(field.name).endswith(("_id", "_sid"))]
-    return (ids[0],) if ids and re.fullmatch(r"[A-Za-z0-9_$@-]+", ids[0]) else ()
+def key_of(fields: Sequence[Field], name: str, named: str | None) -> tuple[tuple[str, ...], bool]:
+    """The field that identifies a record of the stream `name`, () when none seems to; and whether that is
+    sure: it is the record's own `id`, or what the path of one record takes (the parameter `named`).
+    """
+    usable = {
+        flat_name(field.name): field.name
+        for field in reversed(fields)
+        if field.type in ("string", "integer", "number", "any")
+        and re.fullmatch(r"[A-Za-z0-9_$@-]+", field.name)
+    }
+    for want in ("id", flat_name(named or "")):
+        if want and want in usable:
+            return (usable[want],), True
+    singles = [word[:-1] if word.endswith("s") else word for word in (name, name.rpartition("_")[2])]
+    ids = [f"{single}{end}" for single in singles for end in ("id", "sid", "key", "uuid", "code")]
+    for want in (*_IDS, *ids, f"{name}id", "code", "slug", "name"):
+        if flat_name(want) in usable:
+            return (usable[flat_name(want)],), False
+    return (), True
 
 
 def cursor_of(

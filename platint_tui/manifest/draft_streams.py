@@ -19,6 +19,7 @@ _COMMON = re.compile(r"^(?:v\d+(?:\.\d+)*|api|rest|\d[\d.-]*|latest)$", re.IGNOR
 _LISTS = ("data", "items", "results", "records", "values", "value", "entries", "list", "rows", "elements", "content",
           "result", "objects", "members", "edges", "nodes")  # fmt: skip
 _SINGLE_WORDS = ("me", "self", "current", "search", "count", "stats")
+_ONE = ("me", "self", "current")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ def streams_of(api: Api, base_url: str, reserved: frozenset[str]) -> Streams:
     operations = [item for item in api.operations() if item.method == "GET"]
     operations.sort(key=lambda item: (len(_PARAM.findall(item.path)), len(item.path)))
     by_path: dict[str, str] = {}
+    ones = _single_paths(api)
     for operation in operations:
         listed = _list_of(api, operation)
         if listed is None:
@@ -73,7 +75,7 @@ def streams_of(api: Api, base_url: str, reserved: frozenset[str]) -> Streams:
         if _elsewhere(api, operation, base_url):
             streams.omitted.append(f"GET {operation.path}: it is served at another address")
             continue
-        drafted = _draft(api, operation, listed, streams, by_path, reserved)
+        drafted = _draft(api, operation, listed, streams, by_path, reserved, ones.get(_plain(operation.path)))
         if drafted is None:
             continue
         streams.found[drafted.name] = drafted
@@ -84,6 +86,17 @@ def streams_of(api: Api, base_url: str, reserved: frozenset[str]) -> Streams:
 
 def _plain(path: str) -> str:
     return _PARAM.sub("{}", re.sub(r"\.json$", "", path.rstrip("/")))
+
+
+def _single_paths(api: Api) -> dict[str, str]:
+    """The parameter that the path of one record takes, by the path of their list."""
+    found: dict[str, str] = {}
+    for operation in api.operations():
+        head, _, last = re.sub(r"\.json$", "", operation.path.rstrip("/")).rpartition("/")
+        match = _PARAM.fullmatch(last)
+        if match is not None:
+            found.setdefault(_plain(head), match[1])
+    return found
 
 
 def _elsewhere(api: Api, operation: Operation, base_url: str) -> bool:
@@ -125,6 +138,10 @@ def _list_of(api: Api, operation: Operation) -> _List | None:
         and api.kind(api.items(schema)) in ("object", "")
         and flat_name(path) not in ("links", "errors", "warnings", "link")
     ]
+    if last in _ONE:
+        arrays = [
+            item for item in arrays if "." not in item[0]
+        ]  # the lists within one record are parts of it
     if not arrays:
         return None
     for path, items in arrays:
@@ -151,14 +168,16 @@ def _draft(
     streams: Streams,
     by_path: dict[str, str],
     reserved: frozenset[str],
+    named: str | None,
 ) -> Drafted | None:
+    """`named` is the parameter that the path of one record takes, None when there is no such path."""
     name = _name(operation.path, streams)
     kind = api.kind(listed.schema)
     scalar = "value" if kind in ("string", "integer", "number", "boolean") else None
     if kind == "array":
         return None
     fields = (Field("value", api.field_type(listed.schema)),) if scalar else api.fields(listed.schema)
-    key = ("value",) if scalar else key_of(fields, name)
+    key, sure = (("value",), True) if scalar else key_of(fields, name, named)
     place = _path(operation, streams, by_path)
     if place is None:
         streams.omitted.append(
@@ -175,6 +194,8 @@ def _draft(
         cursor_of(api, operation, listed.schema, fields, paging.taken) if not scalar else (None, [])
     )
     notes = [*listed.notes, *paging.notes, *notes]
+    if not sure:
+        notes.append(f"whether '{key[0]}' identifies a record: rows with one {key[0]} replace each other")
     if not key:
         notes.append(
             "which field identifies a record: key is empty, so records are told apart by their content"

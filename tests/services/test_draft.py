@@ -176,6 +176,43 @@ async def test_children_writes_and_filters() -> None:
     assert connector.profile.field("tenant") is not None
 
 
+@pytest.mark.parametrize(
+    ("path", "one", "names", "key", "sure"),
+    [
+        ("/things", "", ("id", "name"), ("id",), True),
+        ("/invites", "/{code}", ("code", "name", "team_id"), ("code",), True),
+        ("/sounds", "/{sound_id}", ("name", "sound_id"), ("sound_id",), True),
+        ("/things", "/{thing}", ("uuid", "name"), ("uuid",), False),
+        ("/soundboard-sounds", "", ("name", "sound_id", "guild_id"), ("sound_id",), False),
+        ("/things", "", ("name", "pipeline_id"), ("name",), False),
+        ("/flaky-tests", "", ("workflow-id", "times-flaked"), (), False),
+    ],
+)
+async def test_a_key_that_is_guessed_is_for_a_person_to_decide(
+    path: str, one: str, names: tuple[str, ...], key: tuple[str, ...], sure: bool
+) -> None:
+    record = {"type": "object", "required": list(names), "properties": dict.fromkeys(names, string())}
+    paths = {path: {"get": listing(None)}}
+    if one:
+        paths[path + one] = {"delete": {"responses": {}}}
+    doc = document(paths)
+    doc["components"]["schemas"]["Record"] = record
+    (found,) = (await drafted(doc)).resources.values()
+    assert found.key == key
+    text = (await sound_draft(read_api(json.dumps(doc).encode()), "shop", "shop.json")).text
+    assert (f"{DECIDE}wh" not in text.partition("key: ")[0].partition("resources:")[2]) == sure
+
+
+async def test_a_list_within_one_record_is_no_stream() -> None:
+    member = {"type": "array", "items": {"properties": {"team_id": string()}}}
+    one = {"type": "object", "properties": {"id": string(), "team": {"properties": {"members": member}}}}
+    answer = {"200": {"content": {"application/json": {"schema": one}}}}
+    connector = await drafted(
+        document({"/things": {"get": listing(None)}, "/applications/@me": {"get": {"responses": answer}}})
+    )
+    assert set(connector.resources) == {"things"}
+
+
 async def test_version_2_in_yaml(tmp_path: Path) -> None:
     doc = {
         "swagger": "2.0",
