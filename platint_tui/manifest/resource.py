@@ -126,7 +126,8 @@ class BulkResults(Model):
 
     `unwrap`: each element is an object with one member, which is the outcome (Elasticsearch). A row failed
     when its element matches `failed`, or has a `status` of 400 or more; with `only_failures` all the named
-    ones did. `code`, `message` and `field` say why.
+    ones did. `code`, `message` and `field` say why. `taken` is where the answer lists the rows that it took:
+    then the list of failures may be missing when there are none.
     """
 
     path: Literal[""] | DataPath
@@ -135,6 +136,7 @@ class BulkResults(Model):
     index: DataPath | None = None
     unwrap: Bool = False
     only_failures: Bool = False
+    taken: DataPath | None = None
     failed: BodyMatch | None = None
     status: DataPath | None = None
     code: DataPath | None = None

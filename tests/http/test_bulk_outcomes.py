@@ -177,6 +177,73 @@ async def test_a_failure_of_no_known_row_is_never_taken_for_a_success(build: Bui
     assert {fault.code for _, fault in result.faults} == {"unknown_outcome"}
 
 
+NAMED = {"path": "Error", "id": "Key", "row_id": "id", "only_failures": True, "message": "Message"}
+XML = {"Content-Type": "application/xml"}
+
+
+def said(hostile: Hostile, body: Any, headers: dict[str, str] | None = None, status: int = 200) -> None:
+    hostile.routes["/bulk"] = lambda seen, writer: writer.write(answer(status, body, headers))
+
+
+async def test_a_single_failure_in_xml_is_a_list_of_one(build: Build, hostile: Hostile) -> None:
+    one = b"<?xml version='1.0'?><R><Error><Key>1</Key><Message>denied</Message></Error></R>"
+    said(hostile, one, XML)
+    [(index, fault)] = (await write(build(bulk("upsert", NAMED)), 3)).faults
+    assert index == 1 and "denied" in fault.message
+    said(hostile, b"<?xml version='1.0'?><R><Row><code>422</code></Row></R>", XML)
+    [(_, fault)] = (await write(build(bulk("create", {"path": "Row", "status": "code"})), 1)).faults
+    assert fault.error_class is ErrorClass.RECORD
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Error": {"1": "denied"}},
+        {"failures": [{"Key": 1}]},
+        {"Error": "three rows were refused"},
+        {"Error": True},
+        {},
+        {"Taken": [{"Key": 0}, {"Key": 2}]},
+    ],
+)
+@pytest.mark.parametrize("kind", ["create", "upsert"])
+async def test_an_answer_of_another_shape_is_no_success(
+    build: Build, hostile: Hostile, body: Any, kind: str
+) -> None:
+    said(hostile, body)
+    result = await write(build(bulk(kind, {**NAMED, "taken": "Taken"})), 3)
+    assert result.written == 0 and len(result.faults) == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"Error": []}, 200),
+        ({"Error": None}, 200),
+        ({"Taken": [{"Key": 0}, {"Key": 1}, {"Key": 2}]}, 200),
+        (None, 204),
+    ],
+)
+async def test_no_failures_among_the_named_ones(
+    build: Build, hostile: Hostile, body: Any, status: int
+) -> None:
+    said(hostile, body, status=status)
+    result = await write(build(bulk("create", {**NAMED, "taken": "Taken"})), 3)
+    assert (result.written, list(result.faults)) == (3, [])
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [("422", "422"), ("200", ""), ("refused", "unknown_outcome"), (None, "unknown_outcome")],
+)
+async def test_a_status_of_a_row_may_be_a_text(
+    build: Build, hostile: Hostile, status: str | None, code: str
+) -> None:
+    said(hostile, {"items": [{"status": status}]})
+    result = await write(build(bulk("create", {"path": "items", "status": "status"})), 1)
+    assert [fault.code for _, fault in result.faults] == ([code] if code else [])
+
+
 async def test_a_platform_that_is_down_is_not_asked_row_by_row(build: Build, hostile: Hostile) -> None:
     hostile.json("/bulk", {}, status=503)
     result = await write(build(bulk("upsert", LINES)), 4)

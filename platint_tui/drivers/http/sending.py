@@ -17,10 +17,12 @@ from platint_tui.drivers.http.requests import address, body_value, encoded, lowe
 from platint_tui.drivers.http.rules import Verdict
 from platint_tui.drivers.http.session import Session
 from platint_tui.drivers.http.shown import excerpt, shown_answer, shown_request
+from platint_tui.drivers.http.xmltree import is_xml
 from platint_tui.manifest import schema
 from platint_tui.manifest.template import lookup, render, render_body, render_map
 from platint_tui.manifest.writes import ChosenWrite
 
+_ABSENT: list[Json] = []  # this very list: there is nothing at a path, not even null
 Outcome = Fault | JsonObject
 """What became of a row: why it was refused, or what the answer returned for it."""
 
@@ -189,12 +191,10 @@ class Sender:
         answer: Answer,
         request: Outgoing,
     ) -> list[Outcome | None]:
-        found = lookup(document, results.path) if results.path else document
-        elements = found if isinstance(found, list) else []
-        if results.unwrap:
-            elements = [
-                next(iter(item.values()), None) if isinstance(item, Mapping) else item for item in elements
-            ]
+        elements = self._elements(results, document, answer, len(unit))
+        if elements is None:
+            told = f"The answer does not hold what was expected at '{results.path}'."
+            return [_unknown(told, request, answer) for _ in unit]
         by_id = self._by_id(results, elements)
         if by_id is None and results.only_failures:
             by_id = {f"failure {number}": item for number, item in enumerate(elements)}  # of no known row
@@ -210,6 +210,8 @@ class Sender:
             element = elements[place] if by_id is None else by_id.get(name)
             if element is not None and self._failed(results, element):
                 outcomes.append(self._refusal(results, element, answer, request))
+            elif element is not None and _untold(results, element):
+                outcomes.append(_unknown("The answer has no status of this row.", request, answer))
             elif element is not None or (
                 results.only_failures and not (strays and by_id and name not in by_id)
             ):
@@ -221,6 +223,33 @@ class Sender:
             else:
                 outcomes.append(_unknown("The answer tells nothing of this row.", request, answer))
         return outcomes
+
+    def _elements(
+        self, results: schema.BulkResults, document: Json, answer: Answer, count: int
+    ) -> list[Json] | None:
+        """What the answer has for each row, or for each that failed; None when that cannot be told. Where only
+        failures are named, none at all are believed of an answer that is empty (204) or names `count` rows
+        that were taken."""
+        found = lookup(document, results.path, _ABSENT) if results.path else document
+        if found is _ABSENT and results.only_failures:
+            taken = _listed(lookup(document, results.taken)) if results.taken else None
+            nothing = answer.status == 204 and not answer.body
+            return [] if nothing or (taken is not None and len(taken) == count) else None
+        if isinstance(found, list):
+            elements = found
+        elif isinstance(found, Mapping):
+            # In XML a list of one cannot be told from an object; a failure in another form is one all the same.
+            single = results.only_failures or is_xml(answer.headers.get("content-type", ""), answer.body)
+            elements = [found] if single else []
+        elif found is None:
+            elements = []
+        else:
+            return None
+        if results.unwrap:
+            return [
+                next(iter(item.values()), None) if isinstance(item, Mapping) else item for item in elements
+            ]
+        return elements
 
     def _by_id(self, results: schema.BulkResults, elements: Sequence[Json]) -> dict[str, Json] | None:
         path = results.id or results.index
@@ -236,15 +265,15 @@ class Sender:
     def _failed(self, results: schema.BulkResults, element: Json) -> bool:
         if results.only_failures or (results.failed is not None and body_holds(results.failed, element)):
             return True
-        status = lookup(element, results.status) if results.status else None
-        return isinstance(status, int) and status >= 400
+        status = _status(results, element)
+        return status is not None and status >= 400
 
     def _refusal(
         self, results: schema.BulkResults, element: Json, answer: Answer, request: Outgoing
     ) -> Outcome:
         """A row's own refusal, judged by the manifest's rules as if it had been an answer of its own."""
-        status = lookup(element, results.status) if results.status else None
-        known = status if isinstance(status, int) and 400 <= status <= 599 else 400
+        status = _status(results, element)
+        known = status if status is not None and 400 <= status <= 599 else 400
         alone = Answer(known, answer.headers, dumps(element).encode(), answer.url, 0)
         if known == status and self.is_gone(alone):
             return {}
@@ -279,6 +308,25 @@ def _unknown(told: str, request: Outgoing, answer: Answer) -> Fault:
         request=shown_request(request),
         response=shown_answer(answer),
     )
+
+
+def _listed(value: Json) -> list[Json] | None:
+    if isinstance(value, Mapping):
+        return [value]
+    return value if isinstance(value, list) else None
+
+
+def _status(results: schema.BulkResults, element: Json) -> int | None:
+    """The status of a row, as a number or as a text of digits."""
+    value = lookup(element, results.status) if results.status else None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _untold(results: schema.BulkResults, element: Json) -> bool:
+    """Whether nothing but a status would tell of a row, and there is none."""
+    return results.status is not None and results.failed is None and _status(results, element) is None
 
 
 def _plain(value: Json) -> str:
