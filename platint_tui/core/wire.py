@@ -22,11 +22,23 @@ MOST_BODY = 16 * 1024
 MOST = 200
 """Requests that are kept."""
 _PAGING = re.compile(
-    r"(page|next|continuation|cursor|start|starting|sync|marker|result)s?[-_.]?tokens?$", re.I
+    r"(page|next|continuation|cursor|start|starting|sync|marker|result|skip|scroll|after|before|offset)s?"
+    r"[-_.]?tokens?$",
+    re.I,
 )
 _ALSO = re.compile(
     r"^(sig|key|auth|code|code_verifier|assertion|client_assertion|jwt|session|sid|pwd)$|crumb", re.I
 )
+
+
+def names_credential(name: str) -> bool:
+    """Whether a header or parameter called `name` holds a credential: a token for paging is none."""
+    return bool(SENSITIVE_NAME.search(name) and not _PAGING.search(name))
+
+
+def shows_credential(name: str) -> bool:
+    """Whether what stands under `name` may be one, so that it is not shown. Wider than `names_credential`."""
+    return bool(_ALSO.search(name) or names_credential(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +81,7 @@ class Watch:
             )
 
     def _secret(self, name: str) -> bool:
-        if name.lower() in self.private:
-            return True
-        return bool(_ALSO.search(name) or (SENSITIVE_NAME.search(name) and not _PAGING.search(name)))
+        return name.lower() in self.private or shows_credential(name)
 
     def _value(self, name: str, value: str) -> str:
         return MASK if self._secret(name) else REDACTOR.redact(value)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from platint_tui.core.errors import PlatintError, SystemicError
+from platint_tui.core.redaction import REDACTOR
 from tests.http.hostile import SECRET, Build, Hostile, Rig, Seen, Whole, answer
 
 
@@ -238,6 +239,21 @@ async def test_more_without_a_cursor_is_no_end(build: Build, hostile: Hostile) -
     hostile.json("/items", {"data": [{"id": 1}], "more": True})
     page = {"type": "cursor", "from": "next", "param": "after", "more": "more"}
     assert (await refused(build(with_page(page)))).code == "no_cursor"
+
+
+async def test_a_credential_in_a_next_link_is_not_stored(build: Build, hostile: Hostile) -> None:
+    REDACTOR.add(SECRET)
+    link = f"/items?page=2&key={SECRET}&access_token=of-the-platform&page_token=2"
+    hostile.json("/items", {"data": [{"id": 1}], "next": link}, {"data": [{"id": 2}]})
+    rig = build(with_page({"type": "link_body", "path": "next"}))
+    assert [item["id"] for item in await rig.read()] == [1, 2]
+    assert hostile.seen[1].query == {"page": "2", "page_token": "2"}
+    first = rig.pages[0].position["page"]
+    assert first["url"] == f"{hostile.url}/items?page=2&page_token=2"
+    # One that is stored already is not used any more.
+    hostile.seen.clear()
+    await rig.read({**rig.pages[0].position, "page": {**first, "url": f"{hostile.url}{link}"}})
+    assert hostile.seen[0].query == {"page": "2", "page_token": "2"}
 
 
 async def test_a_short_page_that_announces_more_is_no_end(build: Build, hostile: Hostile) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from platint_tui.core.backoff import parse_retry_after
 from platint_tui.core.errors import PlatintError, SystemicError, TransientError
 from platint_tui.core.model import Record
+from platint_tui.core.redaction import REDACTOR
 from platint_tui.drivers.http.body import gunzip
 from platint_tui.drivers.http.links import find_link, parse_links
 from platint_tui.drivers.http.origin import Origins
@@ -157,6 +158,29 @@ def test_a_query_parameter_is_taken_out_whole(query: dict[str, str]) -> None:
     rest = without(url, frozenset({"api_key"}))
     others = [(name, value) for name, value in query.items() if name.lower() != "api_key"]
     assert parse_qsl(urlsplit(rest).query, keep_blank_values=True) == others
+
+
+KEPT = [
+    "page=2",
+    "%24skiptoken=a%2Bb",
+    "page_token=x%20y",
+    "PageToken=PT",
+    "token=p2",
+    "next_cursor=",
+    "q=a?",
+]
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["private_token=abc", "Access_Token=abc", "client%5Fsecret=abc", "password=x", "k=known%2Bvalue-1"],
+)
+@pytest.mark.parametrize("at", range(len(KEPT) + 1))
+def test_a_credential_in_a_link_is_taken_out(secret: str, at: int) -> None:
+    REDACTOR.add("known+value-1")
+    pairs = [*KEPT[:at], secret, *KEPT[at:]]
+    assert without(f"https://h/x?{'&'.join(pairs)}", frozenset()) == f"https://h/x?{'&'.join(KEPT)}"
+    assert without(f"https://h/x?{secret}", frozenset()) == "https://h/x"
 
 
 def test_masked_urls() -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote_plus
 
 from platint_tui.core.errors import ConfigError, SystemicError
 from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import BadElement, Json, Record
+from platint_tui.core.redaction import REDACTOR
+from platint_tui.core.wire import names_credential
 from platint_tui.drivers.http.links import find_link
 from platint_tui.drivers.http.origin import Origins
 from platint_tui.manifest import schema
@@ -39,7 +41,7 @@ class Seen:
 @dataclass(slots=True)
 class Pager:
     """The pages of one scan. `private` names query parameters (lower case) that hold
-    secrets and are never stored."""
+    secrets: they are never stored, and neither is a credential that a next link repeats."""
 
     page: schema.Page
     origins: Origins
@@ -66,7 +68,8 @@ class Pager:
             elif isinstance(self.page, schema.CursorPage | schema.TokenHeaderPage) and checked["n"] > 1:
                 checked["after"] = state["after"]
             elif isinstance(self.page, schema.LinkHeaderPage | schema.LinkBodyPage) and checked["n"] > 1:
-                checked["url"] = self.origins.follow(self.origins.base, str(state["url"]), "next page")
+                url = self.origins.follow(self.origins.base, str(state["url"]), "next page")
+                checked["url"] = without(url, self.private)
             if state.get("past_end"):
                 checked["past_end"] = True
         except (KeyError, ValueError, TypeError):
@@ -255,11 +258,21 @@ def stale_position() -> SystemicError:
 
 
 def without(url: str, names: frozenset[str]) -> str:
-    """`url` without the query parameters `names` (lower case)."""
-    parts = urlsplit(url)
-    pairs = parse_qsl(parts.query, keep_blank_values=True) if names else []
-    kept = [pair for pair in pairs if pair[0].lower() not in names]
-    return url if len(kept) == len(pairs) else urlunsplit(parts._replace(query=urlencode(kept)))
+    """`url` without the query parameters `names` (lower case) and without credentials that a platform has put
+    into it: known values, and what is called like one. A parameter called just `token` may lead to the page.
+    """
+    base, mark, query = url.partition("?")
+    pairs = query.split("&") if mark else []
+    kept = [pair for pair in pairs if not _withheld(pair, names)]
+    if len(kept) == len(pairs):
+        return url
+    return f"{base}?{'&'.join(kept)}" if kept else base
+
+
+def _withheld(pair: str, names: frozenset[str]) -> bool:
+    name, _, value = (unquote_plus(part) for part in pair.partition("="))
+    named = name.lower() in names or (names_credential(name) and name.lower() != "token")
+    return named or REDACTOR.holds_secret(value)
 
 
 def _numbered(name: str, number: int, past_end: bool) -> State:
