@@ -194,7 +194,7 @@ class Caller:
         try:
             request.trace.sent = True
             answer = await self._client.exchange(
-                request.method, signed.url, signed.headers, request.content, request.ends
+                request.method, signed.url, signed.headers, request.content, request.ends, request.endpoint
             )
             ok = answer.status < 400
             return answer

@@ -54,14 +54,16 @@ class HttpClient:
         headers: Mapping[str, str],
         content: bytes | None = None,
         ends: Statuses | None = None,
+        endpoint: str | None = None,
     ) -> Answer:
         """Send one request and read its answer.
 
-        At most five redirects are followed, and only to where this profile's requests may go: 307 and 308 send
+        At most five redirects are followed, and only to where requests to `endpoint` may go: 307 and 308 send
         the same request again, 303 asks with GET, 301 and 302 are followed by reads alone. To a host for
         downloads a read goes on without the credential. A redirect with a status of `ends` is the answer. Raises
         NetworkError, SystemicError or ConfigError with the host in the sentence.
         """
+        origins = self.origins.at(endpoint)
         for _ in range(MAX_HOPS + 1):
             answer = await self._once(method, url, headers, content)
             if answer.status not in _REDIRECTS or (ends is not None and ends.matches(answer.status)):
@@ -69,28 +71,10 @@ class HttpClient:
             if answer.status == 303:
                 method, content = "GET", None
                 headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
-            url, trusted = self._redirected(answer, method)
+            url, trusted = _redirected(origins, answer, method)
             if not trusted:
                 headers = {name: value for name, value in headers.items() if name.lower() in _PLAIN_HEADERS}
         raise SystemicError(f"{_host(url)} redirects more than {MAX_HOPS} times.", code="redirects")
-
-    def _redirected(self, answer: Answer, method: str) -> tuple[str, bool]:
-        """Where a redirect leads, and whether the credential may go there."""
-        location = answer.headers.get("location")
-        host = _host(answer.url)
-        if not location:
-            raise SystemicError(
-                f"{host} answered {answer.status} without saying where to go.", code="redirects"
-            )
-        if method not in ("GET", "HEAD") and answer.status in (301, 302):
-            raise SystemicError(
-                f"{host} redirects a write ({answer.status}); what it means is not defined.",
-                hint="Correct the path in the manifest.",
-                code="redirects",
-            )
-        if method in ("GET", "HEAD"):
-            return self.origins.download(answer.url, location, "redirect")
-        return self.origins.follow(answer.url, location, "redirect"), True
 
     async def _once(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Answer:
         request = httpx.Request(method, url, headers=headers, content=content)
@@ -142,6 +126,23 @@ class HttpClient:
     async def close(self) -> None:
         """Close the connections."""
         await self.transport.aclose()
+
+
+def _redirected(origins: Origins, answer: Answer, method: str) -> tuple[str, bool]:
+    """Where a redirect leads, and whether the credential may go there."""
+    location = answer.headers.get("location")
+    host = _host(answer.url)
+    if not location:
+        raise SystemicError(f"{host} answered {answer.status} without saying where to go.", code="redirects")
+    if method not in ("GET", "HEAD") and answer.status in (301, 302):
+        raise SystemicError(
+            f"{host} redirects a write ({answer.status}); what it means is not defined.",
+            hint="Correct the path in the manifest.",
+            code="redirects",
+        )
+    if method in ("GET", "HEAD"):
+        return origins.download(answer.url, location, "redirect")
+    return origins.follow(answer.url, location, "redirect"), True
 
 
 def _host(url: str) -> str:

@@ -264,9 +264,9 @@ class Job:
             raise SystemicError(
                 f"The results at '{self._page.url}' have no address.", where=asking.name, code="no_results"
             )
-        target, trusted = asking.session.origins.download(base, url, "download")
-        headers = {"accept": "*/*", "accept-encoding": "gzip", "user-agent": USER_AGENT}
         endpoint = self._page.poll.endpoint
+        target, trusted = asking.session.origins.at(endpoint).download(base, url, "download")
+        headers = {"accept": "*/*", "accept-encoding": "gzip", "user-agent": USER_AGENT}
         return Outgoing("GET", target, headers, endpoint=endpoint, resource=asking.name, bare=not trusted)
 
     async def _ask(

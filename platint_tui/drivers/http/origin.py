@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urljoin, urlsplit
 
 from platint_tui.core.errors import ConfigError, SystemicError
 from platint_tui.manifest.hosts import matches_wildcard, origin
 
 MAX_URL = 8192
+TOKENS = "<tokens>"
+"""The place of requests for tokens, beside those of `transport.endpoints`; no endpoint has such a name."""
 
 
 class Origins:
-    """Where one profile's requests may go, as `scheme://host:port`, compared before anything connects."""
+    """Where requests with one credential of a profile may go, as `scheme://host:port`, compared before anything
+    connects. `at` gives those of the endpoints, which may have a credential of their own.
+    """
 
     def __init__(
         self,
@@ -22,17 +26,23 @@ class Origins:
         *,
         wildcards: Iterable[str] = (),
         downloads: Iterable[str] = (),
+        others: Iterable[str] = (),
+        places: Mapping[str, Callable[[], Origins]] | None = None,
         plain_http: bool = False,
     ) -> None:
         """`allowed` are origins of the manifest, `entered_for` those that the profile's credential is for,
         `wildcards` are hosts like `*.example.com`, `downloads` are origins and such wildcards for requests
-        without the credential, `plain_http` whether http is allowed to hosts other than this machine.
+        without the credential, `others` origins with another credential, which no wildcard stands for, `places`
+        makes the origins of endpoints, `plain_http` is whether http is allowed to hosts other than this machine.
 
         Raises ConfigError for a base URL that is not usable or that the credential was not entered for.
         """
         self._plain_http = plain_http
         self._wildcards = tuple(wildcards)
         self._downloads = tuple(downloads)
+        self._others = frozenset(others)
+        self._places = dict(places or {})
+        self._made: dict[str, Origins] = {}
         self.base = origin(base_url, plain_http=plain_http)
         self.allowed = frozenset(allowed) or frozenset({self.base})
         if self.base not in self.allowed:
@@ -53,9 +63,24 @@ class Origins:
             self.allowed &= entered
             self._wildcards = tuple(entry for entry in self._wildcards if entry in entered)
 
+    def at(self, endpoint: str | None) -> Origins:
+        """Where requests to an endpoint may go, or those for tokens (`TOKENS`).
+
+        Raises ConfigError when its credential was not entered for its address.
+        """
+        make = self._places.get(endpoint) if endpoint is not None else None
+        if endpoint is None or make is None:
+            return self
+        found = self._made.get(endpoint)
+        if found is None:
+            found = self._made[endpoint] = make()
+        return found
+
     def permits(self, found: str) -> bool:
         """Whether requests with the credential may go to this origin."""
-        return found in self.allowed or any(matches_wildcard(entry, found) for entry in self._wildcards)
+        if found in self.allowed:
+            return True
+        return found not in self._others and any(matches_wildcard(entry, found) for entry in self._wildcards)
 
     def follow(self, base: str, reference: str, what: str) -> str:
         """The absolute address that `reference` (from an answer of `base`) leads to.

@@ -25,7 +25,9 @@ class Pages:
     def __init__(self, asking: Asking) -> None:
         session, request = asking.session, asking.read.request
         self._asking = asking
-        self._pager = Pager(asking.read.page, session.origins, session.private_for(request.endpoint))
+        self._pager = Pager(
+            asking.read.page, session.origins.at(request.endpoint), session.private_for(request.endpoint)
+        )
         self._by_page = any(name.startswith("page.") for name in looked_up(request))
         # What stays the same for the whole scan is rendered once.
         self._parts: Parts | None = None if self._by_page else self._rendered({})

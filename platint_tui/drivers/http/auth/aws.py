@@ -20,6 +20,7 @@ from platint_tui.drivers.http.auth.fields import optional_secret, secret, told, 
 from platint_tui.drivers.http.auth.renewing import attempts
 from platint_tui.drivers.http.auth.sigv4 import QUERY_NAMES, Keys, Scope, in_headers, in_query
 from platint_tui.drivers.http.client import Answer, HttpClient
+from platint_tui.drivers.http.origin import TOKENS
 from platint_tui.drivers.http.xmltree import parse_xml
 from platint_tui.manifest import schema
 from platint_tui.manifest.addresses import address_of
@@ -88,10 +89,10 @@ class Role:
         headers = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
         request = Unsigned("POST", self._url, headers, body)
         signed = in_headers(request, own, Scope("sts", region), clock.now())
-        answer = await self._client.exchange("POST", signed.url, signed.headers, body)
+        answer = await self._client.exchange("POST", signed.url, signed.headers, body, endpoint=TOKENS)
         if answer.status == 403 and clock.learn(answer):
             signed = in_headers(request, own, Scope("sts", region), clock.now())
-            answer = await self._client.exchange("POST", signed.url, signed.headers, body)
+            answer = await self._client.exchange("POST", signed.url, signed.headers, body, endpoint=TOKENS)
         return self._granted(answer, clock)
 
     def _granted(self, answer: Answer, clock: PlatformClock) -> Keys:
@@ -220,7 +221,7 @@ def _sts_address(
         raise ConfigError("The manifest has no sts_url, so no role can be assumed.", code="sts_url")
     plain = context.connector.transport.plain_http
     url = address_of(auth.sts_url, scope, context.profile.environment.value, plain_http=plain)
-    return client.origins.check(url, "address of the token service")
+    return client.origins.at(TOKENS).check(url, "address of the token service")
 
 
 def _optional(context: DriverContext, name: str | None) -> str:

@@ -49,7 +49,7 @@ def open_auth(
         from platint_tui.drivers.http.auth.jwt_exchange import JwtExchange
 
         url, headers = _place(context, scope, endpoint)
-        return JwtExchange(context, auth, client, scope, address(url, auth.path, scope), headers)
+        return JwtExchange(context, auth, client, scope, address(url, auth.path, scope), headers, endpoint)
     if isinstance(auth, schema.SigV4Auth):
         from platint_tui.drivers.http.auth.aws import AwsSigner
 
@@ -85,7 +85,7 @@ def _basic(
     if auth.crumb is None:
         return Static({"authorization": header})
     url, _ = _place(context, scope, endpoint)
-    return BasicWithCrumb(header, auth.crumb, address(url, auth.crumb.path, scope), client)
+    return BasicWithCrumb(header, auth.crumb, address(url, auth.crumb.path, scope), client, endpoint)
 
 
 def _oauth2(

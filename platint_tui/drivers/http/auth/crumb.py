@@ -28,12 +28,15 @@ def basic(user: str, password: str) -> str:
 class BasicWithCrumb(Authorizer):
     """Basic, and for requests that are no reads a crumb with the session cookie that it belongs to."""
 
-    def __init__(self, header: str, crumb: schema.Crumb, url: str, client: HttpClient) -> None:
-        """`url` is where the crumb is got."""
+    def __init__(
+        self, header: str, crumb: schema.Crumb, url: str, client: HttpClient, endpoint: str | None = None
+    ) -> None:
+        """`url` is where the crumb is got, at `endpoint`."""
         self._header = header
         self._crumb = crumb
         self._url = url
         self._client = client
+        self._endpoint = endpoint
         self._lock = asyncio.Lock()
         self._got: Mapping[str, str] | None = None
 
@@ -56,7 +59,7 @@ class BasicWithCrumb(Authorizer):
 
     async def _fetch(self) -> Mapping[str, str]:
         headers = {"accept": "application/json", "authorization": self._header}
-        answer = await self._client.exchange("GET", self._url, headers)
+        answer = await self._client.exchange("GET", self._url, headers, endpoint=self._endpoint)
         host = self._client.origins.base
         if answer.status == 404:
             return {}

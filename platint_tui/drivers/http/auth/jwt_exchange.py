@@ -29,13 +29,18 @@ class JwtExchange(Renewing):
         scope: Mapping[str, Json],
         url: str,
         headers: Mapping[str, str],
+        endpoint: str | None = None,
     ) -> None:
-        """`headers` are those of every request to the platform. Raises ConfigError and CredentialError."""
+        """`headers` are those of every request to `endpoint`, where `url` is.
+
+        Raises ConfigError and CredentialError.
+        """
         super().__init__(context, auth.header, auth.prefix, auth.expiry_margin)
         self._auth = auth
         self._client = client
         self._url = url
         self._headers = headers
+        self._endpoint = endpoint
         self._assertions = Assertions(context, auth.assertion, scope, url)
 
     async def _renew(self, refused: Token | None) -> Token:
@@ -43,7 +48,7 @@ class JwtExchange(Renewing):
 
     async def _exchange(self) -> Token:
         headers = {**self._headers, "authorization": f"Bearer {self._assertions.make()}"}
-        answer = await self._client.exchange("POST", self._url, headers)
+        answer = await self._client.exchange("POST", self._url, headers, endpoint=self._endpoint)
         host = self._client.origins.base
         if answer.status >= 500 or answer.status == 429:
             raise TransientError(f"The token address answered {answer.status}.", where=host, code="token")

@@ -16,6 +16,7 @@ from platint_tui.drivers.http.auth.jwt import Assertions
 from platint_tui.drivers.http.auth.renewing import lifetime_of
 from platint_tui.drivers.http.body import expect_json
 from platint_tui.drivers.http.client import Answer, HttpClient
+from platint_tui.drivers.http.origin import TOKENS
 from platint_tui.drivers.http.requests import USER_AGENT
 from platint_tui.manifest import schema
 from platint_tui.manifest.addresses import address_of
@@ -78,7 +79,7 @@ class TokenEndpoint:
         plain = self.context.connector.transport.plain_http
         environment = self.context.profile.environment.value
         found = address_of(templates, self._scope, environment, plain_http=plain)
-        return self._client.origins.check(found, what)
+        return self._client.origins.at(TOKENS).check(found, what)
 
     @property
     def scope_text(self) -> str:
@@ -101,7 +102,7 @@ class TokenEndpoint:
             "User-Agent": USER_AGENT,
         }
         headers, body = self._authenticated(url, headers, body)
-        return await self._client.exchange("POST", url, headers, body.encode())
+        return await self._client.exchange("POST", url, headers, body.encode(), endpoint=TOKENS)
 
     def _authenticated(self, url: str, headers: dict[str, str], body: str) -> tuple[dict[str, str], str]:
         if self._assertions is not None:
