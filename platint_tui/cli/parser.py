@@ -174,6 +174,9 @@ def _syncs(commands: Any) -> None:
     run.add_argument("integration", metavar="FILE-OR-NAME")
     run.add_argument("streams", nargs="*", default=[], metavar="STREAM")
     run.add_argument("--detach", action="store_true", help="do not wait for the end")
+    run.add_argument(
+        "--yes", action="store_true", help="do not ask before deleting from a production profile"
+    )
     _command(group, "cancel", "syncs:cancel", "stop a run at the next page border").add_argument("run")
     reset = _command(
         group, "reset", "syncs:reset", "forget a stream's position: the next run reads from the beginning"

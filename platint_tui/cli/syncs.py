@@ -10,10 +10,12 @@ from platint_tui.cli.output import document, line, note, table
 from platint_tui.cli.runs import GLYPHS, print_run, run_document, run_to_end
 from platint_tui.cli.session import confirm, opened
 from platint_tui.core.errors import ExitCode
+from platint_tui.core.model import Integration
 from platint_tui.services import account as accounts
 from platint_tui.services import syncs
 from platint_tui.services.engine import local_engine
 from platint_tui.services.syncs import SyncView
+from platint_tui.services.workspace import Workspace
 
 
 async def list_syncs(options: Namespace) -> int:
@@ -81,6 +83,7 @@ async def run(options: Namespace) -> int:
     """Run an integration and watch it; the exit code tells how it ended."""
     async with opened(options) as workspace:
         found = await syncs.find(workspace, options.integration, note)
+        await _confirm_deletion(workspace, found, options)
         if options.detach:
             started = await syncs.run(workspace, found.name, options.streams)
             note(f"Run {started.number} is queued: platint-tui runs watch {started.number}")
@@ -94,6 +97,18 @@ async def run(options: Namespace) -> int:
     elif not options.detach:
         print_run(started)
     return ExitCode.DONE if options.detach else syncs.exit_code(started)
+
+
+async def _confirm_deletion(workspace: Workspace, integration: Integration, options: Namespace) -> None:
+    """Ask before records of a production account are deleted. Raises UsageError unless it is agreed to."""
+    writes = await syncs.writes_of(workspace, integration, options.streams)
+    if writes.production and writes.deleting:
+        name = writes.target.name
+        confirm(
+            f"'{name}' is a production profile. Delete there every record that {', '.join(writes.deleting)} reads?",
+            yes=options.yes,
+            word=name,
+        )
 
 
 async def cancel(options: Namespace) -> int:

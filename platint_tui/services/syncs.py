@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from platint_tui.core.errors import ConfigError, ErrorClass, ExitCode, NotFound
-from platint_tui.core.model import Integration, Run, StreamProgress, SyncState
+from platint_tui.core.errors import ConfigError, ErrorClass, ExitCode, NotFound, PlatintError
+from platint_tui.core.model import Environment, Integration, Profile, Run, StreamProgress, SyncState
 from platint_tui.core.states import ACTIVE_RUN_STATES, RunState
 from platint_tui.manifest.integration import load_integration
+from platint_tui.manifest.writes import chosen_write
 from platint_tui.services.engine import call, refuse_read_only
 from platint_tui.services.workspace import Workspace
 
@@ -151,6 +152,63 @@ async def list_syncs(workspace: Workspace) -> list[SyncView]:
             SyncView(integration, own, runs[0] if runs else None, sum(waiting.values()), newest, open=waiting)
         )
     return views
+
+
+_WORDS = {
+    "create": "create records",
+    "update": "update records that are there",
+    "upsert": "write records, updating those that are there",
+    "delete": "delete records",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """What a run will do at its target: the streams of each operation, in the order of the file."""
+
+    target: Profile
+    operations: Mapping[str, tuple[str, ...]]
+
+    @property
+    def production(self) -> bool:
+        """Whether the target is a production account."""
+        return self.target.environment is Environment.PRODUCTION
+
+    @property
+    def deleting(self) -> tuple[str, ...]:
+        """The streams whose records are deleted at the target."""
+        return self.operations.get("delete", ())
+
+    @property
+    def words(self) -> str:
+        """What is done, such as "delete records"; which streams do it where they differ."""
+        if len(self.operations) == 1:
+            return _WORDS[next(iter(self.operations))]
+        return "; ".join(f"{_WORDS[name]} ({', '.join(some)})" for name, some in self.operations.items())
+
+
+async def writes_of(workspace: Workspace, integration: Integration, streams: Sequence[str] = ()) -> Writes:
+    """What a run of these streams (all without any) does at the target. Raises NotFound without its profile."""
+    target = await workspace.store.profiles.get(integration.target_profile)
+    if target is None:
+        raise NotFound(f"There is no profile '{integration.target_profile}'.")
+    found: dict[str, tuple[str, ...]] = {}
+    for item in integration.streams:
+        if not streams or item.stream in streams:
+            name = _operation(workspace, target, item.target, item.operation)
+            found[name] = (*found.get(name, ()), item.stream)
+    return Writes(target, found or {"upsert": ()})
+
+
+def _operation(workspace: Workspace, target: Profile, into: str, wanted: str) -> str:
+    if wanted:
+        return wanted
+    try:
+        connector = workspace.registry.get(target.platform)
+        return chosen_write(connector, into).name if connector.driver == "http" else "upsert"
+    except PlatintError:
+        # What is wrong is said when the run is planned.
+        return "upsert"
 
 
 async def run(workspace: Workspace, integration: str, streams: Sequence[str] = ()) -> Run:

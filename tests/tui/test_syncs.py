@@ -99,6 +99,28 @@ async def test_a_run_into_production_wants_the_name_typed(
         assert command.args["integration"] == "billing"
 
 
+async def test_a_run_that_deletes_says_so_and_wants_the_name_typed(
+    workspace: Workspace, clock: FixedClock, console: Console
+) -> None:
+    await seed(workspace, clock)
+    made = await workspace.store.integrations.get("billing")
+    assert made is not None
+    streams = (replace(made.streams[0], operation="delete"), *made.streams[1:])
+    await workspace.store.integrations.put(replace(made, streams=streams))
+    for environment, title in (
+        ("sandbox", "Run billing: it deletes"),
+        ("production", "Run billing into production"),
+    ):
+        await workspace.store.profiles.put(profile("crm", "demo-crm", environment=environment))
+        async with console(section="syncs") as (app, pilot):
+            assert syncs(app).listing.go_to("billing")
+            await pilot.press("r")
+            await wait_for(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+            shown = text_of(app)
+            assert title in shown and "delete records" in shown and "Type crm to confirm." in shown
+            assert made.streams[0].stream in shown
+
+
 async def test_reset_asks_first_and_can_be_undone(
     workspace: Workspace, clock: FixedClock, console: Console
 ) -> None:

@@ -20,6 +20,7 @@ from platint_tui.tui.listing import Listing
 from platint_tui.tui.progress import dead_cell
 from platint_tui.tui.screens.history.actions import ACTIONS
 from platint_tui.tui.screens.history.detail import compare, describe
+from platint_tui.tui.screens.syncs.question import run_question
 from platint_tui.tui.sections import SectionView
 from platint_tui.tui.widgets.cells import Cell, Column
 from platint_tui.tui.widgets.inputs import LineInput
@@ -235,7 +236,12 @@ class HistorySection(SectionView):
         run = self.chosen
         if run is None:
             return None
-        new = await syncs.run(self.console.workspace, run.integration, run.wanted)
+        workspace = self.console.workspace
+        made = await syncs.find(workspace, run.integration)
+        asked = await run_question(workspace, made, run.wanted, f"{made.name} again")
+        if asked is not None and not await self.console.confirm(asked):
+            return "Nothing was started."
+        new = await syncs.run(workspace, run.integration, run.wanted)
         return f"Run {new.number} of {new.integration} is {new.state.value}."
 
     async def cancel_run(self) -> str | None:

@@ -13,12 +13,13 @@ from textual.widgets import Static
 from platint_tui.core.states import ACTIVE_RUN_STATES
 from platint_tui.tui import present
 from platint_tui.tui.dialogs.ask import Question
-from platint_tui.tui.dialogs.confirm import Confirmation, needs_name
+from platint_tui.tui.dialogs.confirm import Confirmation
 from platint_tui.tui.listing import Listing
 from platint_tui.tui.pace import Pace
 from platint_tui.tui.panel import Panel
 from platint_tui.tui.screens.syncs.actions import ACTIONS
 from platint_tui.tui.screens.syncs.detail import describe
+from platint_tui.tui.screens.syncs.question import run_question
 from platint_tui.tui.screens.syncs.rows import SyncRow, columns, rows_of
 from platint_tui.tui.sections import SectionView
 
@@ -123,30 +124,17 @@ class SyncsSection(SectionView):
 
     async def run_sync(self) -> str | None:
         """Run the integration, or only the stream under the cursor."""
-        from platint_tui.services import profiles, syncs
+        from platint_tui.services import syncs
 
         row = self.current
         if row is None:
             return None
         made = row.view.integration
         workspace = self.console.workspace
-        target = await profiles.get(workspace, made.target_profile)
         streams = (row.stream.stream,) if row.stream is not None else ()
-        if needs_name(environment=target.environment.value):
-            agreed = await self.console.confirm(
-                Confirmation(
-                    title=f"Run {row.name_with_integration} into production",
-                    verb="Run",
-                    lines=("What is written there is not taken back.",),
-                    host=", ".join(target.origins) or target.fields.get("path", target.platform),
-                    method="write records, updating those that are there",
-                    count=len(streams) or len(made.streams),
-                    noun="stream",
-                    typed=target.name,
-                )
-            )
-            if not agreed:
-                return "Nothing was started."
+        asked = await run_question(workspace, made, streams, row.name_with_integration)
+        if asked is not None and not await self.console.confirm(asked):
+            return "Nothing was started."
         run = await syncs.run(workspace, made.name, streams)
         return f"Run {run.number} of {row.name_with_integration} is {run.state.value}."
 
