@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from platint_tui.cli.asking import ask, ask_secret
 from platint_tui.cli.output import document, line, moment, note, table
 from platint_tui.cli.session import confirm, opened, pairs
 from platint_tui.core.errors import ConfigError, ErrorClass, ExitCode, UsageError
@@ -18,7 +18,6 @@ from platint_tui.manifest.form import FormView, Way
 from platint_tui.services import profiles
 from platint_tui.services.engine import local_engine
 from platint_tui.services.profiles import ProfileView
-from platint_tui.services.workspace import Workspace
 
 if TYPE_CHECKING:
     from platint_tui.services.login import SignedIn, SignIn
@@ -147,24 +146,34 @@ async def add(options: Namespace) -> int:
                 and not field.default
                 and sys.stdin.isatty()
             ):
-                values[field.id] = _ask(f"{field.label}: ", field.help)
+                values[field.id] = ask(f"{field.label}: ", field.help)
+        environment = options.environment or form.environments[0]
+        # Before somebody types secrets for a form that is refused.
+        await profiles.check_plain(
+            workspace,
+            name=name,
+            platform=options.platform,
+            environment=environment,
+            values=values,
+            replace_existing=options.replace,
+        )
         secrets: dict[str, Secret | str] = dict(references)
         for field in form.fields:
             if field.secret and field.id not in secrets:
-                found = _secret(workspace, name, field.id, field.label, field.required)
+                found = ask_secret(workspace, name, field, required=field.required)
                 if found is not None:
                     secrets[field.id] = found
                 elif field.required:
                     raise ConfigError(
                         f"{field.label} is missing.",
                         where=field.id,
-                        hint=f"Give it on stdin, a line for each secret, or say --secret-from {field.id}=env:NAME.",
+                        hint=f"Give it on stdin, a line each (a PEM whole), or say --secret-from {field.id}=env:NAME.",
                     )
         profile = await profiles.add(
             workspace,
             name=name,
             platform=options.platform,
-            environment=options.environment or form.environments[0],
+            environment=environment,
             values=values,
             secrets=secrets,
             place=options.place,
@@ -172,9 +181,10 @@ async def add(options: Namespace) -> int:
             tell=note,
         )
         places = {field: reference.partition(":")[0] for field, reference in profile.secrets.items()}
+        asks = profiles.asks_person_of(workspace, profile)
     if options.json:
         document({"name": profile.name, "platform": profile.platform, "secrets": places})
-    verb, command = ("Sign in", "login") if way is not None and way.asks else ("Test it", "test")
+    verb, command = ("Sign in", "login") if asks else ("Test it", "test")
     note(
         f"Profile '{profile.name}' ({profile.environment.value}) is saved. "
         f"{verb}: platint-tui profiles {command} {profile.name}"
@@ -196,32 +206,11 @@ def _way(form: FormView, wanted: str | None) -> Way | None:
             return form.ways[0]
         for number, label in enumerate(labels, 1):
             note(f"  {number}  {label}")
-        wanted = _ask(f"Sign in by [1-{len(labels)}]: ", "") or "1"
+        wanted = ask(f"Sign in by [1-{len(labels)}]: ", "") or "1"
     for number, way in enumerate(form.ways, 1):
         if wanted.strip().lower() in (str(number), way.label.lower()):
             return way
     raise UsageError(f"'{wanted[:80]}' is no way to sign in.", hint=f"One of: {'; '.join(labels)}.")
-
-
-def _ask(prompt: str, help: str) -> str:
-    if help:
-        note(f"  {help}")
-    sys.stderr.write(prompt)
-    sys.stderr.flush()
-    return sys.stdin.readline().rstrip("\n")
-
-
-def _secret(workspace: Workspace, name: str, field: str, label: str, required: bool) -> Secret | str | None:
-    from platint_tui.vault import override_variable
-
-    variable = override_variable(name, field)
-    if workspace.environ.get(variable):
-        return f"env:{variable}"
-    if sys.stdin.isatty():
-        text = getpass.getpass(f"{label} (not shown{'' if required else ', empty for none'}): ")
-    else:
-        text = sys.stdin.readline().rstrip("\r\n")
-    return Secret(text) if text else None
 
 
 async def test(options: Namespace) -> int:
@@ -317,7 +306,7 @@ async def edit(options: Namespace) -> int:
         for name in options.secret:
             if name not in form or not form[name].secret:
                 raise UsageError(f"'{name}' is no secret field of {profile.platform}.")
-            found = _secret(workspace, options.name, name, form[name].label, True)
+            found = ask_secret(workspace, options.name, form[name], required=True)
             if found is None:
                 raise UsageError(f"No value was given for '{name}'; nothing was changed.")
             await profiles.set_secret(workspace, options.name, name, found)

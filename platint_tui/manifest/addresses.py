@@ -70,18 +70,27 @@ def origins_of(
     origins = set(hosts.allowed_origins(transport.allowed_hosts, fields))
     origins |= {entry for entry in transport.allowed_hosts if hosts.is_wildcard(entry)}
 
-    def add(address: Address) -> None:
-        url = address_of(address, scope, environment, plain_http=transport.plain_http)
-        origins.add(hosts.origin(url, plain_http=transport.plain_http))
+    def add(address: Address, auth: OneAuth) -> None:
+        # Plain http is for signatures only, which do not show the credential.
+        clear = transport.plain_http and auth.type in ("none", "oauth1")
+        try:
+            url = address_of(address, scope, environment, plain_http=clear)
+        except ConfigError as error:
+            used = profile_fields([address])
+            where = error.where or (next(iter(used)) if len(used) == 1 else "")
+            raise ConfigError(error.message, hint=error.hint, where=where, code=error.code) from None
+        origins.add(hosts.origin(url, plain_http=clear))
 
-    auths = [chosen_auth(connector.auth, filled, fields)]
-    add(transport.base_url)
-    for name, endpoint in transport.endpoints.items():
-        add(endpoint.base_url)
-        auths.append(endpoint_auth(connector, name, filled, fields))
-    for auth in auths:
-        for address in auth_addresses(auth):
-            add(address)
+    own = chosen_auth(connector.auth, filled, fields)
+    places = [(transport.base_url, own)]
+    places += [
+        (item.base_url, endpoint_auth(connector, name, filled, fields))
+        for name, item in transport.endpoints.items()
+    ]
+    for address, auth in places:
+        add(address, auth)
+        for other in auth_addresses(auth):
+            add(other, auth)
     return tuple(sorted(origins))
 
 

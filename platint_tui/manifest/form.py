@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Environment
 from platint_tui.manifest import hosts
+from platint_tui.manifest.documents import check_document, document_fields
 from platint_tui.manifest.patterns import MAX_INPUT, matches
 from platint_tui.manifest.problems import did_you_mean, listing, looks_secret, shown
 from platint_tui.manifest.signin import fields_used, needed_fields
@@ -25,7 +26,9 @@ _FALSE = ("false", "no", "off", "0")
 
 @dataclass(frozen=True, slots=True)
 class FieldView:
-    """A field as a form shows it. `default` is text, '' without one."""
+    """A field as a form shows it. `default` is text, '' without one. `document` says what a secret of several
+    lines is (see `documents`).
+    """
 
     id: str
     label: str
@@ -36,6 +39,7 @@ class FieldView:
     default: str = ""
     choices: tuple[str, ...] = ()
     create_url: str = ""
+    document: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class FormView:
 
 def form_view(connector: Connector) -> FormView:
     """What to ask for, for a profile of this platform."""
+    documents = document_fields(connector)
     fields = tuple(
         FieldView(
             id=field.id,
@@ -85,6 +90,7 @@ def form_view(connector: Connector) -> FormView:
             default=_text(field.default) if field.default is not None else "",
             choices=field.choices,
             create_url=field.create_url or "",
+            document=documents.get(field.id, ""),
         )
         for field in connector.profile.fields
     )
@@ -141,27 +147,43 @@ def validate_fields(
     Raises ConfigError whose `where` is the field; a secret is never repeated in it.
     """
     secrets = secrets or {}
-    known = [field.id for field in connector.profile.fields]
-    for name in (*values, *secrets):
-        if name not in known:
+    result = plain_fields(connector, values, also=secrets)
+    documents = document_fields(connector)
+    for field in connector.profile.fields:
+        if not field.secret:
+            continue
+        if field.id not in secrets and field.required:
+            raise ConfigError(f"{field.title} is missing.", hint=field.help, where=field.id)
+        text = secrets.get(field.id)
+        if text is not None:
+            check_secret(field, text)
+            if field.id in documents:
+                check_document(field, documents[field.id], text)
+    return result
+
+
+def plain_fields(
+    connector: Connector, values: Mapping[str, str], *, also: Iterable[str] = ()
+) -> dict[str, str]:
+    """`validate_fields` before any secret is there; `also` names the secrets that are given. Raises ConfigError."""
+    also = frozenset(also)
+    known = {field.id: field for field in connector.profile.fields}
+    for name in (*values, *also):
+        field = known.get(name)
+        if field is None:
             raise ConfigError(
-                f"{connector.name} has no profile field {shown(name)}{did_you_mean(name, known) or '.'}",
-                hint=f"Its fields are {listing(known)}." if known else "It has no fields.",
+                f"{connector.name} has no profile field {shown(name)}{did_you_mean(name, list(known)) or '.'}",
+                hint=f"Its fields are {listing(list(known))}." if known else "It has no fields.",
                 where=name[:80],
             )
+        if field.secret and name in values:
+            raise ConfigError("This is a secret; it is asked for without echo.", where=name)
+        if not field.secret and name in also:
+            raise ConfigError("This field is no secret.", where=name)
     result = {}
-    for field in connector.profile.fields:
+    for field in known.values():
         if field.secret:
-            if field.id in values:
-                raise ConfigError("This is a secret; it is asked for without echo.", where=field.id)
-            if field.id not in secrets and field.required:
-                raise ConfigError(f"{field.title} is missing.", hint=field.help, where=field.id)
-            text = secrets.get(field.id)
-            if text is not None:
-                check_secret(field, text)
             continue
-        if field.id in secrets:
-            raise ConfigError("This field is no secret.", where=field.id)
         text = values.get(field.id, "").strip()
         if not text and field.default is not None:
             text = _text(field.default)
@@ -170,11 +192,6 @@ def validate_fields(
         elif field.required:
             raise ConfigError(f"{field.title} is missing.", hint=field.help, where=field.id)
     return result
-
-
-def clean_secret(text: str) -> str:
-    """A pasted secret without the spaces and line ends around it."""
-    return text.strip()
 
 
 def check_secret(field: FormField, text: str) -> None:

@@ -12,7 +12,8 @@ from platint_tui.core.errors import ConfigError, CredentialError, NotFound
 from platint_tui.core.model import Environment, Profile, ProfileCheck
 from platint_tui.core.secret import Secret
 from platint_tui.manifest.addresses import auth_addresses, origins_of, profile_fields
-from platint_tui.manifest.form import FormView, environment_of, form_view, validate_fields
+from platint_tui.manifest.documents import document_fields, normal_document
+from platint_tui.manifest.form import FormView, environment_of, form_view, plain_fields, validate_fields
 from platint_tui.manifest.schema import Connector
 from platint_tui.manifest.signin import asks_person, chosen_auth, needed_fields
 from platint_tui.services.engine import call, refuse_read_only
@@ -73,10 +74,9 @@ async def list_profiles(workspace: Workspace) -> list[ProfileView]:
     checks = await workspace.store.profiles.checks()
     views = []
     for profile in await workspace.store.profiles.list():
-        filled = frozenset(profile.secrets) | {name for name, text in profile.fields.items() if text}
         try:
-            connector = workspace.registry.get(profile.platform)
-            name, asks = connector.name, asks_person(connector, filled, profile.fields)
+            name = workspace.registry.get(profile.platform).name
+            asks = asks_person_of(workspace, profile)
         except ConfigError:
             name, asks = profile.platform, False
         places = {field: reference.partition(":")[0] for field, reference in profile.secrets.items()}
@@ -116,29 +116,22 @@ async def add(
     such as `env:NAME` or `file:/path`. Raises ConfigError naming the field, CredentialError when a secret cannot
     be stored; then no profile is written.
     """
-    refuse_read_only(workspace, "add a profile")
-    if not _NAME.fullmatch(name):
-        raise ConfigError(
-            f"'{name[:80]}' is not a profile name.",
-            hint="Use 1 to 64 of a-z, 0-9, '-' and '_', starting with a letter or digit.",
-        )
-    existing = await workspace.store.profiles.get(name)
-    if existing is not None and not replace_existing:
-        raise ConfigError(
-            f"There is already a profile '{name}'.", hint="Choose another name, or edit that one."
-        )
+    existing = await check_plain(
+        workspace,
+        name=name,
+        platform=platform,
+        environment=environment,
+        values=values,
+        replace_existing=replace_existing,
+    )
     connector = workspace.registry.get(platform)
-    if environment not in connector.profile.environments:
-        raise ConfigError(
-            f"'{environment[:80]}' is no environment of {connector.name}.",
-            where="environment",
-            hint=f"One of {', '.join(connector.profile.environments)}.",
-        )
     _check_references(secrets)
+    secrets = {field: _normal(connector, field, value) for field, value in secrets.items()}
     texts = {field: value.reveal() if isinstance(value, Secret) else None for field, value in secrets.items()}
     checked = _absolute_paths(connector, validate_fields(connector, values, secrets=texts))
     # A live key makes it a production profile whatever was said.
     effective = environment_of(connector, {**checked, **texts}) or Environment(environment)
+    origins = origins_of(connector, checked, secrets, effective.value)
     references: dict[str, str] = {}
     try:
         for field, value in secrets.items():
@@ -158,7 +151,7 @@ async def add(
         environment=effective,
         fields=checked,
         secrets=references,
-        origins=origins_of(connector, checked, references, effective.value),
+        origins=origins,
         created_ms=existing.created_ms if existing else now,
         updated_ms=now,
     )
@@ -166,6 +159,52 @@ async def add(
     if existing is not None:
         await _forget(workspace, set(existing.secrets.values()) - set(references.values()))
     return profile
+
+
+async def check_plain(
+    workspace: Workspace,
+    *,
+    name: str,
+    platform: str,
+    environment: str,
+    values: Mapping[str, str],
+    replace_existing: bool = False,
+) -> Profile | None:
+    """Check what is known of a new profile before its secrets are there; returns the profile that it replaces.
+    Raises ConfigError naming the field.
+    """
+    refuse_read_only(workspace, "add a profile")
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"'{name[:80]}' is not a profile name.",
+            hint="Use 1 to 64 of a-z, 0-9, '-' and '_', starting with a letter or digit.",
+        )
+    existing = await workspace.store.profiles.get(name)
+    if existing is not None and not replace_existing:
+        raise ConfigError(
+            f"There is already a profile '{name}'.", hint="Choose another name, or edit that one."
+        )
+    connector = workspace.registry.get(platform)
+    if environment not in connector.profile.environments:
+        raise ConfigError(
+            f"'{environment[:80]}' is no environment of {connector.name}.",
+            where="environment",
+            hint=f"One of {', '.join(connector.profile.environments)}.",
+        )
+    plain_fields(connector, values)
+    return existing
+
+
+def _normal(connector: Connector, field: str, value: Secret | str) -> Secret | str:
+    """A document that is stored has its line ends."""
+    kind = document_fields(connector).get(field)
+    return Secret(normal_document(kind, value.reveal())) if kind and isinstance(value, Secret) else value
+
+
+def asks_person_of(workspace: Workspace, profile: Profile) -> bool:
+    """Whether somebody signs in to this profile once, in the browser or by a code."""
+    filled = frozenset(profile.secrets) | {name for name, text in profile.fields.items() if text}
+    return asks_person(workspace.registry.get(profile.platform), filled, profile.fields)
 
 
 async def _put(workspace: Workspace, profile: Profile, other: bool, tell: Callable[[str], None]) -> None:
@@ -284,6 +323,7 @@ async def set_secret(workspace: Workspace, name: str, field: str, value: Secret 
     profile = await get(workspace, name)
     connector = workspace.registry.get(profile.platform)
     _check_references({field: value})
+    value = _normal(connector, field, value)
     text = value.reveal() if isinstance(value, Secret) else None
     validate_fields(connector, profile.fields, secrets={**dict.fromkeys(_entered(profile)), field: text})
     reference = await workspace.vault.store(name, field, value) if isinstance(value, Secret) else value
