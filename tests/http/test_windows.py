@@ -342,3 +342,62 @@ async def test_more_with_one_value_than_a_query_gives_is_an_error(build: Build, 
     with pytest.raises(SystemicError) as caught:
         await build(capped()).read()
     assert caught.value.code == "cap"
+
+
+class Narrow:
+    """A record each second, filtered by `from` and `to`, two a page, six for one query, twenty seconds at a
+    time.
+    """
+
+    def __init__(self, hostile: Hostile) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.begins: list[int] = []
+        hostile.routes["/items"] = self.serve
+
+    def serve(self, seen: Seen, writer: Any) -> None:
+        begin, end = int(seen.query["from"]), int(seen.query.get("to", "0"))
+        start = int(seen.query.get("after", "0"))
+        if not begin < end <= begin + 20 or start + 2 > 6:
+            writer.write(answer(400, {"message": "too much"}))
+            return
+        if start == 0:
+            self.begins.append(begin)
+        found = [row for row in self.rows if begin <= row["at"] < end]
+        body: dict[str, Any] = {"data": found[start : start + 2]}
+        if start + 2 < len(found):
+            body["next"] = str(start + 2)
+        writer.write(answer(200, body))
+
+
+async def test_windows_that_end_early_go_on_with_lag_from_every_page(build: Build, hostile: Hostile) -> None:
+    platform = Narrow(hostile)
+    page = {"type": "cursor", "from": "next", "param": "after", "cap": 6}
+    cursor = {
+        "field": "at",
+        "type": "epoch_s",
+        "order": "asc",
+        "start_param": "from",
+        "end_param": "to",
+        "initial": "-PT55S",
+        "window": "PT20S",
+        "lag": "PT10S",
+    }
+    rig = build({"resources": {"items": {"read": {"page": Whole(page), "cursor": Whole(cursor)}}}})
+    now = rig.clock.now_ms() // 1000
+    platform.rows = [{"id": number, "at": now - 50 + number} for number in range(45)]
+    wanted = set(range(45))
+    whole = [item["id"] for item in await rig.read()]
+    assert set(whole) == wanted
+    # Inside the scan the lag is not read again: the filter only ever moves on.
+    assert platform.begins == sorted(platform.begins)
+    pages = rig.pages
+    for number, one in enumerate(pages):
+        before = {record.value["id"] for earlier in pages[: number + 1] for record in earlier.records}
+        rest = await rig.read(json.loads(json.dumps(one.position)))
+        assert before | {item["id"] for item in rest} == wanted
+    # The next scan starts the lag before the greatest value, and brings only what is new.
+    platform.begins.clear()
+    platform.rows.append({"id": 99, "at": platform.rows[-1]["at"] - 9})
+    platform.rows.sort(key=lambda row: row["at"])
+    assert [item["id"] for item in await rig.read(json.loads(json.dumps(pages[-1].position)))] == [99]
+    assert platform.begins[0] == now - 6 - 10
