@@ -391,6 +391,26 @@ async def test_graphql_mutations_tell_their_refusals_in_a_200(build: Build, host
     assert wrong.error_class is ErrorClass.RECORD and "wrong type" in wrong.message
 
 
+@pytest.mark.parametrize(
+    ("data", "kind", "known"),
+    [
+        ({"set": {"id": 9}}, "create", False),
+        ({"set": None}, "create", True),
+        (None, "create", True),
+        ({"set": {"id": 9}}, "upsert", True),
+    ],
+)
+async def test_a_mutation_with_a_result_beside_its_errors_may_have_been_carried_out(
+    build: Build, hostile: Hostile, data: Any, kind: str, known: bool
+) -> None:
+    errors = [{"message": "could not resolve field 'owner'", "path": ["set", "owner"]}]
+    hostile.json("/items", {"data": data, "errors": errors})
+    operation = {"graphql": {"document": "mutation { set { id owner } }", "variables": {}}}
+    [(_, fault)] = (await write(build(writing(operation, kind)), row({"id": 1}))).faults
+    assert (fault.code != "unknown_outcome") is known and len(hostile.seen) == 1
+    assert "owner" in fault.message
+
+
 async def test_a_redirected_write_says_so(build: Build, hostile: Hostile) -> None:
     hostile.json("/items", {}, status=302, headers={"Location": "/elsewhere"})
     [(_, fault)] = (await write(build(writing({})), row({"id": 1}))).faults

@@ -17,6 +17,7 @@ from platint_tui.drivers.http.signers import Signers
 from platint_tui.drivers.http.translate import NetworkError
 from platint_tui.manifest.fields import Statuses
 from platint_tui.manifest.loader import family_of
+from platint_tui.manifest.template import lookup
 
 LONGEST_PARK = 86_400.0
 """Seconds after which a parked run tries again even when the platform named a later time: a header that says years
@@ -71,13 +72,14 @@ class Result:
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     """One time that a request was sent. `sent`: it may have reached the platform; `final`: what became of it
-    is not known, and it must not be sent again."""
+    is not known, and it must not be sent again; `partly`: it failed, and has results beside its errors."""
 
     signed: Signed
     answer: Answer | None
     verdict: Verdict | None
     sent: bool
     final: bool = False
+    partly: bool = False
 
 
 class Caller:
@@ -117,7 +119,7 @@ class Caller:
                 return Result(answer, None, requests)
             if attempt.final:
                 return Result(None, verdict, requests)
-            if attempt.sent and not request.safe and _doubtful(verdict, answer):
+            if attempt.sent and not request.safe and (attempt.partly or _doubtful(verdict, answer)):
                 # Whatever the rule says: only a refusal makes it sure that nothing was done.
                 return Result(answer, _unknown(verdict, self._name), requests)
             request.trace.sent = False
@@ -174,7 +176,8 @@ class Caller:
         if verdict is not None and verdict.error_class is ErrorClass.AUTH and verdict.action != "fail_run":
             # This is refused, not the credential as a whole.
             verdict = self._with_needs(verdict, call)
-        return _Attempt(signed, answer, verdict, sent=True)
+        partly = verdict is not None and request.graphql and _has_results(document)
+        return _Attempt(signed, answer, verdict, sent=True, partly=partly)
 
     def _with_needs(self, verdict: Verdict, call: Call) -> Verdict:
         """A refusal of a stream says what reading it needs."""
@@ -239,6 +242,14 @@ def _doubtful(verdict: Verdict, answer: Answer | None) -> bool:
     if answer.status < 300 and verdict.code == NOT_JSON:
         return True  # a page that says neither yes nor no
     return verdict.error_class is ErrorClass.SYSTEMIC and answer.status >= 500
+
+
+def _has_results(document: Document) -> bool:
+    """Whether an answer of GraphQL has `errors` and a member of `data` all the same: a mutation was carried out,
+    and something of its result could not be told."""
+    data = lookup(document.tree, "data")
+    done = isinstance(data, Mapping) and any(value is not None for value in data.values())
+    return done and bool(lookup(document.tree, "errors"))
 
 
 def _unknown(verdict: Verdict, host: str) -> Verdict:
