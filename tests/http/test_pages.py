@@ -441,7 +441,13 @@ async def test_records_without_a_cursor_value(
     hostile.json("/items", {"data": rows, "next": None})
     rig = build({"resources": {"items": {"read": {"cursor": {**CURSOR, "missing": policy}}}}})
     if policy == "raise":
-        assert (await refused(rig)).code == "cursor_missing"
+        error = await refused(rig)
+        assert error.code == "cursor_missing" and "missing: include" in error.hint
+        assert error.message.startswith(
+            f"A record of 'items' from 127.0.0.1:{hostile.port} has no usable value"
+        )
+        told = "it is missing" if value is None else f"it is {json.dumps(value, separators=(',', ':'))}"
+        assert error.message.endswith(f"cursor field 'at' (iso8601): {told}.")
         return
     found = await rig.read()
     assert len(found) == (2 if policy == "include" else 1)

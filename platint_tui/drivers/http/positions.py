@@ -17,7 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from platint_tui.core.errors import SystemicError
+from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import BadElement, Json, JsonObject, Record
+from platint_tui.core.redaction import REDACTOR
+from platint_tui.core.text import clean
 from platint_tui.drivers.http.cursors import COMPARE, Comparable
 from platint_tui.drivers.http.cursors import CursorRule as CursorRule
 
@@ -190,10 +193,13 @@ class Scan:
         self.drop = frozenset()
         self.passed = False
 
-    def take(self, records: Sequence[Record]) -> tuple[Sequence[Record], list[BadElement]]:
+    def take(
+        self, records: Sequence[Record], of: str = "A record"
+    ) -> tuple[Sequence[Record], list[BadElement]]:
         """The records of a page that are new, and those without a usable cursor that the manifest excludes.
 
-        Moves `high` and `edge`. Raises SystemicError (code `cursor_missing`) when the manifest says `raise`.
+        Moves `high` and `edge`. Raises SystemicError (code `cursor_missing`) when the manifest says `raise`; `of`
+        tells a person whose record it is.
         """
         rule = self.rule
         if rule is None or not records:
@@ -216,8 +222,16 @@ class Scan:
                 key = None
             if key is None:
                 if rule.missing == "raise":
+                    held = (
+                        "it is missing"
+                        if value is None
+                        else f"it is {clean(REDACTOR.redact(dumps(value)))[:60]}"
+                    )
                     raise SystemicError(
-                        f"A record has no usable cursor field '{'.'.join(path)}' ({rule.type}).",
+                        f"{of} has no usable value in its cursor field '{'.'.join(path)}' ({rule.type}): "
+                        f"{held}.",
+                        hint="Where such records are usual, the cursor of the manifest says `missing: include` or "
+                        "`exclude`.",
                         code="cursor_missing",
                     )
                 if rule.missing == "exclude":

@@ -66,6 +66,7 @@ class Scanner:
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
         """The pages from where the scan stands; after each, `scan` says where it goes on."""
         scan = self.scan
+        of = f"A record of '{self.name}' from {self.session.caller.host}"
         self._begin()
         if "resource.fields" in looked_up(self.read.request):
             self._names = await field_names(self.session, self.name)
@@ -81,7 +82,7 @@ class Scanner:
                 bad = (
                     [item for item in given if type(item) is BadElement] if len(records) < len(given) else []
                 )
-                records, excluded = scan.take(records)
+                records, excluded = scan.take(records, of)
                 following = None if self._passed() else self._source.following(state, split)
                 if following is None:
                     following = await self._next_window()
