@@ -21,6 +21,7 @@ async def discover(options: Namespace) -> int:
     """Discover an account; `--diff` prints only what changed, and ends with 7 when something breaking did."""
     async with opened(options) as workspace, local_engine(workspace):
         catalogue, changes = await discovery.discover(workspace, options.profile)
+        first = len(await discovery.stamp(workspace, options.profile)) < 2
     breaking = sum(change.breaking for change in changes)
     code = ExitCode.BREAKING if options.diff and breaking else ExitCode.DONE
     if options.json:
@@ -43,10 +44,11 @@ async def discover(options: Namespace) -> int:
         )
     if not catalogue.streams and not options.diff:
         note("There is nothing here that can be read or described yet; a target gets its tables from syncs.")
-    note(
-        f"{plural(len(catalogue.streams), 'stream')}; {plural(len(changes), 'change')} since the last"
-        f" discovery, {breaking} breaking."
-    )
+    number = plural(len(catalogue.streams), "stream")
+    if first:
+        note(f"{number}, discovered for the first time.")
+    else:
+        note(f"{number}; {plural(len(changes), 'change')} since the last discovery, {breaking} breaking.")
     return code
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from platint_tui.core.model import Catalogue, CatalogueChange, Field, Stream
 
@@ -29,7 +29,7 @@ def compare(old: Catalogue, new: Catalogue) -> list[CatalogueChange]:
         elif _is_family(name):
             if stream.refused:
                 changes.append(_change("permission_gained", name, "These streams can be listed again."))
-        elif not _hidden(name, after):
+        elif not hidden(name, after):
             changes.append(_breaking("stream_removed", name, "", "The stream is gone."))
     for name, stream in after.items():
         if name in before:
@@ -40,6 +40,11 @@ def compare(old: Catalogue, new: Catalogue) -> list[CatalogueChange]:
             changes.append(_breaking("permission_lost", name, "", stream.refused))
         elif stream.incomplete:
             changes.append(_minor("not_listed", name, "", "; ".join(stream.notes)))
+    return by_grade(changes)
+
+
+def by_grade(changes: Iterable[CatalogueChange]) -> list[CatalogueChange]:
+    """Breaking changes first, then additive, then informational ones; a stream at a time."""
     return sorted(changes, key=_order)
 
 
@@ -64,7 +69,7 @@ def _is_family(name: str) -> bool:
     return name.endswith("*")
 
 
-def _hidden(name: str, after: dict[str, Stream]) -> bool:
+def hidden(name: str, after: Mapping[str, Stream]) -> bool:
     """Whether a stream may still be there: its family was not listed to the end."""
     head, dot, _ = name.partition(".")
     families = ("*", f"{head}.*") if dot else ("*",)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from platint_tui.core.diff import compare
+from platint_tui.core.diff import by_grade, compare, hidden
 from platint_tui.core.errors import PlatintError
 from platint_tui.core.model import Catalogue, CatalogueChange, Integration, StreamMapping
 from platint_tui.services.engine import call, error_of
@@ -40,12 +40,17 @@ async def discover(workspace: Workspace, profile: str) -> tuple[Catalogue, list[
 
 
 async def newest(workspace: Workspace, profile: str) -> tuple[Catalogue, list[CatalogueChange]]:
-    """The newest catalogue of a profile that has one, and what it changed against the one before."""
+    """The newest catalogue of a profile that has one, and what it changed against the one before.
+
+    What integrations name and what is gone since an earlier discovery is told each time: it is broken still.
+    """
     found = await workspace.store.catalogues.latest(profile, 2)
     if len(found) < 2:
         return found[0], []
     changes = await asyncio.to_thread(compare, found[1], found[0])
-    return found[0], named(changes, await workspace.store.integrations.list(), profile)
+    integrations = await workspace.store.integrations.list()
+    changes += await _still_gone(workspace, found[0], changes, integrations)
+    return found[0], named(by_grade(changes), integrations, profile)
 
 
 async def latest(workspace: Workspace, profile: str) -> Catalogue | None:
@@ -64,6 +69,63 @@ async def changes(workspace: Workspace, profile: str) -> list[CatalogueChange]:
     if len(await stamp(workspace, profile)) < 2:
         return []
     return (await newest(workspace, profile))[1]
+
+
+async def _still_gone(
+    workspace: Workspace,
+    newest: Catalogue,
+    changes: Sequence[CatalogueChange],
+    integrations: Sequence[Integration],
+) -> list[CatalogueChange]:
+    """Streams and fields that integrations name, that a catalogue had once, and that are not there."""
+    now = {stream.name: stream for stream in newest.streams}
+    missing: dict[str, set[str]] = {}  # paths in fields that are not there by stream; '' is the stream itself
+    for stream, paths in _named_by(integrations, newest.profile):
+        seen = now.get(stream)
+        if seen is None and not hidden(stream, now):
+            missing.setdefault(stream, set()).add("")
+        elif seen is not None and not seen.incomplete:
+            there = [field.name for field in seen.fields]
+            gone = {path for path in paths if not any(_within(path, name) for name in there)}
+            if gone:
+                missing.setdefault(stream, set()).update(gone)
+    known = await workspace.store.catalogues.known(newest.profile, list(missing)) if missing else {}
+    told = {(change.stream, change.field) for change in changes if change.breaking}
+    lasting = []
+    for stream, fields in known.items():
+        if "" in missing[stream]:
+            places = {""}
+        else:
+            places = {name for name in fields for path in missing[stream] if _within(path, name)}
+        for field in sorted(places):
+            kind = "field_removed" if field else "stream_removed"
+            if (stream, field) not in told:
+                detail = "Still gone since an earlier discovery."
+                lasting.append(CatalogueChange(kind, stream, field, True, detail))
+    return lasting
+
+
+def _named_by(integrations: Sequence[Integration], profile: str) -> Iterator[tuple[str, set[str]]]:
+    """The streams of a profile that integrations read or write, and the paths of fields that they name."""
+    for integration in integrations:
+        for mapping in integration.streams:
+            chosen = {name for name in mapping.select if name != "*"}
+            if integration.source_profile == profile:
+                yield mapping.stream, {*chosen, *_taken(mapping)}
+            if integration.target_profile == profile:
+                yield mapping.target, {*chosen, *mapping.map}
+
+
+def _taken(mapping: StreamMapping) -> list[str]:
+    """The paths that the expressions (a path, or function(path)) and the key of a mapping take."""
+    return [
+        *(text.rpartition("(")[2].rstrip(")").strip() for text in mapping.map.values()),
+        *mapping.key,
+    ]
+
+
+def _within(path: str, field: str) -> bool:
+    return path == field or path.startswith(f"{field}.")
 
 
 async def preview(workspace: Workspace, profile: str, stream: str, limit: int = 5) -> Preview:
@@ -124,10 +186,7 @@ def _reads(mapping: StreamMapping, field: str) -> bool:
         return True
     if not mapping.select and not mapping.map:
         return True
-    # An expression is a path, or function(path).
-    taken = [text.rpartition("(")[2].rstrip(")").strip() for text in mapping.map.values()]
-    paths = [*taken, *mapping.key]
-    return any(path == field or path.startswith(f"{field}.") for path in paths)
+    return any(_within(path, field) for path in _taken(mapping))
 
 
 def _writes(mapping: StreamMapping, change: CatalogueChange) -> bool:

@@ -6,7 +6,7 @@ clock. Raises StoreError when the database cannot be read or written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,6 +60,9 @@ class Catalogues(Protocol):
 
     async def numbers(self, profile: str, count: int = 2) -> Sequence[int]:
         """The numbers of the newest `count` catalogues of a profile, newest first: they change with them."""
+
+    async def known(self, profile: str, streams: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """The names of the fields that these streams had in any kept catalogue; streams of none are left out."""
 
 
 class Integrations(Protocol):

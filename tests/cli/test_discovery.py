@@ -203,6 +203,37 @@ def test_changes_are_graded_and_name_who_uses_them(corner: Cli, shop: Shop, tmp_
     assert corner.json("discover", "shop", "--diff") == []
 
 
+def test_what_an_integration_names_stays_reported_while_it_is_gone(
+    corner: Cli, shop: Shop, tmp_path: Path
+) -> None:
+    assert "2 streams, discovered for the first time." in corner("discover", "shop").err
+    assert "2 streams; 0 changes since the last discovery" in corner("discover", "shop").err
+    add_warehouse(corner, tmp_path / "w.sqlite")
+    more = "streams:\n  tables.goods: {target: goods, key: [id], select: [id, label]}\n"
+    ends = ("corner", "shop"), ("sqlite", "warehouse")
+    path = write_integration(tmp_path, "goods", *ends, ["tables.goods"], more)
+    corner("syncs", "run", path)
+
+    del shop.columns[1:]
+    changes = corner.json("discover", "shop", "--diff", code=7)
+    assert {item["field"] for item in changes if item["breaking"]} >= {"label", "price"}
+    for _ in range(2):
+        (change,) = corner.json("discover", "shop", "--diff", code=7)
+        assert (change["kind"], change["field"], change["used_by"]) == ("field_removed", "label", ["goods"])
+    shop.tables.remove("goods")
+    for _ in range(2):
+        changes = corner.json("discover", "shop", "--diff", code=7)
+        assert ("stream_removed", ["goods"]) in [(item["kind"], item["used_by"]) for item in changes]
+
+    # Until the platform has it again, or the integration does without.
+    shop.tables.append("goods")
+    (change,) = [item for item in corner.json("discover", "shop", "--diff", code=7) if item["breaking"]]
+    assert change["field"] == "label"
+    path.write_text(path.read_text().replace("select: [id, label]", "select: [id]"))
+    corner("syncs", "run", path)
+    assert corner.json("discover", "shop", "--diff") == []
+
+
 def test_a_key_that_only_the_platform_knows_is_asked_for_first(
     corner: Cli, shop: Shop, tmp_path: Path
 ) -> None:
