@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from platint_tui.core.backoff import RetryPolicy, backoff
-from platint_tui.core.errors import ErrorClass, RateLimited, SystemicError, TransientError
+from platint_tui.core.errors import ErrorClass, PlatintError, RateLimited, TransientError
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth import Authorizer, Signed, Static, Unsigned
 from platint_tui.drivers.http.client import Answer, HttpClient
-from platint_tui.drivers.http.documents import Document
+from platint_tui.drivers.http.documents import Document, joined
 from platint_tui.drivers.http.limits import LONGEST_WAIT, Call, Limits
 from platint_tui.drivers.http.rules import NOT_JSON, Op, Rules, Verdict
 from platint_tui.drivers.http.signers import Signers
@@ -31,9 +31,13 @@ _UNREADABLE = frozenset({"coding", "too_large", "unframed"})
 
 @dataclass(slots=True)
 class Trace:
-    """Whether a request is out and may have been carried out: true from sending it until it was refused."""
+    """Whether a request is out and may have been carried out: true from sending it until it was refused.
+
+    `acted`: it was answered with 303, so it was carried out, whatever became of the question for its result.
+    """
 
     sent: bool = False
+    acted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,44 +164,57 @@ class Caller:
             )
             try:
                 answer = await self._timed(call.kind, request, signed)
-            except SystemicError as error:
-                if request.safe or error.code not in _UNREADABLE:
+            except TransientError as error:
+                sent = error.sent if isinstance(error, NetworkError) else True
+                return _Attempt(signed, None, self.rules.judge_network(error, op), sent)
+            except PlatintError as error:
+                if request.safe or not (error.code in _UNREADABLE or request.trace.acted):
                     raise
                 # The platform answered, what it did is lost: to send it again might do it twice.
                 damaged = Verdict(error.error_class, "dead_letter", error.code, error.message)
                 return _Attempt(signed, None, _unknown(damaged, self._name), sent=True, final=True)
-            except TransientError as error:
-                sent = error.sent if isinstance(error, NetworkError) else True
-                return _Attempt(signed, None, self.rules.judge_network(error, op), sent)
             document = Document(answer)
             await self._limits.learn(call, answer, document)
         now = self._context.clock.now_ms()
         verdict = self.rules.judge(answer, op, self._name, now, request.graphql, document)
-        if verdict is not None and verdict.error_class is ErrorClass.AUTH and verdict.action != "fail_run":
-            # This is refused, not the credential as a whole.
+        if verdict is not None and _not_permitted(verdict):
             verdict = self._with_needs(verdict, call)
+        if verdict is not None and request.trace.acted and not request.safe:
+            # It was carried out; only the question for its result was refused.
+            return _Attempt(signed, None, _unknown(verdict, self._name), sent=True, final=True)
         partly = verdict is not None and request.graphql and _has_results(document)
         return _Attempt(signed, answer, verdict, sent=True, partly=partly)
 
     def _with_needs(self, verdict: Verdict, call: Call) -> Verdict:
-        """A refusal of a stream says what reading it needs."""
+        """A refusal says what reading or writing the stream needs, where the platform has not named it."""
         connector = self._context.connector
-        if call.op != "read" or not call.resource:
+        resource = connector.resources.get(family_of(connector, call.resource)) if call.resource else None
+        if resource is None:
             return verdict
-        resource = connector.resources.get(family_of(connector, call.resource))
-        if resource is None or not resource.needs:
+        needs = resource.needs if call.op == "read" else resource.write_needs
+        if not needs or any(item in verdict.message for item in needs):
             return verdict
-        needs = f"Reading {call.resource} needs: {', '.join(resource.needs)}."
-        return replace(verdict, hint=f"{verdict.hint} {needs}".strip())
+        told = f"{'Reading' if call.op == 'read' else 'Writing'} {call.resource} needs: {', '.join(needs)}."
+        return replace(verdict, hint=joined(verdict.hint, told))
 
     async def _timed(self, operation: str, request: Outgoing, signed: Signed) -> Answer:
         clock = self._context.clock
         started = clock.monotonic()
         ok = False
+
+        async def hop(status: int) -> None:
+            request.trace.acted = request.trace.acted or status == 303
+
         try:
-            request.trace.sent = True
+            request.trace.sent, request.trace.acted = True, False
             answer = await self._client.exchange(
-                request.method, signed.url, signed.headers, request.content, request.ends, request.endpoint
+                request.method,
+                signed.url,
+                signed.headers,
+                request.content,
+                ends=request.ends,
+                endpoint=request.endpoint,
+                hop=hop,
             )
             ok = answer.status < 400
             return answer
@@ -225,6 +242,13 @@ class Caller:
         if seconds > LONGEST_PARK:
             told += f" It is asked again after {_span(LONGEST_PARK)}."
         return RateLimited(told, until_ms=until, hint=verdict.hint)
+
+
+def _not_permitted(verdict: Verdict) -> bool:
+    """Whether this was refused to the credential, and not the credential itself."""
+    if verdict.error_class is not ErrorClass.AUTH or verdict.status in (401, 407):
+        return False
+    return "fail_run" not in (verdict.action, verdict.then)
 
 
 def _renewable(signer: Authorizer, verdict: Verdict) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -55,21 +55,31 @@ class HttpClient:
         content: bytes | None = None,
         ends: Statuses | None = None,
         endpoint: str | None = None,
+        hop: Callable[[int], Awaitable[None]] | None = None,
     ) -> Answer:
         """Send one request and read its answer.
 
         At most five redirects are followed, and only to where requests to `endpoint` may go: 307 and 308 send
         the same request again, 303 asks with GET, 301 and 302 are followed by reads alone. To a host for
-        downloads a read goes on without the credential. A redirect with a status of `ends` is the answer. Raises
-        NetworkError, SystemicError or ConfigError with the host in the sentence.
+        downloads a read goes on without the credential. A redirect with a status of `ends` is the answer; `hop`
+        is told the status of every other one before it is followed. Raises NetworkError, SystemicError or
+        ConfigError with the host in the sentence.
         """
         origins = self.origins.at(endpoint)
+        # 303 says that the request was carried out; what follows only asks for the result.
+        acted = False
         for _ in range(MAX_HOPS + 1):
-            answer = await self._once(method, url, headers, content)
+            try:
+                answer = await self._once(method, url, headers, content)
+            except NetworkError as error:
+                error.sent = error.sent or acted
+                raise
             if answer.status not in _REDIRECTS or (ends is not None and ends.matches(answer.status)):
                 return answer
+            if hop is not None:
+                await hop(answer.status)
             if answer.status == 303:
-                method, content = "GET", None
+                method, content, acted = "GET", None, True
                 headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
             url, trusted = _redirected(origins, answer, method)
             if not trusted:
