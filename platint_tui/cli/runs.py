@@ -10,8 +10,9 @@ from typing import Any
 
 from platint_tui.cli.output import document, line, moment, note, table
 from platint_tui.cli.session import opened, tty
+from platint_tui.core.clock import SystemClock
 from platint_tui.core.errors import ExitCode
-from platint_tui.core.model import Integration, Run
+from platint_tui.core.model import Integration, Run, StreamProgress
 from platint_tui.core.states import ACTIVE_RUN_STATES, RunState
 from platint_tui.services import runs, syncs
 from platint_tui.services.engine import engine_is_running
@@ -27,6 +28,23 @@ GLYPHS = {
     RunState.CANCELLED: "- cancelled",
     RunState.INTERRUPTED: "! interrupted",
 }
+
+
+def state_words(item: Run | StreamProgress) -> str:
+    """The state of a run or stream; of one that waits for the platform also until when."""
+    waits = runs.resumes_ms(item.streams if isinstance(item, Run) else (item,))
+    if item.state != RunState.RATE_LIMITED or waits is None:
+        return GLYPHS[item.state]
+    left = (waits - SystemClock().now_ms()) / 1000
+    return f"{GLYPHS[item.state]}, goes on {f'in {_span(left)}' if left > 0 else 'now'}"
+
+
+def _span(seconds: float) -> str:
+    """`3.2 s`, `4 min 5 s`, `2 h 10 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def run_document(run: Run) -> dict[str, Any]:
@@ -48,7 +66,7 @@ async def list_runs(options: Namespace) -> int:
             (
                 run.number,
                 run.integration,
-                GLYPHS[run.state],
+                state_words(run),
                 f"{sum(item.read for item in run.streams):,}",
                 f"{sum(item.written for item in run.streams):,}",
                 f"{sum(item.dead_lettered for item in run.streams):,}",
@@ -92,14 +110,18 @@ async def show(options: Namespace) -> int:
 def print_run(run: Run) -> None:
     """A run for a person."""
     line(
-        f"run {run.number}  {run.integration} version {run.version}  {GLYPHS[run.state]}  {run.error}".rstrip()
+        f"run {run.number}  {run.integration} version {run.version}  {state_words(run)}  {run.error}".rstrip()
     )
+    if run.started_ms is not None:
+        ended = run.ended_ms if run.ended_ms is not None else SystemClock().now_ms()
+        took = f"{'took' if run.ended_ms is not None else 'for'} {_span((ended - run.started_ms) / 1000)}"
+        line(f"started {moment(run.started_ms)}, {took}")
     table(
         ("STREAM", "STATE", "READ", "WRITTEN", "DEAD", "SUPERSEDED", "REQUESTS", "ERROR"),
         [
             (
                 item.stream,
-                GLYPHS[item.state],
+                state_words(item),
                 f"{item.read:,}",
                 f"{item.written:,}",
                 f"{item.dead_lettered:,}",
@@ -135,7 +157,11 @@ async def run_to_end(
     """
     left = await syncs.unfinished(workspace, integration.name) if alone else None
     if left is not None:
-        note(f"Run {left.number} was interrupted; it goes on from its position.")
+        waits = runs.resumes_ms(left.streams)
+        if left.state == RunState.RATE_LIMITED and waits is not None:
+            note(f"Run {left.number} waits for the platform: {state_words(left)}.")
+        else:
+            note(f"Run {left.number} was interrupted; it goes on from its position.")
         left = await follow(workspace, left.id, start_engine=False)
         wanted = set(streams) or {item.stream for item in integration.streams}
         same = left.version == integration.version and wanted <= set(left.wanted)
@@ -167,4 +193,4 @@ def _progress(run: Run) -> str:
         + (f" ({item.dead_lettered:,} dead)" if item.dead_lettered else "")
         for item in run.streams
     ]
-    return f"run {run.number} {run.integration}: {GLYPHS[run.state]} | {' | '.join(parts)}"
+    return f"run {run.number} {run.integration}: {state_words(run)} | {' | '.join(parts)}"

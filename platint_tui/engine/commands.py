@@ -7,7 +7,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from dataclasses import asdict
 from typing import Any
 
-from platint_tui.core.errors import ConfigError, ExitCode, NotFound, PlatintError, UsageError
+from platint_tui.core.errors import (
+    ConfigError,
+    ErrorClass,
+    ExitCode,
+    NotFound,
+    PlatintError,
+    RateLimited,
+    UsageError,
+)
 from platint_tui.core.model import Catalogue, Command, JsonObject, Stream, Trigger
 from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.states import ACTIVE_RUN_STATES, DeadLetterState
@@ -74,13 +82,23 @@ async def cancel(context: Context, args: JsonObject) -> dict[str, Any]:
 
 
 async def check(context: Context, args: JsonObject) -> dict[str, Any]:
-    """`check {profile}`: run the probes and store what came of them."""
+    """`check {profile}`: run the probes and store what came of them.
+
+    Raises RateLimited, and stores nothing, when a needed one had to wait: that says nothing of the profile.
+    """
     profile = await find_profile(context, text(args, "profile"))
     driver = await context.open_driver(profile)
     try:
         capabilities = await driver.check()
     finally:
         await driver.close()
+    for item in capabilities:
+        if not (item.ok or item.optional) and item.error_class == ErrorClass.RATE_LIMITED:
+            raise RateLimited(
+                f"Profile '{profile.name}' cannot be tested now. {item.detail}",
+                until_ms=0,
+                hint="Its last result is kept.",
+            )
     good = all(item.ok or item.optional for item in capabilities)
     await context.store.profiles.save_check(profile.name, good, capabilities)
     return {
@@ -284,6 +302,7 @@ def error_document(error: Exception) -> dict[str, Any]:
             "where": REDACTOR.redact(error.where),
             "code": error.code,
             "exit_code": int(error.exit_code),
+            "until_ms": error.until_ms if isinstance(error, RateLimited) else None,
         }
     return {
         "message": REDACTOR.redact(f"An unexpected error: {type(error).__name__}: {error}."),

@@ -59,6 +59,13 @@ async def call(
 
 def error_of(document: JsonObject) -> PlatintError:
     """The error that the engine stored as a document (see `engine.commands.error_document`)."""
+    if document.get("exit_code") == errors.ExitCode.RATE_LIMITED:
+        return errors.RateLimited(
+            str(document.get("message", "")),
+            until_ms=int(document.get("until_ms") or 0),
+            hint=str(document.get("hint", "")),
+            where=str(document.get("where", "")),
+        )
     kind = {
         errors.ExitCode.CONFIG: errors.ConfigError,
         errors.ExitCode.CREDENTIALS: errors.CredentialError,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from platint_tui.core.model import Integration, Run, SyncState
+from platint_tui.core.model import Integration, Run, StreamProgress, SyncState
 from platint_tui.core.states import FINAL_RUN_STATES, RunState
 from platint_tui.services.engine import ensure_engine
 from platint_tui.services.syncs import get_run
@@ -50,8 +50,13 @@ async def watch(workspace: Workspace, run_id: str, *, start_engine: bool = True)
 
 def _parked(run: Run, now_ms: int) -> bool:
     """Whether the run waits for a time that has not come; else an engine takes it up at once."""
-    times = [item.resume_at_ms for item in run.streams if item.resume_at_ms is not None]
-    return run.state == RunState.RATE_LIMITED and min(times, default=now_ms + 1) > now_ms
+    until = resumes_ms(run.streams)
+    return run.state == RunState.RATE_LIMITED and (until is None or until > now_ms)
+
+
+def resumes_ms(streams: Sequence[StreamProgress]) -> int | None:
+    """When the first of the streams that wait for their platform goes on; None when none waits."""
+    return min((item.resume_at_ms for item in streams if item.resume_at_ms is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from platint_tui.core.model import Run, StreamProgress
+from platint_tui.core.states import RunState
 from platint_tui.tui import present
 from platint_tui.tui.progress import settled
 
@@ -74,6 +75,10 @@ def _stream(stream: StreamProgress, now_ms: int) -> list[Pieces]:
             (f"   {_speed(stream, now_ms)}", "muted"),
         ],
     ]
+    if stream.state == RunState.RATE_LIMITED:
+        lines.append(
+            [("    goes on    ", "muted"), (present.countdown(stream.resume_at_ms, now_ms) or "now", "warn")]
+        )
     if stream.error:
         lines.append([("    error      ", "muted"), (stream.error, "bad")])
         lines.append([("    code       ", "muted"), (stream.error_code or "-", "")])
