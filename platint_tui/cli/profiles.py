@@ -82,6 +82,7 @@ def _check(check: ProfileCheck) -> dict[str, Any]:
                 "id": item.id,
                 "ok": item.ok,
                 "optional": item.optional,
+                "tried": item.tried,
                 "detail": item.detail,
                 "latency_ms": item.latency_ms,
             }
@@ -109,15 +110,18 @@ async def show(options: Namespace) -> int:
     for origin in profile.origins:
         line(f"  {'credentials go to':<18} {origin}")
     if view.check:
-        _print_check(view.check)
+        _print_check(view.check, view.labels)
     return ExitCode.DONE
 
 
-def _print_check(check: ProfileCheck) -> None:
-    for item in check.capabilities:
-        word = "ok" if item.ok else ("! missing" if item.optional else "x failed")
+def _print_check(check: ProfileCheck, labels: Mapping[str, str]) -> None:
+    names = [labels.get(item.id, item.id) for item in check.capabilities]
+    wide = max((len(name) for name in names), default=0)
+    for item, name in zip(check.capabilities, names, strict=True):
+        word = "x failed" if not item.optional else "! without"
+        word = "ok" if item.ok else word if item.tried else "- untried"
         took = f"{item.latency_ms:,.0f} ms" if item.latency_ms is not None else ""
-        line(f"  {word:<10} {item.id:<20} {took:>9}  {item.detail}")
+        line(f"  {word:<10} {name:<{wide}} {took:>9}  {item.detail}")
 
 
 async def add(options: Namespace) -> int:
@@ -217,10 +221,12 @@ async def test(options: Namespace) -> int:
     """Test a profile; the exit code says why a needed capability is missing."""
     async with opened(options) as workspace, local_engine(workspace):
         check = await profiles.test(workspace, options.name)
+        profile = await profiles.get(workspace, options.name)
+        labels = profiles.probe_labels(workspace, profile.platform)
     if options.json:
         document(_check(check))
     else:
-        _print_check(check)
+        _print_check(check, labels)
     if check.ok:
         return ExitCode.DONE
     failed = next(item for item in check.capabilities if not item.ok and not item.optional)

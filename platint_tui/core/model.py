@@ -42,7 +42,9 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """The outcome of one probe of an account: `ok`, or the sentence that says why not and whose fault it is."""
+    """The outcome of one probe of an account: `ok`, or the sentence that says why not and whose fault it is.
+    `tried` is False for one that was not sent because an earlier one failed.
+    """
 
     id: str
     ok: bool
@@ -50,6 +52,7 @@ class Capability:
     detail: str
     latency_ms: float | None = None
     error_class: str = ""
+    tried: bool = True
 
 
 @dataclass(frozen=True, slots=True)

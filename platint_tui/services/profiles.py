@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from dataclasses import field as made
 from pathlib import Path
 from typing import Literal
 
 from platint_tui.core.errors import ConfigError, CredentialError, NotFound
-from platint_tui.core.model import Environment, Profile, ProfileCheck
+from platint_tui.core.model import Capability, Environment, Profile, ProfileCheck
 from platint_tui.core.secret import Secret
 from platint_tui.manifest.addresses import auth_addresses, origins_of, profile_fields
 from platint_tui.manifest.documents import document_fields, normal_document
@@ -22,6 +24,8 @@ from platint_tui.services.workspace import Workspace
 from platint_tui.vault.references import parse
 from platint_tui.vault.tokens import FIELD as TOKENS
 
+BEFORE = "profile"
+"""The capability that stands for all of them when a test failed before its first request."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -30,6 +34,7 @@ class ProfileView:
     """A profile as it is shown. `secret_places` tells per secret field where it lives, never what it is.
 
     `asks` when a person signs in to it (browser or code); `signed_in` when somebody has.
+    `labels` are what the manifest calls its probes, by id.
     """
 
     profile: Profile
@@ -38,6 +43,7 @@ class ProfileView:
     check: ProfileCheck | None
     asks: bool = False
     signed_in: bool = False
+    labels: Mapping[str, str] = made(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +83,19 @@ async def list_profiles(workspace: Workspace) -> list[ProfileView]:
         try:
             name = workspace.registry.get(profile.platform).name
             asks = asks_person_of(workspace, profile)
+            labels = probe_labels(workspace, profile.platform)
         except ConfigError:
-            name, asks = profile.platform, False
-        places = {field: reference.partition(":")[0] for field, reference in profile.secrets.items()}
+            name, asks, labels = profile.platform, False, {}
+        places = {item: reference.partition(":")[0] for item, reference in profile.secrets.items()}
         signed = TOKENS in profile.secrets
-        views.append(ProfileView(profile, name, places, checks.get(profile.name), asks, signed))
+        views.append(ProfileView(profile, name, places, checks.get(profile.name), asks, signed, labels))
     return views
+
+
+def probe_labels(workspace: Workspace, platform: str) -> Mapping[str, str]:
+    """What the manifest of a platform calls its probes, by id; those without a label are left out."""
+    connector = workspace.registry.get(platform)
+    return {BEFORE: "The profile", **{item.id: item.label for item in connector.check if item.label}}
 
 
 async def get(workspace: Workspace, name: str) -> Profile:
@@ -312,7 +325,16 @@ def _signs_in_otherwise(connector: Connector, profile: Profile, fields: Mapping[
 async def test(workspace: Workspace, name: str) -> ProfileCheck:
     """Run every probe of the platform's manifest through the engine; the outcome is stored and returned."""
     await get(workspace, name)
-    await call(workspace, "check", {"profile": name})
+    refuse_read_only(workspace, "test a profile")
+    try:
+        await call(workspace, "check", {"profile": name})
+    except (ConfigError, CredentialError) as error:
+        # Before the first request: a secret that is not there, an address that is none.
+        kind = error.error_class.value
+        failed = Capability(BEFORE, False, False, error.sentence(), error_class=kind)
+        with contextlib.suppress(NotFound):
+            await workspace.store.profiles.save_check(name, False, (failed,))
+        raise
     checks = await workspace.store.profiles.checks()
     return checks[name]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from platint_tui.core.errors import PlatintError
+from platint_tui.core.errors import PlatintError, joined
 from platint_tui.core.model import Capability
 from platint_tui.drivers.http.documents import tree_of, words
 from platint_tui.drivers.http.matching import body_holds
@@ -18,12 +18,13 @@ async def run_probes(session: Session) -> list[Capability]:
     blocked = ""
     for probe in session.context.connector.check:
         if blocked:
-            done.append(Capability(probe.id, False, probe.optional, f"Not tried: {blocked} failed."))
+            said = f"Not tried: '{blocked}' failed."
+            done.append(Capability(probe.id, False, probe.optional, said, tried=False))
             continue
         outcome = await run_probe(session, probe)
         done.append(outcome)
         if not outcome.ok and not probe.optional:
-            blocked = probe.id
+            blocked = probe.label or probe.id
     return done
 
 
@@ -52,7 +53,7 @@ async def run_probe(session: Session, probe: schema.Probe) -> Capability:
         found = words(lookup(tree, test.path)) or "nothing"
         detail = f"{host} answered {status}, but with {found} at '{test.path}'."
     elif verdict is not None:
-        detail = f"{verdict.message} {verdict.hint}".strip()
+        detail = joined(verdict.message, verdict.hint)
     else:
         detail = f"{host} answered {status}, which the manifest does not take as good."
     kind = verdict.error_class.value if verdict is not None else ""

@@ -253,7 +253,8 @@ class ProfilesSection(SectionView):
         if check.ok:
             return f"{name}: {good} of {len(check.capabilities)} probes passed."
         failed = next(item for item in check.capabilities if not item.ok and not item.optional)
-        raise PlatintError(f"{name} failed '{failed.id}': {failed.detail}")
+        what = next((view.labels.get(failed.id) for view in self._views if view.profile.name == name), None)
+        raise PlatintError(f"{name} failed '{what or failed.id}': {failed.detail}")
 
     async def remove_profile(self) -> str | None:
         """Remove a profile after its name was typed."""

@@ -110,8 +110,13 @@ def facts(entry: Entry, now_ms: int) -> Pieces:
     if check is None:
         return [*pieces, ("\nNot tested yet; t tests it.", "muted")]
     pieces += [("\n", ""), (f"tested {present.age(check.checked_ms, now_ms)}\n", "muted")]
+    wide = (
+        max(len(entry.view.labels.get(item.id, item.id)) for item in check.capabilities) + 2
+        if check.capabilities
+        else 0
+    )
     for capability in check.capabilities:
-        pieces += _capability(capability)
+        pieces += _capability(capability, entry.view.labels.get(capability.id, capability.id), wide)
     return pieces
 
 
@@ -126,14 +131,16 @@ def _fact(name: str, text: str, tone: str = "") -> Pieces:
     return [(f"{_line(name):<14}", "muted"), (f"  {_line(text)}\n", tone)]
 
 
-def _capability(capability: Capability) -> Pieces:
+def _capability(capability: Capability, name: str, wide: int) -> Pieces:
     sign, tone = present.state_cell("ok" if capability.ok else "failed")
     if not capability.ok and capability.optional:
         sign, tone = "! without", "warn"
+    if not capability.tried:
+        sign, tone = "- untried", "muted"
     took = present.milliseconds(capability.latency_ms) if capability.latency_ms is not None else ""
     return [
         (f"{sign:<10}", tone),
-        (f"{_line(capability.id):<18}", ""),
+        (f"{_line(name):<{wide}}", ""),
         (f"{took:>8}  ", "muted"),
         (f"{_line(capability.detail)}\n", "" if capability.ok else tone),
     ]
