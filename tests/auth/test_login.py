@@ -201,6 +201,8 @@ async def ask(listener: Listener, target: str, *, host: str = "", method: str = 
 @pytest.mark.parametrize(
     ("target", "changes"),
     [
+        ("//[x?code=canary", {}),
+        ("/callback?" + "a=1&" * 200 + "code=canary&state=right", {}),
         ("/", {}),
         ("/favicon.ico", {}),
         ("/callback", {}),

@@ -73,9 +73,7 @@ class Limits:
             for limit in limits:
                 if limit.concurrency is not None:
                     await stack.enter_async_context(self._slots(limit, limit.concurrency))
-            for limit in limits:
-                count, period = limit.rate or (0, 0.0)
-                await self._context.limiter.acquire(limit.id, count, period, limit.burst or 0, call.weight)
+            await self.counted(call)
             # All at once, and without a pause in between: what one budget lets pass another may hold.
             while (held := self._held(limits, call)) is not None:
                 await self._wait(*held)
@@ -84,6 +82,12 @@ class Limits:
                 cost = _cost(budget, limit, call)
                 stack.enter_context(_Out(budget, cost or 0.0, call.kind if cost is None else ""))
             yield
+
+    async def counted(self, call: Call) -> None:
+        """Wait until the rates allow one more request of `call`. Raises RateLimited when that takes too long."""
+        for limit in self.of(call):
+            count, period = limit.rate or (0, 0.0)
+            await self._context.limiter.acquire(limit.id, count, period, limit.burst or 0, call.weight)
 
     def _slots(self, limit: schema.Limit, concurrency: int) -> asyncio.Semaphore:
         budget = self._budget(limit)

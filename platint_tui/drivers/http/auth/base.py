@@ -41,7 +41,12 @@ class Authorizer(Protocol):
     """Names (lower case) of the query parameters that it adds: they are never stored or shown."""
 
     async def sign(self, request: Unsigned) -> Signed:
-        """The request with its credential. Raises CredentialError, or what fetching a token raises."""
+        """The request with its credential. Raises CredentialError, or what fetching a token raises.
+
+        What it asks for by itself (a token, a crumb, a role) is not counted in the limits of the manifest: that is
+        one request in the life of what it brings, platforms count it apart from the API's, and the slot that it
+        would wait for is held by the call that is signed.
+        """
         ...
 
     async def refresh(self, used: Signed) -> None:

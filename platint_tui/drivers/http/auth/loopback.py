@@ -13,6 +13,7 @@ from platint_tui.core.secret import Secret
 
 PATH = "/callback"
 _HEAD = 16 * 1024
+_FIELDS = 100
 _PATIENCE = 10.0
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>platint-tui</title>
@@ -86,9 +87,13 @@ class Listener:
         # Another name that leads here is a page on the web that guesses.
         if headers.get("host") not in (f"127.0.0.1:{self.port}", f"localhost:{self.port}"):
             return "400 Bad Request", _NOTHING, ""
-        if len(parts) != 3 or parts[0] != "GET" or urlsplit(parts[1]).path != PATH:
+        try:
+            target = urlsplit(parts[1] if len(parts) == 3 and parts[0] == "GET" else "")
+            query = dict(parse_qsl(target.query, max_num_fields=_FIELDS))
+        except ValueError:
+            return "400 Bad Request", _NOTHING, ""
+        if target.path != PATH:
             return "404 Not Found", _NOTHING, ""
-        query = dict(parse_qsl(urlsplit(parts[1]).query))
         if "code" not in query and "error" not in query:
             return "404 Not Found", _NOTHING, ""
         if "code" in query:
