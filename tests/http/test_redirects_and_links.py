@@ -123,3 +123,12 @@ async def test_the_clients_secret_does_not_go_to_the_platform(
     other.json("/token", {}, status=status, headers={"Location": f"{hostile.url}/take"})
     await refused(build(by_token(other)))
     assert hostile.seen == []
+
+
+async def test_every_hop_of_a_read_is_counted(build: Build, hostile: Hostile) -> None:
+    hostile.json("/items", None, status=307, headers={"Location": "/b"})
+    hostile.json("/b", None, status=302, headers={"Location": "/c"})
+    hostile.json("/c", {"data": []})
+    rig = build({"limits": [{"id": "all", "rate": "10/1s"}]})
+    await rig.read()
+    assert len(rig.limits.acquired) == len(hostile.seen) == 3

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from platint_tui.core.backoff import RetryPolicy, backoff
-from platint_tui.core.errors import ErrorClass, PlatintError, RateLimited, TransientError
+from platint_tui.core.errors import ErrorClass, PlatintError, RateLimited, TransientError, joined
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth import Authorizer, Signed, Static, Unsigned
 from platint_tui.drivers.http.client import Answer, HttpClient
@@ -163,7 +163,7 @@ class Caller:
                 Unsigned(request.method, request.url, request.headers, request.content)
             )
             try:
-                answer = await self._timed(call.kind, request, signed)
+                answer = await self._timed(call, request, signed)
             except TransientError as error:
                 sent = error.sent if isinstance(error, NetworkError) else True
                 return _Attempt(signed, None, self.rules.judge_network(error, op), sent)
@@ -197,13 +197,16 @@ class Caller:
         told = f"{'Reading' if call.op == 'read' else 'Writing'} {call.resource} needs: {', '.join(needs)}."
         return replace(verdict, hint=joined(verdict.hint, told))
 
-    async def _timed(self, operation: str, request: Outgoing, signed: Signed) -> Answer:
+    async def _timed(self, call: Call, request: Outgoing, signed: Signed) -> Answer:
         clock = self._context.clock
         started = clock.monotonic()
         ok = False
 
         async def hop(status: int) -> None:
             request.trace.acted = request.trace.acted or status == 303
+            if request.safe:
+                # A write in the middle is not held up: parked there, nobody would know what became of it.
+                await self._limits.counted(call)
 
         try:
             request.trace.sent, request.trace.acted = True, False
@@ -219,7 +222,7 @@ class Caller:
             ok = answer.status < 400
             return answer
         finally:
-            self._context.telemetry.observe(operation, clock.monotonic() - started, ok)
+            self._context.telemetry.observe(call.kind, clock.monotonic() - started, ok)
 
     async def _hold(self, call: Call, verdict: Verdict, holds: int, spent: float) -> float:
         """Wait as the platform asked, for everyone under the same limits; seconds waited."""
