@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from platint_tui.core.errors import ConfigError
 from platint_tui.manifest.findings import Findings, check_path, texts
+from platint_tui.manifest.template import compile_template
 from platint_tui.manifest.yamltext import PathKey
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ _TIMES = ("iso8601", "epoch_s", "epoch_ms", "rfc2822", "date")
 def check_read(found: Findings, path: PathKey, read: Read) -> None:
     """Everything about `read`, which stands at `path`."""
     used = set(_looked_up(read.request))
+    _request(found, path, read)
     _form(found, path, read)
     _page(found, path, read, used)
     if read.cursor is not None:
@@ -28,6 +31,47 @@ def _looked_up(request: Request) -> Iterator[str]:
     for _, text in texts(request.model_dump(mode="json"), ()):
         for part in text.split("${")[1:]:
             yield part.partition("}")[0].partition("|")[0].strip()
+
+
+def _request(found: Findings, path: PathKey, read: Read) -> None:
+    """What the request looks up must have a value when it is sent."""
+    request = read.request
+    place = (*path, "request")
+    if request.graphql is not None and request.body is not None:
+        found.add((*place, "body"), "does not go with graphql, which is the body")
+    variables = request.graphql.variables if request.graphql is not None else None
+    parts = {"path": request.path, "query": request.query, "headers": request.headers}
+    for key, value in {**parts, "body": request.body, "variables": variables}.items():
+        for at, text in texts(value, ("graphql", key) if key == "variables" else (key,)):
+            try:
+                template = compile_template(text)
+            except ConfigError:
+                continue  # reported where templates are checked
+            # A member of a body that is one lookup alone is left out when it has no value.
+            optional = key in ("body", "variables") and template.sole is not None
+            for expression in template.expressions:
+                defaulted = optional or any(name == "default" for name, _ in expression.filters)
+                if why := _no_value(expression.name, read, defaulted):
+                    found.add((*place, *at), why)
+
+
+def _no_value(name: str, read: Read, defaulted: bool) -> str:
+    """Why a lookup of a read's request may have no value; '' when it has one, or needs none."""
+    cursor = read.cursor
+    if name.startswith("job."):
+        return "there is no job yet: ${job.id} is for poll, results and abort"
+    if not name.startswith("cursor.") or defaulted:
+        return ""
+    if cursor is None:
+        return f"${{{name}}} has no value without `cursor`; give it one, or a default"
+    timed = cursor.type in _TIMES
+    if name == "cursor.start" and not (timed and cursor.initial is not None):
+        return "${cursor.start} has no value in the first scan: give it a default" + (
+            ", or the cursor `initial`" if timed else ""
+        )
+    if name == "cursor.end" and not timed:
+        return f"${{cursor.end}} needs a cursor of time, not {cursor.type}"
+    return ""
 
 
 def _form(found: Findings, path: PathKey, read: Read) -> None:
@@ -49,6 +93,10 @@ def _page(found: Findings, path: PathKey, read: Read, used: set[str]) -> None:
     _around(found, path, read)
     if getattr(page, "in_", "query") == "body" and read.request.method == "GET":
         found.add((*path, "page", "in"), "a GET request has no body")
+    elif getattr(page, "in_", "query") == "body" and read.request.graphql is None:
+        form, body = read.request.encode, read.request.body
+        if form in ("text", "ndjson") or not (body is None or isinstance(body, Mapping)):
+            found.add((*path, "page", "in"), f"needs a body that is an object, not one of {form}")
     # A POST may be meant to be repeated as it is: each time it takes the next messages of a queue.
     repeats = page.type == "offset" and page.param is None and read.request.method == "GET"
     if repeats and not used & {"page.offset", "page.end"}:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from platint_tui.core.model import Json
 from platint_tui.manifest.findings import Findings, check_path, texts
 from platint_tui.manifest.lint_reads import check_read
 from platint_tui.manifest.problems import did_you_mean, shown
@@ -14,8 +15,15 @@ if TYPE_CHECKING:
     from platint_tui.manifest.schema import Connector, Read, Resource, WriteOp
 
 
+_DATA = ("body", "query", "headers", "graphql", "item", "parameters")
+"""Members of a request that hold what a platform wants, whatever its names are."""
+
+
 def check_resources(found: Findings, connector: Connector) -> None:
-    """Keys, paths, parents, pages and writes of every resource."""
+    """Keys, paths, parents, pages and writes of every resource, and the endpoints of every request."""
+    if connector.driver == "http":
+        asked = connector.model_dump(by_alias=True, include={"check", "discover", "resources"})
+        _endpoints(found, (), asked, connector.transport.endpoints)
     for name, resource in connector.resources.items():
         path: PathKey = ("resources", name)
         listed = connector.discover.type == "introspect" or any(
@@ -32,12 +40,28 @@ def check_resources(found: Findings, connector: Connector) -> None:
             _write(found, path, resource)
         if resource.parent is not None:
             _parent(found, (*path, "parent"), name, connector)
+        if resource.read is not None and resource.read.from_parent and resource.parent is None:
+            found.add((*path, "read", "from_parent"), "needs `parent`: the resource that it is read for")
         uses_parent = any("${parent." in text or "${ parent." in text for _, text in _request_texts(resource))
         if uses_parent and resource.parent is None:
             found.add((*path, "read", "request"), "uses ${parent.…}, but `parent` is missing")
         names = [field.name for field in resource.fields]
         for double in sorted({item for item in names if names.count(item) > 1}):
             found.add((*path, "fields"), f"there are two fields called {shown(double)}")
+
+
+def _endpoints(found: Findings, path: PathKey, value: Json, known: Iterable[str]) -> None:
+    """Every request below `value` goes to an endpoint that there is."""
+    if isinstance(value, Mapping):
+        name = value.get("endpoint")
+        if "path" in value and isinstance(name, str) and name not in known:
+            found.add((*path, "endpoint"), f"there is no endpoint {shown(name)}{did_you_mean(name, known)}")
+        for key, item in value.items():
+            if key not in _DATA:
+                _endpoints(found, (*path, key), item, known)
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            _endpoints(found, (*path, number), item, known)
 
 
 def _request_texts(resource: Resource) -> Iterable[tuple[PathKey, str]]:
@@ -83,6 +107,11 @@ def _write(found: Findings, path: PathKey, resource: Resource) -> None:
             continue
         if operation.bulk is not None and not _holds_items(operation):
             found.add((*path, "write", name, "body"), "of a bulk write has the rows as ${items}")
+        for key in ("path", "query", "headers") if operation.bulk is not None else ():
+            if any("${record" in text.replace(" ", "") for _, text in texts([getattr(operation, key)], ())):
+                found.add(
+                    (*path, "write", name, key), "of a bulk write is for many rows: there is no ${record}"
+                )
         results = operation.bulk.results if operation.bulk else None
         if results is not None and results.only_failures and not (results.id or results.index):
             found.add(

@@ -73,6 +73,49 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"format": "csv"}, "read.records: of csv is ''"),
     ({"format": "ndjson", "records": "", "entries": "name"}, "read.entries: does not go with ndjson"),
     ({"format": "csv", "records": "", "csv": {"delimiter": '"'}}, "read.csv.delimiter"),
+    ({"request": {"path": "/x", "endpoint": "nowhere"}}, "read.request.endpoint: there is no endpoint"),
+    (
+        {"page": {**JOB, "url": "u", "abort": {"path": "/a", "endpoint": "nowhere"}}},
+        "read.page.abort.endpoint: there is no endpoint",
+    ),
+    (
+        {"request": {"path": "/x", "query": {"a": "${cursor.end}"}}},
+        "request.query.a: ${cursor.end} has no value",
+    ),
+    (
+        {
+            "request": {"path": "/x", "query": {"a": "${cursor.start}"}},
+            "cursor": {"field": "id", "type": "int", "side": "server"},
+        },
+        "request.query.a: ${cursor.start} has no value in the first scan",
+    ),
+    (
+        {
+            "request": {"path": "/x", "query": {"a": "${cursor.start | default:0}", "b": "${cursor.end}"}},
+            "cursor": {"field": "id", "type": "int", "side": "server"},
+        },
+        "request.query.b: ${cursor.end} needs a cursor of time",
+    ),
+    ({"request": {"path": "/x", "query": {"a": "${job.id}"}}}, "request.query.a: there is no job yet"),
+    (
+        {
+            "request": {"path": "/x", "method": "POST", "encode": "text", "body": "q"},
+            "page": {"type": "cursor", "from": "n", "param": "a", "in": "body"},
+        },
+        "read.page.in: needs a body that is an object",
+    ),
+    (
+        {
+            "request": {"path": "/x", "method": "POST", "encode": "ndjson", "body": [{"q": 1}]},
+            "page": {"type": "cursor", "from": "n", "param": "a", "in": "body"},
+        },
+        "read.page.in: needs a body that is an object",
+    ),
+    (
+        {"request": {"path": "/x", "method": "POST", "body": {"a": 1}, "graphql": {"document": "{a}"}}},
+        "read.request.body: does not go with graphql",
+    ),
+    ({"from_parent": {"org": "id"}}, "read.from_parent: needs `parent`"),
     (
         {"format": "csv", "records": "", "page": {"type": "cursor", "from": "next", "param": "a"}},
         "read.page.from: is last_record.<field> in csv",
@@ -100,6 +143,31 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"cursor": {"field": "at", "type": "iso8601", "format": "iso"}}, "read.cursor.format: is iso8601"),
     ({"cursor": {"field": "at", "type": "string", "format": "date"}}, "read.cursor.format: needs a cursor"),
 ]
+
+
+@pytest.mark.parametrize("place", ["path", "query", "headers"])
+def test_a_bulk_write_is_for_many_rows(place: str) -> None:
+    document = copy.deepcopy(MANIFEST)
+    given: Any = "/x/${ record.id }" if place == "path" else {"X-Id": "${record.id}"}
+    create = {"path": "/x", "body": "${items}", "bulk": {"size": 2}, place: given}
+    document["resources"] = {"items": {"key": ["id"], "write": {"create": create}}}
+    with pytest.raises(ConfigError, match=f"write.create.{place}: of a bulk write"):
+        load_text(json.dumps(document), "sample.yaml")
+
+
+@pytest.mark.parametrize("section", ["check", "write"])
+def test_every_request_goes_to_an_endpoint_that_there_is(section: str) -> None:
+    document = copy.deepcopy(MANIFEST)
+    document["transport"]["endpoints"] = {"search": {"base_url": "https://search.example.com"}}
+    create: dict[str, Any] = {"path": "/x", "body": {"endpoint": "of the record", "path": "/"}}
+    document["resources"] = {"items": {"key": ["id"], "write": {"create": create}}}
+    asked = document["check"][0]["request"] if section == "check" else create
+    load_text(json.dumps(document), "sample.yaml")
+    asked["endpoint"] = "search"
+    load_text(json.dumps(document), "sample.yaml")
+    asked["endpoint"] = "serach"
+    with pytest.raises(ConfigError, match=f"{section}.*endpoint: there is no endpoint"):
+        load_text(json.dumps(document), "sample.yaml")
 
 
 @pytest.mark.parametrize("read", GOOD)
