@@ -8,6 +8,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+_ENDS = (".", "!", "?", "…", ":", ".)", ".'", '."')
+
+
+def joined(said: str, hint: str) -> str:
+    """What was said, which may be a platform's words, and what to do about it: sentences in one line."""
+    if not said or not hint:
+        return said or hint
+    return f"{said}{'' if said.endswith(_ENDS) else '.'} {hint}"
+
 
 class ErrorClass(StrEnum):
     """Whose fault a failure is, which decides what is done about it."""
@@ -52,7 +61,7 @@ class PlatintError(Exception):
     def sentence(self) -> str:
         """The error as one line: where, what, and what to do."""
         head = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{head} {self.hint}".strip()
+        return joined(head, self.hint)
 
 
 class UsageError(PlatintError):

@@ -212,6 +212,8 @@ class Resource(Model):
     describe: Describe | None = None
     needs: tuple[Line, ...] = ()
     """Scopes or permissions that reading needs, in the platform's words."""
+    write_needs: tuple[Line, ...] = ()
+    """What writing needs, in the platform's words."""
     notes: tuple[Text, ...] = ()
 
     def field(self, name: str) -> FieldSpec | None:

@@ -9,12 +9,13 @@ import httpx
 import pytest
 
 from platint_tui.core.errors import CredentialError, ErrorClass, PlatintError, RateLimited, SystemicError
+from platint_tui.core.model import Batch, Row, TargetPlan
 from platint_tui.drivers.http.client import Answer
 from platint_tui.drivers.http.matching import stays
 from platint_tui.drivers.http.rules import Op, Rules, Verdict
 from platint_tui.drivers.http.waits import seconds_to_wait
 from platint_tui.manifest import schema
-from tests.http.hostile import SECRET, Build, Hostile, answer
+from tests.http.hostile import SECRET, Build, Hostile, Whole, answer
 
 NOW = 1_800_000_000_000
 
@@ -291,3 +292,52 @@ async def test_terminal_escapes_of_an_answer_reach_nobody(build: Build, hostile:
 )
 def test_where_a_redirect_leads(location: str, holds: bool) -> None:
     assert stays("https://ci.example/job/login/job/a/doDelete", location) is holds
+
+
+NEEDS = {"needs": ["items:read"], "write_needs": ["items:write"], "write": {"update": {"path": "/items"}}}
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "op", "told"),
+    [
+        (403, "no", "read", "Reading items needs: items:read."),
+        (403, "no", "write", "Writing items needs: items:write."),
+        (403, "The scope items:read is missing", "read", ""),
+        (401, "no", "read", ""),
+        (404, "no", "read", ""),
+    ],
+)
+async def test_only_a_refused_permission_says_what_is_needed(
+    build: Build, hostile: Hostile, status: int, said: str, op: str, told: str
+) -> None:
+    hostile.json("/items", {"message": said}, status=status)
+    rig = build({"resources": {"items": NEEDS}})
+    with pytest.raises(PlatintError) as caught:
+        if op == "read":
+            await rig.read()
+        else:
+            plan = TargetPlan("s", "s", "items", ("id",), None, (), 1, "r", "update")
+            target = await rig.driver.open_target(plan)
+            await target.write(Batch([Row("[1]", "{}", {"id": 1}, None, "k")], None))
+    assert told in caught.value.hint and ("needs:" in caught.value.hint) is bool(told)
+
+
+async def test_a_refused_token_is_not_told_as_a_missing_scope(build: Build, hostile: Hostile) -> None:
+    hostile.json("/items", {"message": "Bad credentials"}, status=401)
+    rules = [{"when": {"status": [401]}, "class": "auth", "action": "refresh_auth", "then": "fail_run"}]
+    auth = {"type": "basic", "username": "client", "password": "key"}
+    rig = build({"resources": {"items": NEEDS}, "errors": {"rules": rules}, "auth": Whole(auth)})
+    with pytest.raises(CredentialError) as caught:
+        await rig.read()
+    assert "needs:" not in caught.value.hint
+
+
+async def test_the_words_of_a_platform_and_the_hint_are_sentences(build: Build, hostile: Hostile) -> None:
+    hostile.json("/check", {"message": "Not Found"}, status=404)
+    rules = [{"when": {"status": [404]}, "class": "record", "action": "dead_letter", "hint": "It is gone."}]
+    rig = build({"errors": {"rules": rules}})
+    [probe] = await rig.driver.check()
+    assert probe.detail == "Hostile answered 404: Not Found. It is gone."
+    assert SystemicError("It said “no”", hint="Try later.").sentence() == "It said “no”. Try later."
+    assert SystemicError("It said no!", hint="Try later.").sentence() == "It said no! Try later."
+    assert SystemicError("It said no").sentence() == "It said no"

@@ -10,7 +10,7 @@ from platint_tui.core.errors import ErrorClass, PlatintError, RateLimited, Trans
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth import Authorizer, Signed, Static, Unsigned
 from platint_tui.drivers.http.client import Answer, HttpClient
-from platint_tui.drivers.http.documents import Document, joined
+from platint_tui.drivers.http.documents import Document
 from platint_tui.drivers.http.limits import LONGEST_WAIT, Call, Limits
 from platint_tui.drivers.http.rules import NOT_JSON, Op, Rules, Verdict
 from platint_tui.drivers.http.signers import Signers
