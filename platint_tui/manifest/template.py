@@ -174,7 +174,7 @@ def render(template: str, scope: Mapping[str, Json], slot: Slot) -> Json:
     if slot == "body" and sole is not None:
         value = _evaluate(sole, scope)
         if value is _MISSING:
-            raise _failure(sole, "has no value")
+            raise _missing(sole)
         return value
     text = "".join(
         part if isinstance(part, str) else _fit(part, _evaluate(part, scope), slot) for part in compiled.parts
@@ -331,7 +331,7 @@ def _plain(value: Json) -> str:
 
 def _fit(expression: Expression, value: Json, slot: Slot) -> str:
     if value is _MISSING or value is None:
-        raise _failure(expression, "has no value")
+        raise _missing(expression)
     try:
         text = _plain(value)
         encoded = quote(
@@ -342,6 +342,8 @@ def _fit(expression: Expression, value: Json, slot: Slot) -> str:
     if slot != "path":
         return text
     if not encoded:
+        if expression.path[0] == "profile":
+            raise _missing(expression)
         raise _failure(expression, "is empty, which a path cannot hold")
     return encoded
 
@@ -351,6 +353,17 @@ def _check_path(text: str, template: Template) -> None:
     segments = text.partition("?")[0].lower().replace("%2e", ".").split("/")
     if "." in segments or ".." in segments:
         raise _blame(template, "A value would turn a part of the path into '.' or '..'.")
+
+
+def _missing(expression: Expression) -> PlatintError:
+    """No value: what a profile lacks is told in the words of its form."""
+    if expression.path[0] != "profile" or len(expression.path) < 2:
+        return _failure(expression, "has no value")
+    name = expression.path[1]
+    return ConfigError(
+        f"The profile has no value for '{name}'.",
+        hint=f"Fill it in: `platint-tui profiles edit NAME --field {name}=…`.",
+    )
 
 
 def _failure(expression: Expression, what: str) -> PlatintError:

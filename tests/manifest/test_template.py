@@ -71,8 +71,12 @@ def test_filters() -> None:
 
 
 def test_missing_values() -> None:
-    with pytest.raises(ConfigError, match=r"\$\{profile\.nothing\} has no value"):
-        render("${profile.nothing}", SCOPE, "query")
+    for slot in ("query", "body", "path"):
+        with pytest.raises(ConfigError, match="The profile has no value for 'nothing'") as told:
+            render("${profile.nothing}", SCOPE, slot)
+        assert "--field nothing=" in told.value.hint
+    with pytest.raises(ConfigError, match="The profile has no value for 'empty'"):
+        render("/x/${profile.empty}", SCOPE, "path")
     with pytest.raises(RecordError, match=r"\$\{record\.gone\} has no value"):
         render("/x/${record.gone}", SCOPE, "path")
     assert render("${profile.nothing | default:-}", SCOPE, "query") == "-"
