@@ -150,6 +150,16 @@ def test_M5_lines_fit_and_are_harmless(width: int) -> None:
             assert cell_len(text) <= width
 
 
+def test_what_is_only_written_has_nothing_to_say_of_reading() -> None:
+    def line(stream: Stream) -> str:
+        return "".join(part for part, _ in words.stream_line(stream, "", 10, 120))
+
+    written = Stream("events", (), None, (), False, True)
+    assert "write" in line(written) and "cursor" not in line(written) and "key" not in line(written)
+    assert "none: read whole every time" in line(replace(written, readable=True))
+    assert "none: read whole every time" in line(replace(written, refused="No scope."))
+
+
 def test_every_change_is_told_by_how_grave_it_is() -> None:
     changes = [
         CatalogueChange("field_removed", "s" + EVIL, EVIL, True, EVIL * 9, used_by=(EVIL, "billing")),

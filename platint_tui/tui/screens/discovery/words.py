@@ -89,10 +89,14 @@ def stream_line(stream: Stream, mark: str, widest: int, width: int) -> Pieces:
     pieces.append((fit(_abilities(stream), 10), "bad" if stream.refused else "muted"))
     pieces.append((fit(_estimate(stream), 10, "right"), "" if stream.estimate is not None else "muted"))
     used = widest + 22
-    parts = [("key", ", ".join(stream.key) or "none", "" if stream.key else "warn")]
+    parts = []
+    if stream.key or stream.readable or stream.refused:
+        parts.append(("key", ", ".join(stream.key) or "none", "" if stream.key else "warn"))
     if stream.incomplete and stream.name.endswith("*"):
         return [*pieces, ("   not all are known: open for why", "warn")]
-    parts.append(("cursor", stream.cursor or "none: read whole every time", "" if stream.cursor else "muted"))
+    if stream.readable or stream.refused:
+        cursor = stream.cursor or "none: read whole every time"
+        parts.append(("cursor", cursor, "" if stream.cursor else "muted"))
     if stream.parent:
         parts.append(("under", stream.parent, ""))
     if mark:
