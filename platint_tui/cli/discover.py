@@ -14,6 +14,8 @@ from platint_tui.core.model import CatalogueChange, Stream
 from platint_tui.services import discovery
 from platint_tui.services.engine import local_engine
 
+_NOTES = 64
+"""Characters of the notes of a stream in its line; the JSON has all of them."""
 _SIGNS = {"breaking": "! breaking", "additive": "+ additive", "informational": ". informational"}
 
 
@@ -67,8 +69,16 @@ def _row(stream: Stream) -> tuple[object, ...]:
         len(stream.fields),
         "" if stream.estimate is None else f"{stream.estimate:,}",
         can or "-",
-        "; ".join([*notes, *stream.notes]),
+        _short("; ".join([*notes, *stream.notes])),
     )
+
+
+def _short(text: str) -> str:
+    """As much of a text as a line has room for, whole words."""
+    if len(text) <= _NOTES:
+        return text
+    head = text[: _NOTES - 1]
+    return f"{head[: head.rfind(' ')] if ' ' in head else head}…"
 
 
 async def preview(options: Namespace) -> int:

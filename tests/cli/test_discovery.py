@@ -259,6 +259,15 @@ def test_a_key_that_only_the_platform_knows_is_asked_for_first(
     assert len(found) == 2
 
 
+def test_long_notes_are_cut_in_the_table_only(corner: Cli, tmp_path: Path) -> None:
+    words = " ".join(f"word{number}" for number in range(25))
+    own = MANIFEST.replace("    key: [id]\n", f"    key: [id]\n    notes: ['{words}']\n")
+    (tmp_path / "own" / "corner.yaml").write_text(own)
+    table = corner("discover", "shop").out.splitlines()
+    assert max(map(len, table)) < 150 and all(line.endswith("…") for line in table[1:3])
+    assert words in corner.json("discover", "shop")["streams"][0]["notes"]
+
+
 def test_a_bad_credential_is_no_catalogue(corner: Cli) -> None:
     done = corner.with_env(SHOP_KEY="wrong-key-0123456789")("discover", "shop", code=5)
     assert "this key is not known" in done.err and not done.out
