@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import httpx
@@ -10,7 +11,9 @@ import pytest
 
 from platint_tui.core.errors import CredentialError, ErrorClass, PlatintError, RateLimited, SystemicError
 from platint_tui.core.model import Batch, Row, TargetPlan
+from platint_tui.drivers.http import documents
 from platint_tui.drivers.http.client import Answer
+from platint_tui.drivers.http.documents import LARGE, tree_of
 from platint_tui.drivers.http.matching import stays
 from platint_tui.drivers.http.rules import Op, Rules, Verdict
 from platint_tui.drivers.http.waits import seconds_to_wait
@@ -341,3 +344,24 @@ async def test_the_words_of_a_platform_and_the_hint_are_sentences(build: Build, 
     assert SystemicError("It said “no”", hint="Try later.").sentence() == "It said “no”. Try later."
     assert SystemicError("It said no!", hint="Try later.").sentence() == "It said no! Try later."
     assert SystemicError("It said no").sentence() == "It said no"
+
+
+@pytest.mark.parametrize(
+    ("size", "rules", "threaded"),
+    [(2 * LARGE, True, True), (2 * LARGE, False, False), (LARGE // 2, True, False)],
+)
+async def test_the_tree_of_a_large_answer_is_made_in_a_thread(
+    build: Build, hostile: Hostile, monkeypatch: pytest.MonkeyPatch, size: int, rules: bool, threaded: bool
+) -> None:
+    made: list[bool] = []
+    main = threading.get_ident()
+
+    def noted(reply: Answer) -> Any:
+        made.append(threading.get_ident() != main)
+        return tree_of(reply)
+
+    monkeypatch.setattr(documents, "tree_of", noted)
+    hostile.json("/items", {"ok": True, "data": [{"id": 1, "text": "x" * size}], "next": None})
+    refused = {"when": {"body": {"path": "ok", "equals": False}}, "class": "systemic", "action": "fail_run"}
+    await build({"errors": {"rules": [refused] if rules else []}}).read()
+    assert made == ([threaded] if rules else [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from platint_tui.core.errors import SystemicError
+from platint_tui.drivers.http import xmltree
 from platint_tui.drivers.http.xmltree import is_html, is_xml, parse_xml
 
 
@@ -58,3 +59,14 @@ def test_pages_for_people_are_told_from_documents() -> None:
     assert not is_xml("application/json", b"{}") and not is_xml("text/html", b"<?xml?><html>")
     assert is_html("text/html", b"") and is_html("", b" <!DOCTYPE HTML>") and is_html("", b"<html lang=en>")
     assert is_html("text/plain", b"<?xml version='1.0'?>\n<html xmlns='x'>") and not is_html("", b"<a/>")
+
+
+@pytest.mark.parametrize("element", [b"<a/>", b'<a b="" c=""/>'])
+def test_a_document_of_very_many_elements_or_attributes_is_refused(
+    element: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xmltree, "MAX_NODES", 1 + 30)
+    held = 30 if element == b"<a/>" else 10
+    assert parse_xml(b"<r>" + element * held + b"</r>", "peer")
+    with pytest.raises(SystemicError, match="more than 31 elements and attributes"):
+        parse_xml(b"<r>" + element * (held + 1) + b"</r>", "peer")

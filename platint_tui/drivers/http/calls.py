@@ -174,6 +174,8 @@ class Caller:
                 damaged = Verdict(error.error_class, "dead_letter", error.code, error.message)
                 return _Attempt(signed, None, _unknown(damaged, self._name), sent=True, final=True)
             document = Document(answer)
+            if self.rules.looks_into(answer, request.graphql) or self._limits.looks_into(call):
+                await document.ready()
             await self._limits.learn(call, answer, document)
         now = self._context.clock.now_ms()
         verdict = self.rules.judge(answer, op, self._name, now, request.graphql, document)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from html import unescape
@@ -15,6 +16,8 @@ from platint_tui.drivers.http.client import Answer
 from platint_tui.drivers.http.xmltree import is_html, is_xml, parse_xml
 from platint_tui.manifest.template import lookup
 
+LARGE = 1024 * 1024
+"""Bytes of an answer from which on its tree is made in a thread."""
 MAX_MESSAGE = 300
 _MESSAGE_PATHS = (
     "error.message", "message", "error_description", "errors.0.message", "errors.0.detail", "detail",
@@ -56,6 +59,12 @@ class Document:
         self._answer = answer
         self._made = False
         self._tree: Json = None
+
+    async def ready(self) -> None:
+        """Make the tree of a large answer in a thread: everything else would wait for it."""
+        if not self._made and len(self._answer.body) > LARGE:
+            self._tree = await asyncio.to_thread(tree_of, self._answer)
+            self._made = True
 
     @property
     def tree(self) -> Json:

@@ -65,6 +65,10 @@ class Limits:
             self._matching[known] = found = found or self._unlimited
         return found
 
+    def looks_into(self, call: Call) -> bool:
+        """Whether learning from the answer to `call` needs its tree."""
+        return any(limit.body is not None for limit in self.of(call))
+
     @asynccontextmanager
     async def admitted(self, call: Call) -> AsyncIterator[None]:
         """Wait until `call` may be sent; within, it is out. Raises RateLimited when that takes too long."""

@@ -72,6 +72,10 @@ class Rules:
         self._on_success = tuple(rule for rule in rules if _looks_deeper(rule.when))
         self._retry_headers = retry_headers or ("retry-after",)
 
+    def looks_into(self, answer: Answer, graphql: bool) -> bool:
+        """Whether judging an answer needs its tree."""
+        return graphql or bool(self._on_success) or not 200 <= answer.status < 300
+
     def judge(
         self,
         answer: Answer,

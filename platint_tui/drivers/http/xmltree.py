@@ -17,6 +17,8 @@ from platint_tui.core.errors import SystemicError
 from platint_tui.core.model import Json
 
 MAX_DEPTH = 200
+MAX_NODES = 1_000_000
+"""Elements and attributes of a document: each takes far more memory than its few bytes of markup."""
 _BEYOND = "markup that goes beyond plain elements (a document type)"
 
 
@@ -64,11 +66,15 @@ class _Builder:
     def __init__(self) -> None:
         self.open: list[_Element] = []
         self.root: Json = None
+        self.nodes = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         """An element begins."""
         if len(self.open) >= MAX_DEPTH:
             raise _Refused(f"elements that are nested more than {MAX_DEPTH} deep")
+        self.nodes += 1 + len(attributes)
+        if self.nodes > MAX_NODES:
+            raise _Refused(f"more than {MAX_NODES:,} elements and attributes")
         self.open.append(_Element(attributes))
 
     def end(self, name: str) -> None:
@@ -86,7 +92,7 @@ class _Builder:
 
 def parse_xml(data: bytes, host: str) -> Json:
     """The tree of an XML document (see the module). Raises SystemicError with code `xml` for what is no XML,
-    has a document type or is nested too deep."""
+    has a document type, is nested too deep or has too many elements."""
     builder = _Builder()
     parser = expat.ParserCreate()
     parser.buffer_text = True
