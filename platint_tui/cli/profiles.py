@@ -152,6 +152,10 @@ async def add(options: Namespace) -> int:
             ):
                 values[field.id] = ask(f"{field.label}: ", field.help)
         environment = options.environment or form.environments[0]
+        filled = {field.id for field in form.fields if field.secret or values.get(field.id)}
+        lacking = form.lacking(filled) if way is not None else None
+        if lacking is not None:
+            raise ConfigError(f"{lacking.label} is missing.", hint=lacking.help, where=lacking.id)
         # Before somebody types secrets for a form that is refused.
         await profiles.check_plain(
             workspace,

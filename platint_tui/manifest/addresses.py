@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Json
 from platint_tui.manifest import hosts
-from platint_tui.manifest.signin import chosen_auth, endpoint_auth
+from platint_tui.manifest.signin import endpoint_auth
 from platint_tui.manifest.template import Expression, compile_template, lookup, render
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def origins_of(
             raise ConfigError(error.message, hint=error.hint, where=where, code=error.code) from None
         origins.add(hosts.origin(url, plain_http=clear))
 
-    own = chosen_auth(connector.auth, filled, fields)
+    own = endpoint_auth(connector, None, filled, fields)
     places = [(transport.base_url, own)]
     places += [
         (item.base_url, endpoint_auth(connector, name, filled, fields))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -67,13 +67,28 @@ class FormView:
     ways: tuple[Way, ...] = ()
 
     def by(self, way: Way) -> FormView:
-        """The form with the fields of one way to sign in, those that it needs marked as required."""
-        fields = tuple(
+        """The form with the fields of one way to sign in: first those that it needs, marked as required, then the
+        others that are required, then the rest.
+        """
+        fields = [
             replace(item, required=item.required or item.id in way.needs)
             for item in self.fields
             if item.id not in way.hidden and item.id not in way.fixed
-        )
-        return replace(self, fields=fields, ways=())
+        ]
+
+        def rank(item: FieldView) -> int:
+            if not item.required or item.default:
+                return 2
+            return 0 if item.id in way.needs else 1
+
+        return replace(self, fields=tuple(sorted(fields, key=rank)), ways=())
+
+    def lacking(self, filled: Collection[str]) -> FieldView | None:
+        """The first field that is required, has no default, and is not among those that have a value."""
+        for item in self.fields:
+            if item.required and not item.default and item.id not in filled:
+                return item
+        return None
 
 
 def form_view(connector: Connector) -> FormView:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from platint_tui.core.errors import ConfigError
@@ -109,8 +110,14 @@ def choices(auth: Auth) -> tuple[OneAuth, ...]:
     return tuple(item.auth for item in auth.of) if auth.type == "first_of" else (auth,)
 
 
-def chosen_auth(auth: Auth, filled: frozenset[str], fields: Mapping[str, str]) -> OneAuth:
-    """The way to sign in of a profile: `filled` are the names of the fields and secrets that have a value.
+def chosen_auth(
+    auth: Auth,
+    filled: frozenset[str],
+    fields: Mapping[str, str],
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> OneAuth:
+    """The way to sign in of a profile: `filled` are the names of the fields and secrets that have a value,
+    `labels` what people call the fields.
 
     Raises ConfigError when the profile fits none.
     """
@@ -123,7 +130,8 @@ def chosen_auth(auth: Auth, filled: frozenset[str], fields: Mapping[str, str]) -
         elif needed_fields(item.auth) <= filled:
             return item.auth
     ways = [
-        f"{item.auth.label or item.auth.type} ({', '.join(sorted(needed_fields(item.auth)))})"
+        f"{item.auth.label or item.auth.type} "
+        f"({', '.join(labels.get(name, name) for name in sorted(needed_fields(item.auth)))})"
         for item in auth.of
     ]
     raise ConfigError(
@@ -145,4 +153,5 @@ def endpoint_auth(
 ) -> OneAuth:
     """The way to sign in at an endpoint of the transport, the manifest's own without one."""
     own = connector.transport.endpoints[endpoint].auth if endpoint else None
-    return chosen_auth(own if own is not None else connector.auth, filled, fields)
+    labels = {item.id: item.title for item in connector.profile.fields}
+    return chosen_auth(own if own is not None else connector.auth, filled, fields, labels)

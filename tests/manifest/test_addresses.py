@@ -164,8 +164,8 @@ def test_a_form_by_the_way_to_sign_in() -> None:
     assert [way.label for way in view.ways] == ["By key", "By client", "By token"]
     by_key, by_client, by_token = view.ways
     names = {way.label: [item.id for item in view.by(way).fields] for way in view.ways}
-    assert names["By client"] == ["base_url", "account", "client_id", "client_secret"]
-    assert names["By key"] == ["base_url", "api_key"] and by_key.fixed == {"account": "key"}
+    assert names["By client"] == ["client_id", "client_secret", "base_url", "account"]
+    assert names["By key"] == ["api_key", "base_url"] and by_key.fixed == {"account": "key"}
     assert "client_secret" not in names["By token"] and not by_token.asks
     assert {item.id for item in view.by(by_client).fields if item.required} == {
         "base_url",

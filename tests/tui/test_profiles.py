@@ -204,8 +204,60 @@ async def test_an_empty_list_leads_to_the_form(console: Console) -> None:
         assert "Add a profile first" in text_of(app)
         app.go("profiles", "new")
         await wait_for(pilot, lambda: isinstance(app.screen, PlatformScreen))
-        assert "Stripe" in text_of(app) and "GitHub" in text_of(app)
+        assert "GitHub" in text_of(app) and "/ filters" in text_of(app)
         await pilot.press("escape")
+
+
+async def test_the_chooser_takes_the_keys_of_every_list_and_a_filter(console: Console) -> None:
+    async with console(size=(80, 24), section="profiles") as (app, pilot):
+        await ready(pilot)
+        app.go("profiles", "new")
+        await wait_for(pilot, lambda: isinstance(app.screen, PlatformScreen))
+        screen = app.screen
+        assert isinstance(screen, PlatformScreen)
+        everything = [item.platform for item in screen.listing.rows]
+
+        def here() -> int:
+            assert isinstance(screen, PlatformScreen) and screen.listing.current is not None
+            return everything.index(screen.listing.current.platform)
+
+        await pilot.press("k")
+        assert here() == 0
+        await pilot.press("j", "j", "k")
+        assert here() == 1
+        await pilot.press("G", "j")
+        assert here() == len(everything) - 1
+        await pilot.press("g")
+        assert here() == 0
+        await pilot.press("slash", *"jir")
+        assert [item.platform for item in screen.listing.rows] == ["jira"]
+        await pilot.press("escape")
+        assert len(screen.listing.rows) == len(everything)
+        await pilot.press("slash", *"hub", "down")
+        assert [item.platform for item in screen.listing.rows] == ["github", "hubspot"]
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, WayScreen))
+        assert "HubSpot" in text_of(app)
+        await pilot.press("j", "enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, AddScreen))
+
+
+async def test_a_form_begins_with_what_its_way_needs_and_names_what_is_missing(console: Console) -> None:
+    async with console(size=(100, 40), section="profiles") as (app, pilot):
+        await ready(pilot)
+        app.go("profiles", "new")
+        await wait_for(pilot, lambda: isinstance(app.screen, PlatformScreen))
+        await pilot.press("slash", *"github", "enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, WayScreen))
+        await pilot.press("j", "enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, AddScreen))
+        await pilot.pause()
+        assert "A profile for GitHub: GitHub App" in text_of(app)
+        lines = [line.id for line in app.screen.query(Line)]
+        assert set(lines[1:4]) == {"input-app_5f_id", "input-installation_5f_id", "input-app_5f_key"}
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: "App ID or client ID is missing." in text_of(app))
+        assert "app_id" not in text_of(app)
 
 
 async def test_read_only_does_not_add(workspace: Workspace, clock: FixedClock, console: Console) -> None:

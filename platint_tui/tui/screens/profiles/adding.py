@@ -19,7 +19,7 @@ from platint_tui.services import profiles
 from platint_tui.services.profiles import PlatformView
 from platint_tui.tui import glyphs
 from platint_tui.tui.dialogs.base import Dialog, words
-from platint_tui.tui.listing import Listing
+from platint_tui.tui.dialogs.pick import PickScreen
 from platint_tui.tui.present import toned
 from platint_tui.tui.screens.profiles.words import (
     NAME,
@@ -37,73 +37,46 @@ if TYPE_CHECKING:
     from platint_tui.services.workspace import Workspace
 
 
-class PlatformScreen(Dialog[str]):
+class PlatformScreen(PickScreen[PlatformView, str]):
     """Which platform a new profile is for."""
 
     CSS_PATH = ["../../dialogs/dialog.tcss"]  # type: ignore[assignment]  # noqa: RUF012
 
     def __init__(self, platforms: Sequence[PlatformView]) -> None:
-        super().__init__()
-        self.add_class("wide", "tall")
-        self._platforms = platforms
+        super().__init__(
+            "A profile for which platform?",
+            platforms,
+            platform_columns(),
+            lambda item: item.platform,
+            lambda item: f"{item.name} {item.platform} {item.category}",
+            empty="No manifests were found.",
+        )
 
-    def compose(self) -> ComposeResult:
-        """Title and list."""
-        with Vertical():
-            yield words("A profile for which platform?", "strong", classes="title")
-            yield Listing(
-                platform_columns(),
-                lambda item: item.platform,
-                header=False,
-                empty="No manifests were found.",
-                id="platforms",
-            )
-            yield Static(toned("enter chooses   esc leaves", "muted"), id="problem", markup=False)
-
-    def on_mount(self) -> None:
-        """Ready to choose."""
-        listing = self.query_one("#platforms", Listing)
-        listing.show(self._platforms)
-        listing.focus()
-
-    @on(Listing.Opened)
-    def _chosen(self) -> None:
-        found = self.query_one("#platforms", Listing).current
-        if isinstance(found, PlatformView):
-            if found.error:
-                self.query_one("#problem", Static).update(toned(found.error, "bad"))
-            else:
-                self.dismiss(found.platform)
+    def picked(self, row: PlatformView) -> None:
+        """The platform, unless its manifest is broken."""
+        if row.error:
+            self.say(row.error)
+        else:
+            self.dismiss(row.platform)
 
 
-class WayScreen(Dialog[Way]):
+class WayScreen(PickScreen[Way, Way]):
     """How a new profile signs in, where a platform offers several ways."""
 
     CSS_PATH = ["../../dialogs/dialog.tcss"]  # type: ignore[assignment]  # noqa: RUF012
 
     def __init__(self, form: FormView) -> None:
-        super().__init__()
-        self.add_class("wide", "tall")
-        self._form = form
+        super().__init__(
+            f"How does {form.name} let you in?",
+            form.ways,
+            way_columns(form),
+            lambda way: way.label,
+            lambda way: way.label,
+        )
 
-    def compose(self) -> ComposeResult:
-        """Title and list."""
-        with Vertical():
-            yield words(f"How does {self._form.name} let you in?", "strong", classes="title")
-            yield Listing(way_columns(self._form), lambda way: way.label, header=False, empty="", id="ways")
-            yield Static(toned("enter chooses   esc leaves", "muted"), id="problem", markup=False)
-
-    def on_mount(self) -> None:
-        """Ready to choose."""
-        listing = self.query_one("#ways", Listing)
-        listing.show(self._form.ways)
-        listing.focus()
-
-    @on(Listing.Opened)
-    def _chosen(self) -> None:
-        found = self.query_one("#ways", Listing).current
-        if isinstance(found, Way):
-            self.dismiss(found)
+    def picked(self, row: Way) -> None:
+        """That way."""
+        self.dismiss(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +175,7 @@ class AddScreen(FormDialog):
     def __init__(
         self, workspace: Workspace, form: FormView, taken: Collection[str], way: Way | None = None
     ) -> None:
-        by = f" by {way.label[:1].lower()}{way.label[1:]}" if way else ""
+        by = f": {way.label}" if way else ""
         super().__init__(f"A profile for {form.name}{by}", form_fields(form, taken))
         self._workspace = workspace
         self._fixed = dict(way.fixed) if way else {}
@@ -219,6 +192,11 @@ class AddScreen(FormDialog):
         wanted = wanted_of(self._view, self.form.values())
         if wanted.name in self._taken:
             raise ConfigError("A profile with this name is there already.", where=NAME)
+        lacking = self._view.lacking(
+            {*wanted.secrets, *(name for name, text in wanted.values.items() if text)}
+        )
+        if lacking is not None:
+            raise ConfigError(f"{lacking.label} is missing.", hint=lacking.help, where=lacking.id)
         made = await profiles.add(
             self._workspace,
             name=wanted.name,

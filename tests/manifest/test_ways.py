@@ -1,0 +1,17 @@
+"""A profile that fits no way to sign in is told so in the words of its form."""
+
+from __future__ import annotations
+
+import pytest
+
+from platint_tui.core.errors import ConfigError
+from platint_tui.manifest.addresses import origins_of
+from platint_tui.manifest.registry import Registry, bundled_dir
+
+
+def test_the_ways_are_listed_with_the_labels_of_their_fields() -> None:
+    github = Registry([bundled_dir("connectors")]).get("github")
+    with pytest.raises(ConfigError) as caught:
+        origins_of(github, {"base_url": "https://api.github.com"}, [])
+    assert "GitHub App (App ID or client ID, App private key, Installation ID)" in caught.value.hint
+    assert "app_id" not in caught.value.sentence()
