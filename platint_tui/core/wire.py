@@ -154,3 +154,36 @@ def watching(private: Iterable[str] = ()) -> Iterator[Watch]:
 def present_watch() -> Watch | None:
     """Who takes down requests here, None when nobody does."""
     return _WATCH.get()
+
+
+@dataclass
+class Tally:
+    """How many requests were sent."""
+
+    requests: int = 0
+
+    def take(self) -> int:
+        """The requests since the last call."""
+        count, self.requests = self.requests, 0
+        return count
+
+
+_TALLY: ContextVar[Tally | None] = ContextVar("tally", default=None)
+
+
+@contextmanager
+def tallying() -> Iterator[Tally]:
+    """Count the requests to platforms that this block and the tasks that it starts send, repeated ones too."""
+    tally = Tally()
+    token = _TALLY.set(tally)
+    try:
+        yield tally
+    finally:
+        _TALLY.reset(token)
+
+
+def count_request() -> None:
+    """A request is sent."""
+    tally = _TALLY.get()
+    if tally is not None:
+        tally.requests += 1

@@ -210,7 +210,7 @@ class RunTask:
                 outcome = _failure(error)
             except Exception as error:
                 outcome = _internal(error, f"stream {plan.stream} of run {self._run.number}")
-            await self._move(plan.stream, outcome)
+            await self._move(plan.stream, outcome, work.requests)
             self._outcomes[plan.stream] = outcome
 
     async def _expected(self, plan: StreamPlan) -> int | None:
@@ -226,7 +226,7 @@ class RunTask:
         state = RunState.PARTIAL if rejected else RunState.SUCCEEDED
         return Outcome(state, "note" if note else "", note)
 
-    async def _move(self, stream: str, outcome: Outcome) -> None:
+    async def _move(self, stream: str, outcome: Outcome, requests: int = 0) -> None:
         await self._runs.move_stream(
             self._run.id,
             self._run.epoch,
@@ -236,6 +236,7 @@ class RunTask:
             error_code=outcome.code,
             error=outcome.text,
             resume_at_ms=outcome.resume_at_ms,
+            requests=requests,
         )
 
     async def _fail_all(self, pending: list[StreamProgress], error: Exception) -> None:

@@ -20,6 +20,7 @@ from platint_tui.core.model import (
     WriteResult,
 )
 from platint_tui.core.ports import Driver, Target
+from platint_tui.core.wire import Tally, tallying
 from platint_tui.engine.breaker import FaultBreaker
 from platint_tui.engine.buffer import PageBuffer
 from platint_tui.engine.failpoints import failpoint
@@ -95,7 +96,13 @@ class StreamRun:
         self._breaker = FaultBreaker()
         self._seq = 0
         self._store_seq = 0
+        self._tally = Tally()
         self.note = ""
+
+    @property
+    def requests(self) -> int:
+        """Requests that were sent and that no committed page counts yet."""
+        return self._tally.requests
 
     async def run(self, source: Driver, destination: Driver, stop: asyncio.Event) -> bool:
         """Read and write until the scan ends (True) or `stop` is set (False, at a page border).
@@ -103,6 +110,10 @@ class StreamRun:
         Raises PlatintError: Fenced when another engine has the run, RateLimited when the stream is to be
         parked, any other when the stream has failed.
         """
+        with tallying() as self._tally:
+            return await self._work(source, destination, stop)
+
+    async def _work(self, source: Driver, destination: Driver, stop: asyncio.Event) -> bool:
         target = await destination.open_target(self.plan.target_plan(self._epoch, self._run))
         try:
             stored = await self._runs.sync_state(self.plan.integration, self.plan.stream)
@@ -203,7 +214,7 @@ class StreamRun:
             dead_lettered=len(letters),
             superseded=result.superseded + prepared.repeated,
             pages=len(pages),
-            requests=sum(page.requests for page in pages),
+            requests=self._tally.take(),
             bytes=sum(page.bytes for page in pages),
         )
         _check_account(counters)

@@ -128,8 +128,12 @@ class Runs(Protocol):
         error: str = "",
         resume_at_ms: int | None = None,
         total: int | None = None,
+        requests: int = 0,
     ) -> None:
-        """Change a stream's state (checked against the state machine; sets started/ended). Raises Fenced."""
+        """Change a stream's state (checked against the state machine; sets started/ended). Raises Fenced.
+
+        `requests` are added to its count.
+        """
 
     async def finish(self, run: str, epoch: int, state: RunState, error: str = "") -> None:
         """Move the run itself (final, rate_limited or interrupted). Raises Fenced."""

@@ -188,10 +188,12 @@ class Runs(Noun):
         error: str = "",
         resume_at_ms: int | None = None,
         total: int | None = None,
+        requests: int = 0,
     ) -> None:
         """Change a stream's state (checked against the state machine; sets started/ended).
 
-        The state that it has already only updates the rest. Raises Fenced, NotFound, SystemicError.
+        The state that it has already only updates the rest; `requests` are added to its count.
+        Raises Fenced, NotFound, SystemicError.
         """
         now = self._clock.now_ms()
 
@@ -206,7 +208,7 @@ class Runs(Noun):
                 check_run_move(RunState(row["state"]), state)
             connection.execute(
                 "UPDATE run_streams SET state = ?, error_class = ?, error_code = ?, error = ?, resume_at_ms = ?,"
-                " parked_ms = ?,"
+                " parked_ms = ?, requests = requests + ?,"
                 " total = COALESCE(?, total), started_ms = CASE WHEN ? THEN COALESCE(started_ms, ?)"
                 " ELSE started_ms END, ended_ms = ? WHERE run = ? AND stream = ?",
                 (
@@ -216,6 +218,7 @@ class Runs(Noun):
                     text(error),
                     resume_at_ms,
                     now if state == RunState.RATE_LIMITED else None,
+                    requests,
                     total,
                     state == RunState.RUNNING,
                     now,

@@ -242,6 +242,18 @@ async def test_a_run_that_is_parked_for_an_hour_sends_nothing_before(
     assert run.state == RunState.SUCCEEDED and run.streams[0].read == 100
 
 
+async def test_every_request_of_a_stream_is_counted(installation: Installation, peer: Peer) -> None:
+    peer.fill(20, size=10)
+    streams = {"items": "sink", "others": "sink"}
+    peer.read = lambda request: web.Response(status=403) if request.path == "/others" else None
+    name = await installation.integrate(integration("count", streams))
+    async with installation.engine():
+        run = await installation.run(name)
+    items, others = run.streams
+    assert items.requests == 2 + 20, "two pages, and each row by itself"
+    assert (others.state, others.requests) == (RunState.FAILED, 1), "a refused request was sent too"
+
+
 async def test_cancelling_a_parked_run_takes_effect_at_once(installation: Installation, peer: Peer) -> None:
     peer.read = lambda request: web.Response(status=429, headers={"Retry-After": "3600"})
     name = await installation.integrate(integration("parked", {"items": "items"}, target="sqlite"))

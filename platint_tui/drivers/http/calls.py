@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from platint_tui.core.backoff import RetryPolicy, backoff
 from platint_tui.core.errors import ErrorClass, PlatintError, RateLimited, TransientError, joined
+from platint_tui.core.wire import count_request
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth import Authorizer, Signed, Static, Unsigned
 from platint_tui.drivers.http.client import Answer, HttpClient
@@ -212,6 +213,7 @@ class Caller:
 
         try:
             request.trace.sent, request.trace.acted = True, False
+            count_request()
             answer = await self._client.exchange(
                 request.method,
                 signed.url,
