@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+LONGEST_LINE = 500
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb"
     "\U000e0000-\U000e007f]"
@@ -26,3 +27,8 @@ def clean(text: str, *, lines: bool = False) -> str:
     `lines=True` keeps tabs and newlines, for text that is shown over several lines.
     """
     return (_KEEP_LINES if lines else _UNSAFE).sub(_picture, text)
+
+
+def one_line(value: object) -> str:
+    """A text of a platform as one harmless line of at most LONGEST_LINE characters; '' for anything else."""
+    return clean(" ".join(value.split()))[:LONGEST_LINE] if isinstance(value, str) else ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Field, Json
-from platint_tui.core.text import clean
+from platint_tui.core.text import clean, one_line
 from platint_tui.manifest.fields import FieldType
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -22,7 +22,6 @@ MOST_MEMBERS = 20_000
 """Members of all parts of one schema that are looked at."""
 _DEPTH = 24
 _DEEPEST = 200
-_LONGEST = 500
 _COMPOSED = ("allOf", "anyOf", "oneOf")
 _TIMES = ("date-time", "datetime")
 _SIMPLE: Mapping[str, FieldType] = {
@@ -148,25 +147,6 @@ class Api:
             return self.flat(answer["schema"])
         return self.flat(self._json_content(answer.get("content")).get("schema"))
 
-    def answer_example(self, operation: Operation) -> Json:
-        """An example of the whole answer where the document gives one, else None."""
-        answer = self.answer(operation)
-        content = self._json_content(answer.get("content"))
-        if "example" in content:
-            return content["example"]
-        examples = content.get("examples")
-        if isinstance(examples, Mapping):
-            for item in examples.values():
-                value = self.resolve(item).get("value")
-                if value is not None:
-                    return value
-        examples = answer.get("examples")
-        if isinstance(examples, Mapping):
-            for kind, value in examples.items():
-                if "json" in str(kind):
-                    return value
-        return None
-
     def _json_content(self, content: Json) -> Mapping[str, Json]:
         if not isinstance(content, Mapping):
             return {}
@@ -278,8 +258,7 @@ class Api:
             length = flat.get("maxLength")
             if not isinstance(length, int) or isinstance(length, bool) or not 0 < length < 2**31:
                 length = None
-            text = flat.get("description") or flat.get("title")
-            said = clean(" ".join(text.split()))[:_LONGEST] if isinstance(text, str) else ""
+            said = one_line(flat.get("description") or flat.get("title"))
             fields.append(Field(name, self.field_type(flat), name in required and not nullable, length, said))
         return tuple(fields)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from platint_tui.core.errors import ErrorClass, PlatintError, SystemicError
 from platint_tui.core.jsontext import loads
 from platint_tui.core.model import Field, Json
-from platint_tui.core.text import clean
+from platint_tui.core.text import clean, one_line
 from platint_tui.drivers.http.body import expect_json
 from platint_tui.drivers.http.discover_graphql import INTROSPECTION, Types, read_types
 from platint_tui.drivers.http.matching import body_holds
@@ -23,7 +23,6 @@ from platint_tui.manifest.template import lookup
 MOST_DESCRIPTIONS = 500
 """Requests for fields in one discovery; the streams beyond them are shown without."""
 LONGEST_NAME = 256
-LONGEST_TEXT = 500
 _LARGE = 256 * 1024
 _CANDIDATE = re.compile(
     r"(?:^|[_.\- ])(?:updated?|modified|changed?|created?|edited|inserted|systemmodstamp|timestamp|version|seq"
@@ -209,11 +208,6 @@ def described_fields(document: Json, describe: schema.Describe) -> tuple[tuple[F
         fields[name] = Field(name, kind, required, length, one_line(text))
     notes = (f"Fields left out, because their names cannot be used: {unusable:,}.",) if unusable else ()
     return tuple(fields.values()), notes
-
-
-def one_line(value: Json) -> str:
-    """A text of the platform as a short line."""
-    return clean(" ".join(value.split()))[:LONGEST_TEXT] if isinstance(value, str) else ""
 
 
 def cursor_candidates(fields: Sequence[Field], declared: str | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from platint_tui.core.errors import SystemicError
 from platint_tui.core.jsontext import loads
 from platint_tui.core.model import Field, Json
-from platint_tui.core.text import clean
+from platint_tui.core.text import clean, one_line
 from platint_tui.manifest.fields import FieldType
 from platint_tui.manifest.template import lookup
 
@@ -35,7 +35,6 @@ _KINDS: Mapping[str, FieldType] = {
 }
 _TIMES = ("datetime", "timestamp")
 _TEXTS = ("url", "uri", "html", "date")
-_LONGEST = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +54,9 @@ class Types:
             if not isinstance(own, str) or not own:
                 continue
             kind, required = _type_of(item.get("type"), table)
-            text = item.get("description")
-            said = clean(" ".join(text.split()))[:_LONGEST] if isinstance(text, str) else ""
+            said = one_line(item.get("description"))
             if item.get("isDeprecated"):
-                reason = item.get("deprecationReason")
-                why = clean(" ".join(reason.split()))[:200] if isinstance(reason, str) else ""
+                why = one_line(item.get("deprecationReason"))[:200]
                 said = f"Deprecated{f': {why}' if why else '.'} {said}".strip()
             fields.append(Field(own, kind, required, None, said))
         return tuple(fields)

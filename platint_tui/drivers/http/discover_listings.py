@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from platint_tui.core.errors import ErrorClass, PlatintError
 from platint_tui.core.model import Json, Record
-from platint_tui.core.text import clean
+from platint_tui.core.text import clean, one_line
 from platint_tui.drivers.http.matching import body_holds
 from platint_tui.drivers.http.positions import Scan
 from platint_tui.drivers.http.scanner import Scanner
@@ -18,7 +18,6 @@ from platint_tui.manifest import schema
 from platint_tui.manifest.template import lookup
 
 LONGEST_NAME = 200
-LONGEST_TEXT = 500
 _UNUSABLE = re.compile(r"[\x00-\x20\x7f/\\*?#%\"'<>|]")
 _SHOWN = 3
 
@@ -101,7 +100,9 @@ class Listings:
                 gaps.append(f"There are more than {item.max:,}: the others are not listed.")
                 break
             found[name] = Listed(
-                name, _text(lookup(record.value, item.description or "")), _count(record.value, item.estimate)
+                name,
+                one_line(lookup(record.value, item.description or "")),
+                _count(record.value, item.estimate),
             )
         if unusable:
             names = ", ".join(f"'{name}'" for name in unusable[:_SHOWN])
@@ -146,12 +147,6 @@ def _usable(name: str) -> bool:
         and not name.startswith(("-", "."))
         and name not in (".", "..")
     )
-
-
-def _text(value: Json) -> str:
-    if not isinstance(value, str):
-        return ""
-    return clean(" ".join(value.split()))[:LONGEST_TEXT]
 
 
 def _count(record: Json, path: str | None) -> int | None:
