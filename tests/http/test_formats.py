@@ -376,9 +376,7 @@ async def test_the_last_plain_value_is_a_cursor(build: Build, hostile: Hostile) 
 
 
 async def test_members_become_records(build: Build, hostile: Hostile) -> None:
-    hostile.json(
-        "/items", {"indices": {"b": {"docs": 1}, "a": {"docs": 2, "name": "taken"}, "c": 5, "d": None}}
-    )
+    hostile.json("/items", {"indices": {"b": {"docs": 1}, "a": {"docs": 2}, "c": 5, "d": None}})
     rig = build(reads(records="indices", entries="name"))
     assert await rig.read() == [{"docs": 1, "name": "b"}, {"docs": 2, "name": "a"}]
     assert len(bad(rig)) == 2
@@ -386,6 +384,14 @@ async def test_members_become_records(build: Build, hostile: Hostile) -> None:
     assert {"name": "c", "value": 5} in await rig.read()
     hostile.json("/items", {"indices": []})
     assert (await refused(build(reads(records="indices", entries="name")))).code == "records_path"
+
+
+async def test_a_name_overwrites_no_member_of_its_record(build: Build, hostile: Hostile) -> None:
+    hostile.json("/items", {"a": {"name": "Alpha"}, "b": {"name": "b", "x": 1}, "c": {"x": 2}})
+    rig = build(reads(records="", entries="name"))
+    assert await rig.read() == [{"name": "b", "x": 1}, {"name": "c", "x": 2}]
+    bad = [item for page in rig.pages for item in page.bad]
+    assert [json.loads(item.raw) for item in bad] == [{"a": {"name": "Alpha"}}] and "'name'" in bad[0].reason
 
 
 async def test_elements_may_be_left_out(build: Build, hostile: Hostile) -> None:

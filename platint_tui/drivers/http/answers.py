@@ -145,6 +145,10 @@ def _members(found: Json, read: schema.Read) -> Elements:
     elements: Elements = []
     for key, value in found.items() if isinstance(found, Mapping) else ():
         record = value
+        if isinstance(value, Mapping) and value.get(read.entries, key) != key:
+            reason = f"its own member '{read.entries}' is not its name, which the manifest puts there"
+            elements.append(BadElement(dumps({key: value}), reason))
+            continue
         if isinstance(value, Mapping):
             record = {**value, read.entries: key}
         elif read.scalar and value is not None and not isinstance(value, list):
