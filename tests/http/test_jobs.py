@@ -350,3 +350,42 @@ async def test_a_job_for_each_window(build: Build, hostile: Hostile) -> None:
     assert await rig.read() == [] and platform.made == 3
     spans = [json.loads(seen.body) for seen in hostile.seen if seen.path == "/jobs"]
     assert spans[0]["to"] == spans[1]["from"] and spans[1]["to"] == spans[2]["from"]
+
+
+async def test_a_job_is_made_for_what_is_new(build: Build, hostile: Hostile) -> None:
+    asked: list[dict[str, str]] = []
+
+    def create(seen: Seen, writer: Any) -> None:
+        asked.append(seen.query)
+        writer.write(answer(200, {"id": "j1"}))
+
+    hostile.routes["/jobs"] = create
+    hostile.json("/jobs/j1", {"state": "JobComplete"})
+    hostile.json("/jobs/j1/results", {"data": [{"id": 1, "at": 5}]})
+    cursor = {"field": "at", "type": "epoch_s", "start_param": "since", "order": "asc"}
+    rig = build(job({"locator": None}, format="json", records="data", cursor=Whole(cursor)))
+    assert len(await rig.read()) == 1
+    assert await rig.read(rig.position) == []
+    assert asked == [{}, {"since": "5"}]
+
+
+async def test_a_job_whose_making_gets_no_answer(build: Build, hostile: Hostile) -> None:
+    platform = Platform(hostile, [[1, 2]])
+    made = platform.create
+
+    def lost(seen: Seen, writer: Any) -> None:
+        if not platform.jobs:
+            platform.jobs["j0"] = 0
+            writer.close()
+            return
+        made(seen, writer)
+
+    hostile.routes["/jobs"] = lost
+    assert len(await build(job()).read()) == 2
+    # It reads only: the second one costs, and nothing comes twice.
+    assert list(platform.jobs) == ["j0", "j2"]
+
+    hostile.routes["/jobs"] = lambda seen, writer: writer.close()
+    with pytest.raises(PlatintError) as caught:
+        await build(job()).read()
+    assert "may have made the job" in caught.value.hint

@@ -1,6 +1,10 @@
 """Reading by a job: the platform is asked to make the results, asked again until they are there, and then they
 are downloaded part by part.
 
+The request that makes the job is sent again when its answer was lost, like any read: a job changes nothing on the
+platform, so that a second one costs what it costs there, and nothing is lost or doubled here. A run that failed for
+want of that answer would make a second one as well, only later.
+
 The state is {"n", "job", "at", "part" | "locator"}: the job's id and when it was made (epoch ms), and which part
 comes next. It is stored as soon as the job exists, so that a scan which was interrupted finds it again. A stored
 job that the platform has forgotten, or given up meanwhile, is made anew once; its parts come from the first on.
@@ -123,7 +127,12 @@ class Job:
 
     async def _create(self) -> Split:
         asking = self._asking
-        answer, requests = await self._ask(asking.read.request, asking.scope)
+        request = asking.session.outgoing(asking.read.request, asking.scope, asking.bounds())
+        result = await asking.session.caller.call(f"read {asking.name}", "read", request)
+        if result.verdict is not None:
+            raise asking.error(_may_run(result.verdict))
+        answer, requests = result.answer, result.requests
+        assert answer is not None
         job = lookup(tree_of(answer), self._page.id)
         if not isinstance(job, str | int) or isinstance(job, bool) or job == "":
             raise SystemicError(
@@ -292,6 +301,16 @@ class Job:
         if verdict.status in _STALE_URL:
             raise _StaleError
         return None
+
+
+def _may_run(verdict: Verdict) -> Verdict:
+    """A creation that got no answer may have made a job."""
+    if verdict.status:
+        return verdict
+    told = (
+        "The platform may have made the job all the same: it only reads, and the next run makes another one."
+    )
+    return replace(verdict, hint=f"{verdict.hint} {told}".strip())
 
 
 class _StaleError(Exception):

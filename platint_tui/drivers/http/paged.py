@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from platint_tui.core.errors import SystemicError
-from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import Json
 from platint_tui.drivers.http.answers import Split
 from platint_tui.drivers.http.calls import Outgoing
@@ -73,11 +72,7 @@ class Pages:
         asking = self._asking
         scope = {**asking.scope, "page": page} if page else asking.scope
         parts = asking.session.parts(asking.read.request, scope)
-        spec = asking.read.cursor
-        for name, key in ((spec.start_param, "start"), (spec.end_param, "end")) if spec is not None else ():
-            value = asking.scope["cursor"].get(key)
-            if name and value is not None:
-                parts.query[name] = value if isinstance(value, str) else dumps(value)
+        parts.query.update(asking.bounds())
         return parts
 
     def _request(self, state: State) -> Outgoing:

@@ -90,14 +90,18 @@ class Session:
         own = loader.own_name(self.context.connector, name)
         return {**self.scope, "resource": {"name": name, "of": own}}
 
-    def outgoing(self, request: schema.Request, scope: Mapping[str, Json]) -> Outgoing:
-        """A request of the manifest, rendered with `scope`.
+    def outgoing(
+        self, request: schema.Request, scope: Mapping[str, Json], query: Mapping[str, str] | None = None
+    ) -> Outgoing:
+        """A request of the manifest, rendered with `scope`; `query` are further parameters.
 
         Raises ConfigError, or RecordError when a value of a record does not fit.
         """
         parts = self.parts(request, scope)
         content, headers = encoded(request, body_value(request, scope), parts.headers)
-        return self.sendable(request, scope, with_query(parts.url, parts.query), headers, content)
+        return self.sendable(
+            request, scope, with_query(parts.url, {**parts.query, **(query or {})}), headers, content
+        )
 
     def parts(self, request: schema.Request, scope: Mapping[str, Json]) -> Parts:
         """Address, query and headers of a request, rendered; the body is left out. Raises as `outgoing`."""

@@ -19,6 +19,7 @@ from platint_tui.drivers.http.requests import ACCEPT
 from platint_tui.drivers.http.rules import Verdict
 from platint_tui.drivers.http.session import Session
 from platint_tui.manifest import schema
+from platint_tui.manifest.template import lookup
 
 _LARGE = 1024 * 1024
 """Bytes of a body above which it is taken apart in a thread, so that everything else goes on meanwhile."""
@@ -59,6 +60,17 @@ class Asking:
         """What takes the answers apart."""
         cap = self.session.context.connector.transport.max_body
         return Splitter(self.read, self.name, self.session.caller.host, self.parent, cap)
+
+    def bounds(self) -> dict[str, str]:
+        """The query parameters that ask for what is new: the cursor's `start_param` and `end_param`."""
+        spec = self.read.cursor
+        asked = ((spec.start_param, "start"), (spec.end_param, "end")) if spec is not None else ()
+        found: dict[str, str] = {}
+        for name, key in asked:
+            value = lookup(self.scope, ("cursor", key))
+            if name and value is not None:
+                found[name] = value if isinstance(value, str) else dumps(value)
+        return found
 
     async def fetch(
         self, make: Callable[[], Outgoing], refused: Callable[[Verdict, Answer | None], Split | None]
