@@ -147,7 +147,8 @@ class BulkResults(Model):
 class Bulk(Model):
     """Many rows in one request. `item` is one row in it (a list is written as several elements, as `_bulk` of
     Elasticsearch wants it); the operation's body holds all of them as `${items}`. In `item`, `${item.index}`
-    is the row's number in the request and `${item.id}` a short text that stays the same for the row.
+    is the row's number in the batch, of which a request may hold a part, and `${item.id}` a short text that
+    stays the same for the row.
     """
 
     size: Annotated[Int, Field(ge=1, le=100_000)]

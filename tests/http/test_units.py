@@ -188,6 +188,10 @@ def test_masked_urls() -> None:
         masked_url("https://h/x?token=abc&page=2&Api-Key=1#f") == "https://h/x?token=•••&page=2&Api-Key=•••"
     )
     assert masked_url("https://h/x") == "https://h/x"
+    masked = "sig=•••&se=2026&code=•••&key=•••&access%5Ftoken=•••&page_token=p2"
+    assert masked_url("https://h/x?sig=a&se=2026&code=b&key=c&access%5Ftoken=d&page_token=p2") == (
+        f"https://h/x?{masked}"
+    )
 
 
 @given(

@@ -109,7 +109,7 @@ class Caller:
         ConfigError, CredentialError and SystemicError from the exchange itself. Failures that a rule or HTTP
         gives a meaning to come back as the verdict; its code is `unknown_outcome` when an unsafe request was
         sent and nobody can say whether it was carried out. `brief`, for a person who waits: three tries, none
-        after a failure of the network, short waits, and no RateLimited.
+        after a failure of the network, and short waits; RateLimited comes only from a limit that is used up.
         """
         call = Call(op, request.resource, request.endpoint, request.weight, operation)
         spent = 0.0

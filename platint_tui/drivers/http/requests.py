@@ -55,11 +55,6 @@ def address(base: str, path: str, scope: Mapping[str, Json]) -> str:
     return base.rstrip("/") + rendered
 
 
-def encode_body(template: Json, encode: str, scope: Mapping[str, Json]) -> tuple[bytes, str]:
-    """The bytes of a body and their content type. Raises RecordError for what the encoding cannot hold."""
-    return encode_value(render_body(template, scope), encode)
-
-
 def graphql_body(graphql: schema.GraphQL, scope: Mapping[str, Json]) -> dict[str, Json]:
     """A GraphQL operation as it is sent (GraphQL over HTTP): the document as written, the variables rendered."""
     return {"query": graphql.document, "variables": render_body(graphql.variables, scope)}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote_plus
+
 from platint_tui.core.model import JsonObject
-from platint_tui.core.redaction import MASK, REDACTOR, SENSITIVE_NAME, mask_headers
+from platint_tui.core.redaction import MASK, REDACTOR, mask_headers
+from platint_tui.core.wire import shows_credential
 from platint_tui.drivers.http.calls import Outgoing
 from platint_tui.drivers.http.client import Answer
 
@@ -34,7 +37,10 @@ def masked_url(url: str) -> str:
     base, mark, query = url.partition("?")
     if mark:
         pairs = [item.partition("=") for item in query.split("&")]
-        shown = [(name, sign, MASK if SENSITIVE_NAME.search(name) else value) for name, sign, value in pairs]
+        shown = [
+            (name, sign, MASK if shows_credential(unquote_plus(name)) else value)
+            for name, sign, value in pairs
+        ]
         url = f"{base}?{'&'.join(name + sign + value for name, sign, value in shown)}"
     return REDACTOR.redact(url)
 
