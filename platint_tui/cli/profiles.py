@@ -265,7 +265,7 @@ async def login(options: Namespace) -> int:
     )
     renewed = ", and is renewed by itself" if done.renewable else "; then somebody has to sign in again"
     note(f"Signed in to '{done.profile}'. The token is good {end}{renewed}.")
-    for sentence in done.missing:
+    for sentence in (*done.missing, *done.restarted):
         note(sentence)
     note(f"Test it: platint-tui profiles test {done.profile}")
     return ExitCode.DONE

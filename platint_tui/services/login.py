@@ -16,6 +16,7 @@ from platint_tui.drivers.http.auth.loopback import Listener, listening
 from platint_tui.manifest.form import form_view
 from platint_tui.services import profiles
 from platint_tui.services.engine import refuse_read_only
+from platint_tui.services.syncs import restart_users
 from platint_tui.services.workspace import Workspace
 from platint_tui.vault.tokens import VaultTokens
 
@@ -26,12 +27,15 @@ _TEXT_BROWSERS = ("lynx", "w3m", "elinks", "links", "www-browser")
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A sign-in that worked: when the token ends (None: the platform does not say), what was not granted."""
+    """A sign-in that worked: when the token ends (None: the platform does not say), what was not granted, and a
+    sentence for each sync that is read from the beginning, because this is another account than before.
+    """
 
     profile: str
     expires_ms: int | None
     renewable: bool
     missing: tuple[str, ...]
+    restarted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class SignIn:
     url: str
     code: str
     expires_s: float
+    _workspace: Workspace
     _login: Login
     _started: Started | None
     _device: Device | None
@@ -54,7 +59,8 @@ class SignIn:
     async def wait(self, left: Callable[[float], None] = lambda _: None) -> SignedIn:
         """Wait for the person; `left` is told the seconds that remain for a code.
 
-        Raises CredentialError when it was refused or came too late.
+        Raises CredentialError when it was refused or came too late, ConfigError when it is to another account
+        while a run of the one before is active; then nothing has changed.
         """
         if self._device is not None:
             return await self._keep(await self._login.poll_device(self._device, left))
@@ -75,13 +81,25 @@ class SignIn:
         return await self._keep(await self._login.exchange_code(self._started, address.strip()))
 
     async def _keep(self, tokens: Mapping[str, Json]) -> SignedIn:
-        await self._login.save(tokens)
+        restarted: list[str] = []
+        if await _another_account(self._workspace, self.profile, tokens):
+            platform = (await profiles.get(self._workspace, self.profile)).platform
+            restarted = await restart_users(self._workspace, self.profile, platform)
+            await self._login.save(tokens)
+            # Once more: a run may have come in between, and read the account of before.
+            await restart_users(self._workspace, self.profile, platform)
+        else:
+            await self._login.save(tokens)
         end = tokens.get("expires_at")
         return SignedIn(
             self.profile,
             int(float(end) * 1000) if end is not None else None,
             bool(tokens.get("refresh_token")),
             tuple(self._login.missing_scopes(tokens)),
+            tuple(
+                f"'{sync}' is read from the beginning: '{self.profile}' is another account now."
+                for sync in restarted
+            ),
         )
 
 
@@ -100,11 +118,13 @@ async def start(workspace: Workspace, name: str) -> AsyncIterator[SignIn]:
             device = await login.start_device()
             left = device.expires_at - workspace.clock.monotonic()
             page = device.verification_uri_complete or device.verification_uri
-            yield SignIn(name, page, device.user_code, left, login, None, device, None)
+            yield SignIn(name, page, device.user_code, left, workspace, login, None, device, None)
         else:
             async with listening(login.redirect_port) as listener:
                 started = login.authorize_url(listener.uri)
-                yield SignIn(name, started.url, "", BROWSER_SECONDS, login, started, None, listener)
+                yield SignIn(
+                    name, started.url, "", BROWSER_SECONDS, workspace, login, started, None, listener
+                )
     finally:
         await login.close()
 
@@ -127,6 +147,23 @@ def open_browser(url: str, environ: Mapping[str, str] = os.environ) -> bool:
         return browser.open(url)
     except webbrowser.Error:
         return False
+
+
+async def _another_account(workspace: Workspace, name: str, tokens: Mapping[str, Json]) -> bool:
+    """Whether tokens name another API address than those that they take the place of: each account has its own.
+
+    Where a platform has one address for all accounts, nothing in the tokens tells them apart.
+    """
+    try:
+        before = await _tokens(workspace, name).load()
+    except CredentialError:
+        # They cannot be read any more, so nobody knows whose they were.
+        return bool(tokens.get("base_url"))
+    return before is not None and before.get("base_url") != tokens.get("base_url")
+
+
+def _tokens(workspace: Workspace, name: str) -> VaultTokens:
+    return VaultTokens(workspace.vault, workspace.store.profiles, name, workspace.vault.locks)
 
 
 class _Unlimited:
@@ -153,5 +190,5 @@ async def _context(workspace: Workspace, profile: Profile) -> DriverContext:
         limiter=_Unlimited(),
         telemetry=_Unobserved(),
         clock=workspace.clock,
-        tokens=VaultTokens(workspace.vault, workspace.store.profiles, profile.name, workspace.vault.locks),
+        tokens=_tokens(workspace, profile.name),
     )

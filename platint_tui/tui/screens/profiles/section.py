@@ -229,7 +229,7 @@ class ProfilesSection(SectionView):
         if done.expires_ms is not None:
             renewed = "renewed by itself" if done.renewable else "then somebody signs in again"
             told += f" The token ends {present.countdown(done.expires_ms, self._now())}, {renewed}."
-        return " ".join([told, *done.missing])
+        return " ".join([told, *done.missing, *done.restarted])
 
     async def test_profile(self) -> str | None:
         """Run the probes of the profile under the cursor."""
