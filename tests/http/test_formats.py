@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import threading
 import zlib
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from platint_tui.core.errors import PlatintError, SystemicError
 from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import BadElement, Record
+from platint_tui.drivers.http.answers import Splitter
 from platint_tui.drivers.http.csvtext import split_csv
 from platint_tui.drivers.http.encoding import encode_value
 from platint_tui.drivers.http.formats import shape_of, split_lines, split_tree
@@ -443,3 +445,24 @@ async def test_a_list_that_is_left_out_when_it_is_empty(build: Build, hostile: H
     assert await build(reads(records="items", optional=True)).read() == []
     hostile.json("/items", {"items": {"id": 1}})
     assert (await refused(build(reads(records="items", optional=True)))).code == "records_path"
+
+
+@pytest.mark.parametrize("packed", [True, False])
+async def test_what_is_or_may_become_large_is_taken_apart_beside_the_loop(
+    build: Build, hostile: Hostile, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    threads: list[int] = []
+    split = Splitter.split
+
+    def noted(self: Splitter, *arguments: Any) -> Any:
+        threads.append(threading.get_ident())
+        return split(self, *arguments)
+
+    monkeypatch.setattr(Splitter, "split", noted)
+    lines = b'{"id": 1}\n' * (3 if packed else 150_000)
+    hostile.routes["/items"] = lambda seen, writer: writer.write(
+        answer(200, gzip.compress(lines) if packed else lines)
+    )
+    rig = build(reads(format="ndjson", compression="gzip" if packed else None))
+    assert len(await rig.read()) == lines.count(b"\n")
+    assert threads and threading.get_ident() not in threads

@@ -22,7 +22,8 @@ from platint_tui.manifest import schema
 from platint_tui.manifest.template import lookup
 
 _LARGE = 1024 * 1024
-"""Bytes of a body above which it is taken apart in a thread, so that everything else goes on meanwhile."""
+"""Bytes of a body above which it is taken apart in a thread, so that everything else goes on meanwhile. So is
+one that is packed in itself: it may become much larger."""
 _RETRIED_ONCE = ("json", "encoding", "empty_body", "csv", "xml")
 
 
@@ -102,7 +103,7 @@ class Asking:
                 return known._replace(requests=known.requests + requests)
             assert answer is not None
             try:
-                if len(answer.body) > _LARGE:
+                if len(answer.body) > _LARGE or shape.gzip:
                     return await asyncio.to_thread(self.splitter.split, answer, requests, shape)
                 return self.splitter.split(answer, requests, shape)
             except SystemicError as error:
