@@ -59,7 +59,7 @@ async def list_connectors(options: Namespace) -> int:
 
 async def show(options: Namespace) -> int:
     """One manifest: what a profile needs, how it signs in, what can be read and written."""
-    from platint_tui.manifest.signin import choices, needed_fields
+    from platint_tui.manifest.signin import choices, fields_used, needed_fields
 
     registry = _registry(options)
     found = registry.get(options.platform)
@@ -69,8 +69,11 @@ async def show(options: Namespace) -> int:
     line(f"{found.name} ({found.platform} {found.version}, {found.category}, driver {found.driver})")
     line(f"  {found.docs}")
     line(f"  manifest: {registry.path(found.platform)}")
+    required = {field.id for field in found.profile.fields if field.required}
     for way in choices(found.auth):
-        needs = ", ".join(sorted(needed_fields(way)))
+        needed = needed_fields(way) | (required & {*fields_used(way).values()})
+        optional = sorted({*fields_used(way).values()} - needed)
+        needs = ", ".join(sorted(needed)) + (f"; optional {', '.join(optional)}" if optional else "")
         line(f"  sign-in: {way.label or way.type.replace('_', ' ')}{f' ({needs})' if needs else ''}")
     line("Profile")
     for field in found.profile.fields:

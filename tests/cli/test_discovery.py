@@ -259,6 +259,14 @@ def test_a_key_that_only_the_platform_knows_is_asked_for_first(
     assert len(found) == 2
 
 
+def test_a_way_to_sign_in_names_all_its_fields(cli: Cli) -> None:
+    shown = cli("connectors", "show", "woocommerce").out
+    assert shown.count("(consumer_key, consumer_secret)") == 2
+    shown = cli("connectors", "show", "aws").out
+    assert "sign-in: Access key, assumed role (" in shown
+    assert "; optional external_id, role_arn, session_token)" in shown
+
+
 def test_long_notes_are_cut_in_the_table_only(corner: Cli, tmp_path: Path) -> None:
     words = " ".join(f"word{number}" for number in range(25))
     own = MANIFEST.replace("    key: [id]\n", f"    key: [id]\n    notes: ['{words}']\n")
