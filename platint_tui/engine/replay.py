@@ -20,6 +20,7 @@ from platint_tui.core.errors import (
     RateLimited,
     StoreError,
     UnknownOutcome,
+    joined,
 )
 from platint_tui.core.jsontext import loads
 from platint_tui.core.model import Batch, DeadLetter, Fault, JsonObject, ReplayJob, Row, WriteResult
@@ -249,7 +250,7 @@ class ReplayTask:
             letter,
             "unknown" if unknown else "failed",
             fault.code,
-            REDACTOR.redact(f"{fault.message} {fault.hint}".strip()),
+            REDACTOR.redact(joined(fault.message, fault.hint)),
             request=fault.request,
             response=fault.response,
         )

@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Button, Static
 
-from platint_tui.core.errors import ConfigError, PlatintError
+from platint_tui.core.errors import ConfigError, PlatintError, joined
 from platint_tui.manifest.form import FormView, Way
 from platint_tui.services import profiles
 from platint_tui.services.profiles import PlatformView
@@ -158,7 +158,7 @@ class FormDialog(Dialog[Added]):
             name = await self.save()
         except PlatintError as error:
             self._busy = False
-            sentence = f"{error.message} {error.hint}".strip()
+            sentence = joined(error.message, error.hint)
             where = error.where if self.form.fail(error.where, sentence) else ""
             self._say("" if where else error.sentence(), "bad")
             return

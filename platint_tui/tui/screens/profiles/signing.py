@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Input, Static
 
-from platint_tui.core.errors import PlatintError
+from platint_tui.core.errors import PlatintError, joined
 from platint_tui.services import login
 from platint_tui.services.login import SignedIn, SignIn
 from platint_tui.services.workspace import Workspace
@@ -55,7 +55,7 @@ class SignInScreen(Dialog[SignedIn]):
                 self._show(sign_in)
                 self.dismiss(await sign_in.wait(self._left))
         except PlatintError as error:
-            self._say(f"{error.message} {error.hint}".strip())
+            self._say(joined(error.message, error.hint))
 
     def _show(self, sign_in: SignIn) -> None:
         opened = login.open_browser(sign_in.url, self._workspace.environ)
@@ -89,7 +89,7 @@ class SignInScreen(Dialog[SignedIn]):
         try:
             done = await self._sign_in.finish(event.value)
         except PlatintError as error:
-            self._say(f"{error.message} {error.hint}".strip())
+            self._say(joined(error.message, error.hint))
         else:
             self.dismiss(done)
 
