@@ -230,5 +230,9 @@ def position(document: object) -> str:
         partitions = document.get("partitions")
         if isinstance(partitions, Mapping):
             return plural(len(partitions), "partition")
+        if document.get("kind") == "cursor":
+            if document.get("page"):
+                return "in the middle of a scan"
+            return "nothing read yet" if document.get("cursor") else "read whole every time"
     text = json.dumps(document, ensure_ascii=False, default=str)
     return text if len(text) <= 200 else text[:199] + glyphs.current().ellipsis

@@ -77,6 +77,10 @@ def test_H13_progress_never_exceeds_its_bar() -> None:
 def test_a_position_is_short() -> None:
     assert present.position(None) == "from the beginning"
     assert present.position({"kind": "cursor", "since": "a", "high": "b"}) == "b"
+    whole = {"v": 1, "kind": "cursor", "since": None, "high": None, "edge": [], "page": None}
+    assert present.position(whole) == "read whole every time"
+    assert present.position({**whole, "page": {"cursor": "x"}}) == "in the middle of a scan"
+    assert present.position({**whole, "cursor": ["updated_at", "int"]}) == "nothing read yet"
     assert present.position({"kind": "partition", "partitions": {"x": {}, "y": {}}}) == "2 partitions"
     assert len(present.position({"x": "y" * 1000})) == 200
 

@@ -22,6 +22,8 @@ WHOSE: dict[ErrorClass, str] = {
     ErrorClass.TRANSIENT: "the network or the platform, for a while",
     ErrorClass.SYSTEMIC: "the target: it did not answer as agreed",
 }
+_UNREAD = frozenset({"key", "not_a_record"})
+"""Codes of what was never sent to a target."""
 _NEXT: dict[ErrorClass, str] = {
     ErrorClass.RECORD: "Edit the record, or fix it at its source, then replay it.",
     ErrorClass.CONFIG: "Correct the integration or the manifest, then replay the issue.",
@@ -40,8 +42,10 @@ _STATE_NEXT: dict[DeadLetterState, str] = {
 }
 
 
-def whose_fault(error_class: ErrorClass) -> str:
+def whose_fault(error_class: ErrorClass, code: str = "") -> str:
     """Who has to act, in words."""
+    if code in _UNREAD:
+        return "the record: the source sent none that can be told apart by its key"
     return WHOSE.get(error_class, "unknown")
 
 
@@ -123,7 +127,7 @@ def issue_facts(issue: Issue, now_ms: int) -> Pieces:
     """The panel under the list of issues."""
     return [
         (f"{issue.message}\n", "strong"),
-        *fact("whose fault", whose_fault(issue.error_class)),
+        *fact("whose fault", whose_fault(issue.error_class, issue.code)),
         *fact("what next", what_next(issue.error_class, issue.hint)),
         *fact("where", f"{issue.platform} · profile {issue.profile} · {issue.integration}/{issue.stream}"),
         *fact("seen", _seen(issue.first_seen_ms, issue.last_seen_ms, now_ms), end=""),
@@ -144,7 +148,7 @@ def item_facts(view: DeadLetterView, now_ms: int) -> Pieces:
         (f"{letter.message}\n".replace("\n", " ").rstrip() + "\n", "strong"),
         *fact("state", f"{state}{_tries(letter)}", tone),
         *fact("cause", f"{letter.code or letter.error_class}{f' in {letter.field}' if letter.field else ''}"),
-        *fact("whose fault", whose_fault(letter.error_class)),
+        *fact("whose fault", whose_fault(letter.error_class, letter.code)),
         *fact("what next", what_next(letter.error_class, letter.hint, letter.state)),
         *fact("record", f"{key_text(letter.record_key)} · {letter.integration}/{letter.stream}"),
         *fact("seen", _seen(letter.first_seen_ms, letter.last_seen_ms, now_ms), end=""),
