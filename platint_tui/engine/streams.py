@@ -29,6 +29,8 @@ from platint_tui.engine.rows import Prepared, Rejected, dead_letter, prepare, ro
 from platint_tui.store.ports import Runs
 
 BATCH_RECORDS = 2_000
+_KEYS_FROM = 10
+"""Records of a page from which on shared keys say something about the key."""
 _READ_POSITION_EVERY = 0.25
 
 
@@ -97,6 +99,7 @@ class StreamRun:
         self._seq = 0
         self._store_seq = 0
         self._tally = Tally()
+        self._keys_told = False
         self.note = ""
 
     @property
@@ -204,6 +207,7 @@ class StreamRun:
         position = pages[-1].position
         seq = self._seq + len(pages)
         prepared = prepare(self.plan, pages, self._store_seq, keys=not target.transactional)
+        self._look_at_keys(prepared)
         failpoint("before_write")
         result = await self._write(target, prepared, Confirmed(seq, position))
         failpoint("after_target_commit")
@@ -233,6 +237,17 @@ class StreamRun:
         self._seq = self._store_seq = seq
         judged = [letter for letter in letters if letter.fault.code != NOT_SENT]
         self._breaker.count(prepared.read, [(letter.fingerprint, letter.fault) for letter in judged])
+
+    def _look_at_keys(self, prepared: Prepared) -> None:
+        """A key that most records share is no key: all but the last of them are gone, which is to be said."""
+        if self._keys_told or prepared.read < _KEYS_FROM or prepared.repeated * 2 <= prepared.read:
+            return
+        self._keys_told = True
+        told = (
+            f"{prepared.repeated:,} of {prepared.read:,} records have the same key ({', '.join(self.plan.key)}) "
+            "as a later one, which took their place: it may not be the key of this stream."
+        )
+        self.note = f"{self.note} {told}".strip()
 
     async def _write(self, target: Target, prepared: Prepared, confirmed: Confirmed) -> WriteResult:
         if not prepared.rows and not target.transactional:

@@ -254,6 +254,19 @@ async def test_every_request_of_a_stream_is_counted(installation: Installation, 
     assert (others.state, others.requests) == (RunState.FAILED, 1), "a refused request was sent too"
 
 
+async def test_a_key_that_most_records_share_is_told(installation: Installation, peer: Peer) -> None:
+    peer.pages["items"] = [[{"id": "same", "n": n} for n in range(20)]]
+    peer.pages["others"] = [[{"id": f"o{n // 2}", "n": n} for n in range(20)]]
+    streams = {"items": "items", "others": "others"}
+    name = await installation.integrate(integration("keys", streams, target="sqlite"))
+    async with installation.engine():
+        run = await installation.run(name)
+    items, others = run.streams
+    assert (items.state, items.error_code, items.superseded) == (RunState.SUCCEEDED, "note", 19)
+    assert "19 of 20 records have the same key (id)" in items.error
+    assert (others.superseded, others.error) == (10, ""), "a few versions of a record are no sign of that"
+
+
 async def test_cancelling_a_parked_run_takes_effect_at_once(installation: Installation, peer: Peer) -> None:
     peer.read = lambda request: web.Response(status=429, headers={"Retry-After": "3600"})
     name = await installation.integrate(integration("parked", {"items": "items"}, target="sqlite"))
