@@ -62,11 +62,11 @@ def _hidden_lines(prompt: str, document: str) -> str:
     before = termios.tcgetattr(fd)
     quiet = list(before)
     quiet[3] &= ~termios.ECHO
-    sys.stderr.write(prompt)
-    sys.stderr.flush()
     # Not flushed: the lines of a paste may be there already.
     termios.tcsetattr(fd, termios.TCSADRAIN, quiet)
     try:
+        sys.stderr.write(prompt)
+        sys.stderr.flush()
         return _lines(document)
     finally:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)

@@ -218,7 +218,9 @@ def check_secret(field: FormField, text: str) -> None:
     if text != text.strip():
         raise ConfigError(f"{field.title} has spaces or line ends around it.", where=field.id)
     if field.pattern and not matches(field.pattern, text):
-        raise ConfigError(f"{field.title} does not have the form of one.", hint=field.help, where=field.id)
+        raise ConfigError(
+            f"'{field.title}' is not of the form that it must have.", hint=field.help, where=field.id
+        )
 
 
 def check_field(field: FormField, text: str, *, plain_http: bool = False) -> str:
@@ -248,7 +250,9 @@ def check_field(field: FormField, text: str, *, plain_http: bool = False) -> str
         suggestion = did_you_mean(text, field.choices) or "."
         raise ConfigError(f"{field.title} must be {listing(field.choices)}{suggestion}", where=field.id)
     if field.pattern and not matches(field.pattern, text):
-        raise ConfigError(f"{field.title} does not have the form of one.", hint=field.help, where=field.id)
+        raise ConfigError(
+            f"'{field.title}' is not of the form that it must have.", hint=field.help, where=field.id
+        )
     return text
 
 
