@@ -135,7 +135,7 @@ def test_types_and_choices() -> None:
         ConfigError, match=r"must be disable, require or verify-full; did you mean 'verify-full'\?"
     ):
         form.validate_fields(postgresql, {**base, "tls": "verify_full"})
-    with pytest.raises(ConfigError, match="does not have the form"):
+    with pytest.raises(ConfigError, match="is not of the form"):
         form.validate_fields(postgresql, {**base, "schema": 'x"; drop table'})
 
 
