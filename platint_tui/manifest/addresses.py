@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Json
@@ -132,3 +133,17 @@ def _render(template: str, scope: Mapping[str, Json], plain_http: bool) -> str:
         url = host + (render(match.group(2), scope, "path") if match.group(2) else "")
     hosts.origin(url, plain_http=plain_http)
     return url
+
+
+def fields_in_host(connector: Connector, fields: Mapping[str, str], host: str) -> list[str]:
+    """The plain profile fields whose values a host name was made of, in the order of the form."""
+    host = host.lower()
+    labels = re.split(r"[.-]", host)
+    found = []
+    for item in connector.profile.fields:
+        value = "" if item.secret else fields.get(item.id, "").lower()
+        parts = re.split(r"[.-]", value)
+        inside = any(labels[at : at + len(parts)] == parts for at in range(len(labels)))
+        if value and (urlsplit(value).hostname == host or inside):
+            found.append(item.id)
+    return found

@@ -37,6 +37,7 @@ async def test_F3_dns_failure(build: Build) -> None:
     error = await failure(build(base_url="https://nope.invalid"))
     assert isinstance(error, TransientError) and error.code == "dns"
     assert "nope.invalid" in error.message
+    assert error.hint.startswith("Check base_url of profile ")
 
 
 async def test_F4_dns_that_hangs_meets_the_connect_timeout(

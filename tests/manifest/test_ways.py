@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from platint_tui.core.errors import ConfigError
-from platint_tui.manifest.addresses import origins_of
+from platint_tui.manifest.addresses import fields_in_host, origins_of
 from platint_tui.manifest.form import plain_fields
 from platint_tui.manifest.registry import Registry, bundled_dir
 
@@ -24,3 +24,10 @@ def test_a_value_of_a_wrong_form_is_said_with_its_label_apart() -> None:
         plain_fields(github, {"repositories_of": "acme"})
     assert caught.value.message == "'Repositories of' is not of the form that it must have."
     assert caught.value.where == "repositories_of" and "orgs/NAME" in caught.value.hint
+
+
+def test_a_host_names_the_fields_that_it_was_made_of() -> None:
+    aws = Registry([bundled_dir("connectors")]).get("aws")
+    fields = {"region": "eu-nowhere-9", "files_bucket": ""}
+    assert fields_in_host(aws, fields, "dynamodb.eu-nowhere-9.amazonaws.com") == ["region"]
+    assert fields_in_host(aws, fields, "iam.amazonaws.com") == []

@@ -42,6 +42,7 @@ class HttpClient:
         """`total` seconds for a whole exchange (longer for bodies that keep coming), `cap` bytes of body."""
         self.transport = transport
         self.origins = origins
+        self.unresolved: Callable[[str], str] = lambda url: ""
         self._total = total
         self._cap = cap
         # More than the usual is asked for by a manifest that expects large bodies, packed or not.
@@ -109,7 +110,7 @@ class HttpClient:
             raise self._late(url, size, loop.time() - started) from None
         except httpx.TransportError as error:
             parsed = urlsplit(url)
-            raise translate(error, parsed.hostname or "", parsed.scheme) from None
+            raise translate(error, parsed.hostname or "", parsed.scheme, self.unresolved(url)) from None
         return self._checked(response, parts, size, url, method)
 
     def _late(self, url: str, size: int, seconds: float) -> NetworkError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -13,7 +14,7 @@ from platint_tui.drivers.http.auth.fields import filled
 from platint_tui.drivers.http.client import HttpClient
 from platint_tui.drivers.http.origin import TOKENS, Origins
 from platint_tui.drivers.http.transport import AiohttpTransport
-from platint_tui.manifest.addresses import address_of, auth_addresses
+from platint_tui.manifest.addresses import address_of, auth_addresses, fields_in_host
 from platint_tui.manifest.fields import Address
 from platint_tui.manifest.hosts import allowed_origins, is_wildcard, origin
 from platint_tui.manifest.signin import endpoint_auth
@@ -36,7 +37,16 @@ def open_client(
             ca_file=render(settings.ca_file, scope, "query") if settings.ca_file else None,
             proxy=render(settings.proxy, scope, "query") if settings.proxy else None,
         )
-    return HttpClient(transport, origins, total=settings.timeout.total, cap=settings.max_body)
+    client = HttpClient(transport, origins, total=settings.timeout.total, cap=settings.max_body)
+    client.unresolved = partial(_unresolved, context)
+    return client
+
+
+def _unresolved(context: DriverContext, url: str) -> str:
+    """What to look at when the host of an address is not known: the fields of the profile that it was made of."""
+    profile = context.profile
+    names = fields_in_host(context.connector, profile.fields, urlsplit(url).hostname or "")
+    return f"Check {' and '.join(names)} of profile {profile.name}." if names else ""
 
 
 def open_origins(context: DriverContext, scope: Mapping[str, Json]) -> Origins:

@@ -21,8 +21,10 @@ class NetworkError(TransientError):
         self.sent = sent
 
 
-def translate(error: httpx.TransportError, host: str, scheme: str) -> PlatintError:
-    """The typed error for a failed exchange: ConfigError for certificates, NetworkError for the rest."""
+def translate(error: httpx.TransportError, host: str, scheme: str, unresolved: str = "") -> PlatintError:
+    """The typed error for a failed exchange: ConfigError for certificates, NetworkError for the rest.
+    `unresolved` is what to do about a host that has no address.
+    """
     cause = error.__cause__
     sent = not isinstance(error, _BEFORE_SENDING)
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
@@ -34,7 +36,10 @@ def translate(error: httpx.TransportError, host: str, scheme: str) -> PlatintErr
         return _tls(tls, host)
     if isinstance(cause, aiohttp.ClientConnectorDNSError):
         return NetworkError(
-            f"Cannot resolve the host {host}.", code="dns", sent=False, hint="Is the address right?"
+            f"Cannot resolve the host {host}.",
+            code="dns",
+            sent=False,
+            hint=unresolved or "Is the address right?",
         )
     if isinstance(error, httpx.ProxyError):
         return NetworkError(f"The proxy to {host} cannot be used.", code="proxy", sent=False)
