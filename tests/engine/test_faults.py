@@ -416,11 +416,14 @@ async def test_a_parked_stream_goes_on_while_another_still_runs(
     peer.fill(200)
     peer.fill(200, stream="others")
     limited = True
+    out = asyncio.Event()
 
     async def read(request: web.Request) -> web.Response | None:
         if request.path == "/others" and request.query.get("after") == "1":
+            out.set()
             await peer.hang.wait()
         if limited and request.path == "/items" and request.query.get("after") == "1":
+            await out.wait()  # what is asked after the refusal would be parked with it
             return web.Response(status=429, headers={"Retry-After": "120"})
         return None
 
