@@ -200,10 +200,11 @@ async def test_windows_follow_each_other_up_to_now(build: Build, hostile: Hostil
     archive = Archive(hostile)
     rig = build(windowed())
     archive.rows = [row(rig, number, days) for number, days in enumerate([24, 23, 22, 3, 0.0])]
+    before = rig.clock.now_ms()
     assert [item["id"] for item in await rig.read()] == [0, 1, 2, 3, 4]
     bounds = [(low, high) for low, high, after in archive.asked if not after]
     assert len(bounds) == 3 and all(one[1] == two[0] for one, two in pairwise(bounds))
-    assert datetime.fromisoformat(bounds[-1][1]).timestamp() * 1000 > rig.clock.now_ms()
+    assert datetime.fromisoformat(bounds[-1][1]).timestamp() * 1000 > before
     # The next scan starts at the greatest value seen.
     archive.asked.clear()
     assert await rig.read(rig.position) == []

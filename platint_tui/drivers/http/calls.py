@@ -253,9 +253,7 @@ class Caller:
 
 def _not_permitted(verdict: Verdict) -> bool:
     """Whether this was refused to the credential, and not the credential itself."""
-    if verdict.error_class is not ErrorClass.AUTH or verdict.status in (401, 407):
-        return False
-    return "fail_run" not in (verdict.action, verdict.then)
+    return verdict.error_class is ErrorClass.AUTH and "fail_run" not in (verdict.action, verdict.then)
 
 
 def _renewable(signer: Authorizer, verdict: Verdict) -> bool:
