@@ -303,7 +303,7 @@ def _yaml(body: bytes) -> Any:
     class Loader(base):  # type: ignore[misc] # which base there is depends on how PyYAML was built
         """Times stay texts: an example of one is written down again."""
 
-        yaml_implicit_resolvers = {  # noqa: RUF012
+        yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML declares it
             first: [item for item in items if item[0] != "tag:yaml.org,2002:timestamp"]
             for first, items in base.yaml_implicit_resolvers.items()
         }

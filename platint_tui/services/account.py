@@ -66,7 +66,7 @@ async def account(workspace: Workspace, integration: Integration) -> list[Stream
         workspace.registry,
         workspace.vault,
         clock=workspace.clock,
-        rng=random.Random(),  # noqa: S311
+        rng=random.Random(),  # noqa: S311 - jitter
     )
     source = await context.open_driver(await get(workspace, integration.source_profile))
     target = await context.open_driver(await get(workspace, integration.target_profile))

@@ -100,8 +100,8 @@ class Login:
 
     def authorize_url(self, redirect_uri: str) -> Started:
         """The address to open in a browser, with a state and a PKCE challenge of its own. Raises ConfigError."""
-        from authlib.oauth2.rfc6749.parameters import prepare_grant_uri  # type: ignore[import-untyped]
-        from authlib.oauth2.rfc7636 import create_s256_code_challenge  # type: ignore[import-untyped]
+        from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+        from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
         state = secrets.token_urlsafe(32)
         verifier = secrets.token_urlsafe(48)

@@ -76,11 +76,11 @@ class OAuth1(Authorizer):
 
 def base_string(method: str, url: str, parameters: Sequence[tuple[str, str]]) -> str:
     """The signature base string (RFC 5849, 3.4.1) of decoded parameters, `oauth_signature` not among them."""
-    from authlib.oauth1.rfc5849.signature import (  # type: ignore[import-untyped]
+    from authlib.oauth1.rfc5849.signature import (
         normalize_base_string_uri,
         normalize_parameters,
     )
-    from authlib.oauth1.rfc5849.util import escape  # type: ignore[import-untyped]
+    from authlib.oauth1.rfc5849.util import escape
 
     normal = (normalize_base_string_uri(url), normalize_parameters(parameters))
     return "&".join(escape(part) for part in (method.upper(), *normal))

@@ -88,7 +88,7 @@ class TokenEndpoint:
 
     async def post(self, grant_type: str, **parameters: str) -> Grant:
         """One token request. Raises TokenRefused, TransientError, SystemicError, NetworkError."""
-        from authlib.oauth2.rfc6749.parameters import prepare_token_request  # type: ignore[import-untyped]
+        from authlib.oauth2.rfc6749.parameters import prepare_token_request
 
         pairs = {name: text for name, text in {**self._params, **parameters}.items() if text}
         body: str = prepare_token_request(grant_type, **pairs)
@@ -112,7 +112,7 @@ class TokenEndpoint:
         if self._secret is None:
             return headers, f"{body}&{urlencode({'client_id': self.client_id})}" if self.client_id else body
         # Only platforms with OAuth pay for importing Authlib.
-        from authlib.oauth2.auth import ClientAuth  # type: ignore[import-untyped]
+        from authlib.oauth2.auth import ClientAuth
 
         method = "client_secret_basic" if self.auth.client_auth == "basic" else "client_secret_post"
         client = ClientAuth(self.client_id, self._secret.reveal(), method)
