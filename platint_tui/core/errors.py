@@ -127,6 +127,24 @@ class SystemicError(PlatintError):
     code = "systemic"
 
 
+class BlockRefused(PlatintError):
+    """A target cannot write a block as it came; nothing of it was written, and its records go one by one."""
+
+    code = "block_refused"
+
+
+class PositionLost(PlatintError):
+    """The platform no longer has what follows the position (a dropped slot, expired log, removed topic).
+
+    The stream stops until an operator says how it goes on: read everything again, or go on from now with a
+    recorded gap.
+    """
+
+    error_class = ErrorClass.CONFIG
+    exit_code = ExitCode.CONFIG
+    code = "position_lost"
+
+
 class UnknownOutcome(PlatintError):
     """A write was sent and its answer lost; it may have been carried out."""
 

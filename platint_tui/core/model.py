@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -67,13 +68,18 @@ class ProfileCheck:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a stream. `type` is string, integer, number, boolean, timestamp, object, array or any."""
+    """A field of a stream. `type` is string, integer, number, boolean, timestamp, object, array or any.
+
+    `native` is the platform's own type with the family before it (`postgresql:numeric(12,2)`,
+    `mongodb:objectId`), so that a target of the same family keeps it; "" where it is not known.
+    """
 
     name: str
     type: str
     required: bool = False
     max_length: int | None = None
     description: str = ""
+    native: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,9 @@ class Stream:
     `cursors` are the fields that could say how new a record is, the one in use first. `needs` are the
     permissions that reading takes, `refused` is why this account may not read it ("" when it may, or when that
     is not known). `incomplete`: it stands for streams that could not all be listed (`items.*`).
+    `kind` is what the platform calls it (table, view, queue, exchange, topic, collection, service), `modes` are
+    the ways in which it can be read (see `ReadOptions`), the usual one first, and `facts` are (name, value) pairs
+    of its present state: depth, consumers, lag, partitions. `typed`: every column is known with its native type.
     """
 
     name: str
@@ -98,6 +107,10 @@ class Stream:
     needs: tuple[str, ...] = ()
     refused: str = ""
     incomplete: bool = False
+    kind: str = ""
+    modes: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    typed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +148,23 @@ class CatalogueChange:
 # --- records on their way -------------------------------------------------------------------------------
 
 
+class Op(StrEnum):
+    """What a record says about its key: it is so now, it is gone, or everything in the stream is gone."""
+
+    UPSERT = ""
+    DELETE = "delete"
+    TRUNCATE = "truncate"
+
+
 class Record(NamedTuple):
-    """One record as read: the exact JSON text of the platform, and the same text decoded."""
+    """One record as read: the exact JSON text of the platform, and the same text decoded.
+
+    With `op` delete the value holds at least the key; with truncate it is empty.
+    """
 
     raw: str
     value: dict[str, Any]
+    op: Op = Op.UPSERT
 
 
 class BadElement(NamedTuple):
@@ -154,6 +179,9 @@ class Page:
     """What one read step brings. `position` is where reading continues after this page.
 
     `last` says that the scan is finished; the position then starts the next, incremental scan.
+    `happened` are times (epoch milliseconds) at which records of the page came about at the platform, for the
+    lag. `gaps` are spans that the platform can no longer give. A page without records moves the position, or
+    says that the source is alive.
     """
 
     records: Sequence[Record]
@@ -162,6 +190,46 @@ class Page:
     requests: int = 1
     bytes: int = 0
     bad: Sequence[BadElement] = ()
+    happened: Sequence[int] = ()
+    gaps: Sequence[Gap] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A span of a stream that was not read and cannot be: from a position to a position, and why."""
+
+    reason: str
+    start: str = ""
+    end: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How a stream is to be read, beyond its name and position.
+
+    `sync` names the integration: replication slots, consumer groups and durable subscriptions are called after
+    it (and the stream), so that two syncs never share one. `mode` is snapshot, cursor, cdc or consume ("" for
+    the stream's usual one), `cursor` the field to read by, `key` the fields that identify a record.
+    `follow`: pages come without an end, the last one never does; without it the scan ends when everything that
+    was there has come. `peek`: somebody only looks: nothing is taken, acknowledged, created or moved.
+    `on_lost` says what to do when the platform no longer has the position: ask (raise PositionLost),
+    resnapshot, skip (go on from now, with a gap) or stop. `forms` are the kinds of `Block` that the target
+    takes, `columns` the fields that are wanted (all of them without any).
+    """
+
+    sync: str = ""
+    mode: str = ""
+    cursor: str | None = None
+    key: tuple[str, ...] = ()
+    follow: bool = False
+    peek: bool = False
+    on_lost: str = "ask"
+    forms: frozenset[str] = frozenset()
+    columns: tuple[str, ...] = ()
+
+
+READ_ALL = ReadOptions()
+"""One scan in the usual mode."""
 
 
 class Row(NamedTuple):
@@ -169,7 +237,8 @@ class Row(NamedTuple):
 
     `key` is the canonical JSON array of the key values, `raw` the source's exact text, `value` what is written
     (after mapping), `version` the record's cursor value (None without one), `idempotency_key` stays the same
-    for every attempt to write this record from this position.
+    for every attempt to write this record from this position. With `op` delete the value holds the key fields,
+    with truncate the key is "" and everything that the stream wrote is to go.
     """
 
     key: str
@@ -177,6 +246,7 @@ class Row(NamedTuple):
     value: dict[str, Any]
     version: Any
     idempotency_key: str
+    op: Op = Op.UPSERT
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +262,47 @@ class Fault:
     response: JsonObject | None = None
 
 
+class Evolution(StrEnum):
+    """What is done when a record does not fit the target's shape as it is.
+
+    `evolve` changes the shape (a new table, column, wider type), `freeze` stops the stream, `discard_value`
+    leaves the value out (it stays in the record's exact text where the target keeps that), `dead_letter`
+    refuses the row.
+    """
+
+    EVOLVE = "evolve"
+    FREEZE = "freeze"
+    DISCARD_VALUE = "discard_value"
+    DEAD_LETTER = "dead_letter"
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """The schema contract of one stream: what may change at the target, and what happens otherwise."""
+
+    tables: Evolution = Evolution.EVOLVE
+    columns: Evolution = Evolution.EVOLVE
+    types: Evolution = Evolution.DEAD_LETTER
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaChange:
+    """One change that a target would make, or has made, to its shape. `statement` is how it is said there."""
+
+    kind: str
+    target: str
+    field: str
+    detail: str
+    statement: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class TargetPlan:
     """What a target needs to know before rows of one stream arrive.
 
     `operation` is the write that the integration asks for (create, upsert, update, delete), '' for the usual
-    one.
+    one. `typed`: the source declares every column with its native type, so the target may be a mirror of it
+    (the same columns and key) instead of a table that keeps each record's text.
     """
 
     sync: str
@@ -209,6 +314,8 @@ class TargetPlan:
     epoch: int
     run: str
     operation: str = ""
+    contract: Contract = Contract()
+    typed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +330,30 @@ class Confirmed:
 class Batch:
     """Rows of one or a few pages, written together with the position after them.
 
-    A replay carries `confirmed=None`: rows only, the position stays.
+    A replay carries `confirmed=None`: rows only, the position stays. `blocks` are further records, in a form
+    that the target said it takes (see `Block`); then there are no rows.
     """
 
     rows: Sequence[Row]
     confirmed: Confirmed | None
+    blocks: Sequence[Block] = ()
+
+
+class Block(Sequence[Record]):
+    """The records of a page in the form in which the source gave them, decoded only when somebody looks.
+
+    `form` names the form (`pgcopy`: the body of a binary COPY; `tuples`: values in the order of `columns`).
+    A target that lists the form in `takes` is given the block itself when no record needs to be changed; in
+    every other case the records are read from it one by one.
+    """
+
+    form: str
+    columns: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes that the block weighs in memory, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +372,8 @@ class WriteResult:
 @dataclass(frozen=True, slots=True)
 class StreamMapping:
     """How one source stream goes to the target: table or resource, key, chosen and renamed fields, and which
-    write of the target is used ('' for the usual one).
+    write of the target is used ('' for the usual one). `mode`, `cursor` and `on_lost` are as in `ReadOptions`,
+    `deletes` says whether deleted records are deleted at the target (apply) or not (ignore).
     """
 
     stream: str
@@ -255,6 +382,11 @@ class StreamMapping:
     select: tuple[str, ...] = ()
     map: Mapping[str, str] = field(default_factory=dict)
     operation: str = ""
+    mode: str = ""
+    cursor: str = ""
+    on_lost: str = "ask"
+    deletes: str = "apply"
+    contract: Contract = Contract()
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +498,7 @@ class NewDeadLetter:
     fingerprint: str
     fault: Fault
     direction: str = "record"
+    op: Op = Op.UPSERT
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,6 +600,47 @@ class ReplayJob:
     superseded: int
     pending: int
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadQueue:
+    """A place where a platform keeps its own dead letters: a queue, a subqueue, a topic, a group's pending list.
+
+    `origin` is where they came from ("" when each of them says so itself), `depth` how many there are and
+    `oldest_ms` since when, None where the platform does not tell.
+    """
+
+    name: str
+    kind: str
+    origin: str = ""
+    depth: int | None = None
+    oldest_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NativeLetter:
+    """A dead letter as the platform holds it. `id` finds it there again; `properties` are what must be sent
+    with it (headers, key, content type, message id) as a JSON document; times are epoch milliseconds.
+    """
+
+    id: str
+    queue: str
+    origin: str
+    reason: str
+    payload: bytes
+    properties: JsonObject
+    code: str = "dead_lettered"
+    deliveries: int | None = None
+    died_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What became of one native dead letter that was to be sent back: sent and removed from its queue, gone
+    (it is not there any more), refused, or unknown (sent, perhaps, and no answer came)."""
+
+    outcome: str
+    message: str = ""
 
 
 # --- commands, workers, metrics -------------------------------------------------------------------------

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from platint_tui.core.model import (
+    READ_ALL,
     Batch,
     Capability,
     Confirmed,
+    DeadQueue,
     Field,
     Json,
     JsonObject,
+    NativeLetter,
+    Op,
     Page,
+    ReadOptions,
+    Returned,
+    SchemaChange,
     Stream,
     TargetPlan,
     WriteResult,
@@ -82,8 +89,16 @@ class Driver(Protocol):
     async def discover(self) -> Sequence[Stream]:
         """The streams that this account offers."""
 
-    def read(self, stream: str, position: JsonObject | None) -> AsyncIterator[Page]:
-        """Pages of `stream` from `position` (None: from the beginning) to the end of one scan."""
+    def read(
+        self, stream: str, position: JsonObject | None, options: ReadOptions = READ_ALL
+    ) -> AsyncIterator[Page]:
+        """Pages of `stream` from `position` (None: from the beginning), to the end of one scan or, with
+        `options.follow`, without an end.
+
+        A source that can only be asked (not Following) ends its scan in any case; the engine asks again.
+        Raises PlatintError: TransientError when the connection is lost (the engine opens it again and goes on
+        from the confirmed position), PositionLost when the platform no longer has the position.
+        """
 
     async def open_target(self, plan: TargetPlan) -> Target:
         """Get ready to write `plan.target`: check its shape, create what the contract allows.
@@ -96,3 +111,70 @@ class Driver(Protocol):
 
     async def close(self) -> None:
         """Release connections."""
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A driver whose `read` with `options.follow` waits for what comes, instead of being asked again."""
+
+    def follows(self, stream: str, options: ReadOptions) -> bool:
+        """Whether reading this stream so goes on without an end."""
+
+
+@runtime_checkable
+class Acknowledging(Protocol):
+    """A source that keeps what it delivered until it is told that it is stored (a broker, a replication slot)."""
+
+    async def acknowledge(self, stream: str, position: JsonObject) -> None:
+        """Everything up to the page with this `position` is stored for good.
+
+        Called after the commit, while `read` goes on. Raises TransientError when the connection over which it
+        was delivered is gone: then the platform delivers it again, and what is known already is left out.
+        """
+
+
+@runtime_checkable
+class PlansTarget(Protocol):
+    """A driver that can say what it would change at a target before it does."""
+
+    async def plan_target(self, plan: TargetPlan) -> Sequence[SchemaChange]:
+        """The changes that `open_target` would make. Changes nothing. Raises what `open_target` raises."""
+
+
+@runtime_checkable
+class TakesBlocks(Protocol):
+    """A target that can be given records in the form in which the source read them."""
+
+    takes: frozenset[str]
+    """The forms of `Block` that it takes in `Batch.blocks`; `write` raises BlockRefused for one that it cannot
+    write as it is."""
+
+
+@runtime_checkable
+class AppliesOps(Protocol):
+    """A target that carries out more than writing: deletes by key, truncates."""
+
+    applies: frozenset[Op]
+    """What it does with rows of these operations; others become dead letters."""
+
+
+@runtime_checkable
+class HoldsDeadLetters(Protocol):
+    """A platform that keeps dead letters of its own."""
+
+    async def dead_queues(self) -> Sequence[DeadQueue]:
+        """The places where it keeps them, with depth and age."""
+
+    def browse_dead(self, queue: str, limit: int) -> AsyncIterator[NativeLetter]:
+        """Up to `limit` dead letters of a place, oldest first, without taking any away.
+
+        They are there for every other reader as before when this ends, however it ends.
+        """
+
+    async def return_dead(self, letter: NativeLetter, idempotency_key: str) -> Returned:
+        """Send one (perhaps edited) back to its origin, and remove the old one only after the platform has
+        confirmed the new one. Raises TransientError when the platform is away: then nothing was sent.
+        """
+
+    async def discard_dead(self, letter: NativeLetter) -> Returned:
+        """Remove one for good."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from platint_tui.core.model import Page
+from platint_tui.core.model import Block, Page
 
 _PAGES = 4
 _MOST_PAGES = 32
@@ -15,6 +15,8 @@ _BYTES = 4 * 1024 * 1024
 
 def page_size(page: Page) -> int:
     """Characters of the texts of a page: what it weighs in memory, whatever it was packed to on the wire."""
+    if isinstance(page.records, Block):
+        return page.records.size
     return sum(len(item.raw) for item in page.records) + sum(len(item.raw) for item in page.bad)
 
 

@@ -16,7 +16,7 @@ from platint_tui.core.errors import (
     RateLimited,
     UsageError,
 )
-from platint_tui.core.model import Catalogue, Command, JsonObject, Stream, Trigger
+from platint_tui.core.model import Catalogue, Command, JsonObject, ReadOptions, Stream, Trigger
 from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.states import ACTIVE_RUN_STATES, DeadLetterState
 from platint_tui.core.wire import watching
@@ -152,7 +152,7 @@ async def preview(context: Context, args: JsonObject) -> dict[str, Any]:
         try:
             if connector.discover.type == "introspect":
                 _known_stream(await driver.discover(), stream, profile.name)
-            pages = driver.read(stream, None)
+            pages = driver.read(stream, None, ReadOptions(peek=True))
             try:
                 async for page in pages:
                     records += [{"raw": item.raw} for item in page.records]

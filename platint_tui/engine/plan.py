@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from platint_tui.core.model import Field, Integration, Profile, StreamMapping, TargetPlan
+from platint_tui.core.model import Field, Integration, Profile, ReadOptions, StreamMapping, TargetPlan
 
 Mapper = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -26,7 +26,7 @@ class StreamPlan:
 
     `key` and `cursor` name fields of the source's record, `fields` are those of the target after mapping.
     `idempotent`: the target may be sent the same row twice without harm. `estimate` is the number of records
-    that discovery saw, None when it is unknown.
+    that discovery saw, None when it is unknown. `follow`: it goes on without an end. `typed`: see TargetPlan.
     """
 
     integration: str
@@ -40,6 +40,22 @@ class StreamPlan:
     mapper: Mapper
     idempotent: bool
     estimate: int | None = None
+    follow: bool = False
+    typed: bool = False
+
+    def read_options(self, forms: frozenset[str] = frozenset()) -> ReadOptions:
+        """How the source is told to read this stream; `forms` are the blocks that the target takes."""
+        mapping = self.mapping
+        return ReadOptions(
+            sync=self.integration,
+            mode=mapping.mode,
+            cursor=mapping.cursor or None,
+            key=self.key,
+            follow=self.follow,
+            on_lost=mapping.on_lost,
+            forms=forms,
+            columns=() if mapping.map or "*" in mapping.select else mapping.select,
+        )
 
     def target_plan(self, epoch: int, run: str) -> TargetPlan:
         """What the target is told before rows arrive."""
@@ -53,6 +69,8 @@ class StreamPlan:
             epoch=epoch,
             run=run,
             operation=self.mapping.operation,
+            contract=self.mapping.contract,
+            typed=self.typed,
         )
 
 

@@ -9,6 +9,7 @@ from platint_tui.core.errors import ConfigError, NotFound
 from platint_tui.core.model import Field, Integration, Profile, Stream, StreamMapping
 from platint_tui.engine.context import Context
 from platint_tui.engine.plan import IntegrationPlan, Side, StreamPlan
+from platint_tui.manifest.kinds import kind_of
 from platint_tui.manifest.loader import resource
 from platint_tui.manifest.mapping import compile_mapping, parse_expression
 from platint_tui.manifest.schema import Connector, Resource
@@ -57,7 +58,7 @@ async def plan_integration(
     target, writing = await _side(context, integration.target_profile, integration.target_platform)
     wanted = _wanted(integration, streams)
     found = {item.name: item for item in await _discovered(context, source.profile.name)}
-    if writing.driver != "http":
+    if kind_of(writing.driver).tables:
         _refuse_shared_tables(integration)
     plans = tuple(_plan_stream(integration, item, source, target, reading, writing, found) for item in wanted)
     return IntegrationPlan(integration, source, target, plans)
@@ -115,10 +116,10 @@ def _plan_stream(
 ) -> StreamPlan:
     what = resource(reading, mapping.stream)
     seen = found.get(mapping.stream)
-    if reading.driver == "http" and what.read is None:
+    if what.read is None and what.source is None:
         raise ConfigError(
             f"The stream '{mapping.stream}' of {reading.name} cannot be read.",
-            hint=suggest("", [name for name, item in reading.resources.items() if item.read]),
+            hint=suggest("", [name for name, item in reading.resources.items() if item.read or item.source]),
         )
     return StreamPlan(
         integration=integration.name,
@@ -127,12 +128,29 @@ def _plan_stream(
         target=target,
         mapping=mapping,
         key=_key(mapping, what, seen, source),
-        cursor=what.read.cursor.field if what.read and what.read.cursor else seen.cursor if seen else None,
+        cursor=_cursor(mapping, what, seen),
         fields=_target_fields(mapping, _source_fields(what, seen)),
         mapper=compile_mapping(mapping),
         idempotent=_idempotent(writing, mapping),
         estimate=seen.estimate if seen else None,
+        follow=integration.sync_frequency == "real_time",
+        typed=_typed(mapping, seen),
     )
+
+
+def _cursor(mapping: StreamMapping, what: Resource, seen: Stream | None) -> str | None:
+    if mapping.cursor:
+        return mapping.cursor
+    if what.read is not None:
+        if what.read.cursor is not None:
+            return what.read.cursor.field
+        return seen.cursor if seen else None
+    return None  # a database is read by a field only where the integration names it
+
+
+def _typed(mapping: StreamMapping, seen: Stream | None) -> bool:
+    """Whether every column that reaches the target is known with its native type: nothing was computed."""
+    return seen is not None and seen.typed and not any("(" in item for item in mapping.map.values())
 
 
 def _key(mapping: StreamMapping, what: Resource, seen: Stream | None, source: Side) -> tuple[str, ...]:
@@ -175,12 +193,13 @@ def _target_fields(mapping: StreamMapping, fields: tuple[Field, ...]) -> tuple[F
         origin = by_name.get(path[0]) if len(path) == 1 else None
         kind = "string" if function else origin.type if origin else "any"
         limit = origin.max_length if origin and not function else None
-        result[name] = Field(name, kind, origin.required if origin else False, limit)
+        native = origin.native if origin and not function else ""
+        result[name] = Field(name, kind, origin.required if origin else False, limit, native=native)
     return tuple(result.values())
 
 
 def _idempotent(writing: Connector, mapping: StreamMapping) -> bool:
     """Whether writing the same row twice does no more than once. Raises ConfigError."""
-    if writing.driver != "http":
-        return True  # SQL targets upsert by key
+    if kind_of(writing.driver).tables:
+        return True  # upserted by key
     return chosen_write(writing, mapping.target, mapping.operation).idempotent

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from platint_tui.core.errors import ErrorClass, PlatintError, RecordError
 from platint_tui.core.ids import digest
 from platint_tui.core.jsontext import canonical_key, content_hash, dumps
-from platint_tui.core.model import Fault, NewDeadLetter, Page, Row
+from platint_tui.core.model import Fault, NewDeadLetter, Op, Page, Row
 from platint_tui.engine.fingerprint import fingerprint
 from platint_tui.engine.plan import Side, StreamPlan
 
@@ -21,6 +21,7 @@ class Rejected(NamedTuple):
     raw: str
     key: str
     fault: Fault
+    op: Op = Op.UPSERT
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +82,33 @@ def row_idempotency_key(plan: StreamPlan, key: str, raw: str, seq: int, sent: st
     return digest(plan.integration, plan.stream, key, content_hash(raw), str(seq), sent)
 
 
-def make_row(plan: StreamPlan, raw: str, value: dict[str, Any], idempotency_key: str = "") -> Row:
+def make_row(
+    plan: StreamPlan, raw: str, value: dict[str, Any], idempotency_key: str = "", op: Op = Op.UPSERT
+) -> Row:
     """One record as a row. Raises RecordError when it has no key or cannot be mapped."""
+    if op is Op.TRUNCATE:
+        return Row("", raw, {}, None, idempotency_key, op)
+    if op is Op.DELETE and not plan.key:
+        raise RecordError(
+            "A deleted record of a stream without a key cannot be found at the target.", code="key"
+        )
     key = record_key(value, raw, plan.key)
     version = lookup(value, plan.cursor) if plan.cursor else None
-    return Row(key, raw, plan.mapper(value), version, idempotency_key)
+    return Row(key, raw, plan.mapper(value), version, idempotency_key, op)
 
 
-def prepare(plan: StreamPlan, pages: Iterable[Page], seq: int, *, keys: bool) -> Prepared:
-    """The rows of `pages`. `keys`: give each row its idempotency key (a transactional target needs none)."""
+EVERY_OP = frozenset(Op)
+
+
+def prepare(
+    plan: StreamPlan, pages: Iterable[Page], seq: int, *, keys: bool, applies: frozenset[Op] = EVERY_OP
+) -> Prepared:
+    """The rows of `pages`. `keys`: give each row its idempotency key (a transactional target needs none).
+
+    `applies` are the operations that the target carries out; a record with another one is refused. Deletes that
+    the integration ignores are counted with the repeated ones: nothing of them is written, as agreed. What was
+    written before a truncate in the same pages need not be written at all.
+    """
     rows: dict[str, Row] = {}
     rejected: list[Rejected] = []
     read = repeated = 0
@@ -98,15 +117,23 @@ def prepare(plan: StreamPlan, pages: Iterable[Page], seq: int, *, keys: bool) ->
         for raw, reason in page.bad:
             fault = Fault(ErrorClass.RECORD, "not_a_record", f"This element is no record: {reason}.")
             rejected.append(Rejected(raw, "", fault))
-        for raw, value in page.records:
+        for raw, value, op in page.records:
+            if op and plan.mapping.deletes == "ignore":
+                repeated += 1
+                continue
             try:
-                row = make_row(plan, raw, value)
+                if op not in applies:
+                    raise _unsupported(op)
+                row = make_row(plan, raw, value, op=op)
                 if keys:
                     own = row_idempotency_key(plan, row.key, raw, seq, dumps(row.value))
                     row = row._replace(idempotency_key=own)
             except PlatintError as error:
-                rejected.append(Rejected(raw, _key_or_none(plan, raw, value), _fault_of(error)))
+                rejected.append(Rejected(raw, _key_or_none(plan, raw, value), _fault_of(error), op))
                 continue
+            if op is Op.TRUNCATE:
+                repeated += len(rows)
+                rows.clear()
             if row.key in rows:
                 repeated += 1
                 del rows[row.key]
@@ -119,6 +146,15 @@ def _key_or_none(plan: StreamPlan, raw: str, value: dict[str, Any]) -> str:
         return record_key(value, raw, plan.key)
     except RecordError:
         return ""
+
+
+def _unsupported(op: Op) -> RecordError:
+    what = "deleted" if op is Op.DELETE else "emptied"
+    return RecordError(
+        f"The record says that it was {what}, which this target cannot carry out.",
+        code="delete_unsupported",
+        hint="Do it there by hand, or say `deletes: ignore` for the stream in the integration file.",
+    )
 
 
 def _fault_of(error: PlatintError) -> Fault:
@@ -142,4 +178,5 @@ def dead_letter(
         idempotency_key=idempotency_key,
         fingerprint=fingerprint(side.platform, plan.integration, plan.stream, rejected.fault),
         fault=rejected.fault,
+        op=rejected.op,
     )

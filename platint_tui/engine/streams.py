@@ -177,7 +177,7 @@ class StreamRun:
         saved = self._clock.monotonic()
         last = False
         try:
-            pages = source.read(self.plan.stream, position)
+            pages = source.read(self.plan.stream, position, self.plan.read_options())
             async with contextlib.aclosing(pages):  # type: ignore[type-var]
                 async for page in pages:
                     failpoint("after_fetch")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Json
 from platint_tui.manifest import hosts
+from platint_tui.manifest.kinds import kind_of
 from platint_tui.manifest.signin import endpoint_auth
 from platint_tui.manifest.template import Expression, compile_template, lookup, render
 
@@ -62,7 +63,7 @@ def origins_of(
     value (None: all of them). Raises ConfigError.
     """
     transport = connector.transport
-    if connector.driver != "http":
+    if not kind_of(connector.driver).http:
         return ()
     if secrets is None:
         secrets = [item.id for item in connector.profile.fields if item.secret]

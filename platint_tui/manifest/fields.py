@@ -21,6 +21,10 @@ Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")
 PlatformName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 ResourceName = Annotated[str, StringConstraints(pattern=r"^(?:\*|[A-Za-z][A-Za-z0-9_.-]{0,127}(?:\.\*)?)$")]
 """A resource, `*` (every stream without an own one) or a family `items.*` (streams `items.<name>`)."""
+StreamName = Annotated[
+    str, StringConstraints(pattern=r"^[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]{0,253}[^\x00-\x20\x7f])?$")
+]
+"""A stream or target of an account: tables, topics, exchanges and key families are called as they like."""
 FieldName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 DataPath = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9_$@#-]+(?:\.[A-Za-z0-9_$@#-]+)*$", max_length=256)

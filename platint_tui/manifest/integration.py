@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platint_tui.core.errors import ConfigError
-from platint_tui.core.model import Integration, Json, StreamMapping
+from platint_tui.core.model import Contract, Evolution, Integration, Json, StreamMapping
+from platint_tui.manifest.kinds import kind_of
 from platint_tui.manifest.loader import family_of
 from platint_tui.manifest.mapping import parse_expression
 from platint_tui.manifest.problems import FileError, Problem, did_you_mean, listing, looks_secret, shown
@@ -20,7 +21,7 @@ from platint_tui.manifest.yamltext import Document, PathKey, parse, read_documen
 
 if TYPE_CHECKING:
     from platint_tui.manifest.integration_schema import IntegrationFile, PlatformEntry, StreamEntry
-    from platint_tui.manifest.schema import Connector
+    from platint_tui.manifest.schema import Connector, Resource
 
 _CREDENTIAL = re.compile(
     r"(?:api|access|secret|private|auth|client|signing)[-_]?(?:key|token|secret)s?|passwords?|passwd|pwd"
@@ -40,7 +41,6 @@ _NOT_YET: dict[str, dict[str, str]] = {
         "bidirectional": "sync both ways; use source_to_target",
     },
     "sync_frequency": {
-        "real_time": "sync in real time; use on_demand",
         "hourly": _ON_DEMAND,
         "daily": _ON_DEMAND,
     },
@@ -237,23 +237,55 @@ class _Check:
         self, name: str, path: PathKey, entry: StreamEntry | None, source: Connector, target: Connector
     ) -> StreamMapping | None:
         resource = source.resources.get(family_of(source, name))
-        if resource is None or name.endswith("*"):
+        if resource is None or (name.endswith("*") and kind_of(source.driver).http):
             known = sorted(item for item in source.resources if not item.endswith("*"))
             suggestion = did_you_mean(name, known) or f"; it has {listing(known)}"
             self._add(path, f"{source.name} has no stream {shown(name)}{suggestion}")
             return None
-        if resource.read is None and source.driver == "http":
+        if resource.read is None and resource.source is None:
             self._add(path, f"{shown(name)} of {source.name} can be written, not read")
             return None
-        if source.driver != "http":
-            self._add(path, f"this version can write to {source.name}, not read from it")
-            return None
+        self._reading(name, entry, source, resource)
         goal = (entry.target if entry else None) or name
         operation = (entry.operation if entry else None) or ""
         self._target(name, path, goal, operation, source, target)
         key = entry.key if entry and entry.key is not None else resource.key
         select, mapped = (entry.select, dict(entry.map)) if entry else ((), {})
-        return StreamMapping(name, goal, tuple(key or ()), tuple(select), mapped, operation)
+        if entry is None:
+            return StreamMapping(name, goal, tuple(key or ()), tuple(select), mapped, operation)
+        contract = Contract(
+            Evolution(entry.contract.tables),
+            Evolution(entry.contract.columns),
+            Evolution(entry.contract.types),
+        )
+        return StreamMapping(
+            name,
+            goal,
+            tuple(key or ()),
+            tuple(select),
+            mapped,
+            operation,
+            mode=entry.mode or "",
+            cursor=entry.cursor or "",
+            on_lost=entry.on_lost,
+            deletes=entry.deletes,
+            contract=contract,
+        )
+
+    def _reading(self, name: str, entry: StreamEntry | None, source: Connector, resource: Resource) -> None:
+        """What the file says of how the source is read must be something that the source knows."""
+        if entry is None:
+            return
+        modes = resource.source.modes if resource.source else ()
+        if entry.mode and entry.mode not in modes:
+            known = f"only {listing(modes)}" if modes else "which needs no mode"
+            self._add(("streams", name, "mode"), f"{entry.mode} is no way to read {source.name}, {known}")
+        if entry.cursor and resource.source is None:
+            self._add(("streams", name, "cursor"), f"is said by the connector of {source.name} itself")
+        if entry.mode == "cursor" and not entry.cursor:
+            self._add(
+                ("streams", name, "mode"), "cursor needs `cursor`: the field that says how new a row is"
+            )
 
     def _target(
         self, name: str, path: PathKey, goal: str, operation: str, source: Connector, target: Connector
@@ -262,12 +294,12 @@ class _Check:
         profiles = {entry.profile for entry in self._file.platforms}
         if len(profiles) == 1 and goal == name:
             self._add(place, "source and target are the same stream of the same profile")
-        if target.driver != "http":
+        if kind_of(target.driver).tables:
             if goal.startswith("_platint") or goal.lower().startswith("sqlite_"):
                 self._add(place, f"{shown(goal)} is a reserved name")
             if operation not in ("", "upsert"):
                 self._add(("streams", name, "operation"), f"tables of {target.name} are upserted only")
-            return
+                return
         found = target.resources.get(family_of(target, goal))
         writable = sorted(item for item, known in target.resources.items() if writes_of(known))
         if found is None:

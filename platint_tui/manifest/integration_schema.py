@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from platint_tui.manifest.fields import Bool, DataPath, Model, PlatformName, ResourceName
+from platint_tui.manifest.fields import Bool, DataPath, Model, PlatformName, StreamName
+from platint_tui.manifest.sources import Mode
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-TargetName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$")]
 FieldText = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -21,16 +21,35 @@ class PlatformEntry(Model):
     profile: Name
     type: Literal["api", "webhook", "sync"] = "sync"
     role: Literal["source", "target"] | None = None
-    endpoints: tuple[ResourceName, ...] = ()
+    endpoints: tuple[StreamName, ...] = ()
+
+
+Change = Literal["evolve", "freeze", "discard_value", "dead_letter"]
+
+
+class ContractEntry(Model):
+    """What may change at the target, and what happens to a record that does not fit otherwise."""
+
+    tables: Literal["evolve", "freeze"] = "evolve"
+    columns: Change = "evolve"
+    types: Change = "dead_letter"
 
 
 class StreamEntry(Model):
     """How one stream goes to the target. `operation` is the write that is used there, where a platform has
-    several; without it `upsert`, or `create` where there is none.
+    several; without it `upsert`, or `create` where there is none. `mode` is how the source is read where it has
+    several ways, `cursor` the field to read by, `on_lost` what happens when the platform no longer has what
+    follows the position, `deletes` whether records that are deleted there are deleted here.
     """
 
+    mode: Mode | None = None
+    cursor: DataPath | None = None
+    on_lost: Literal["ask", "resnapshot", "skip", "stop"] = "ask"
+    deletes: Literal["apply", "ignore"] = "apply"
+    contract: ContractEntry = Field(default_factory=ContractEntry)
+
     operation: Literal["create", "upsert", "update", "delete"] | None = None
-    target: TargetName | None = None
+    target: StreamName | None = None
     key: tuple[DataPath, ...] | None = None
     select: tuple[FieldText, ...] = ()
     map: dict[FieldText, FieldText] = Field(default_factory=dict)
@@ -46,4 +65,4 @@ class IntegrationFile(Model):
     sync_frequency: Literal["real_time", "hourly", "daily", "on_demand"] = "on_demand"
     error_strategy: Literal["retry", "dead_letter", "alert", "fallback"] = "dead_letter"
     monitoring: Bool = True
-    streams: dict[ResourceName, StreamEntry] = Field(default_factory=dict)
+    streams: dict[StreamName, StreamEntry] = Field(default_factory=dict)

@@ -12,6 +12,7 @@ from platint_tui.core.model import Json
 from platint_tui.manifest import hosts
 from platint_tui.manifest.addresses import texts_of
 from platint_tui.manifest.findings import Findings, check_path, texts
+from platint_tui.manifest.kinds import kind_of
 from platint_tui.manifest.lint_limits import check_limits
 from platint_tui.manifest.lint_resources import check_resources
 from platint_tui.manifest.patterns import compile_pattern, matches
@@ -158,7 +159,7 @@ def _pattern(found: Findings, path: PathKey, pattern: str | None) -> None:
 
 
 def _auth(found: Findings, connector: Connector) -> None:
-    if connector.driver != "http":
+    if not kind_of(connector.driver).http:
         if connector.auth.type != "driver":
             found.add(("auth", "type"), f"the driver '{connector.driver}' signs in with auth of type driver")
         return
@@ -230,7 +231,7 @@ def _known_field(found: Findings, path: PathKey, name: str, connector: Connector
 
 def _transport(found: Findings, connector: Connector) -> None:
     transport = connector.transport
-    if connector.driver != "http":
+    if not kind_of(connector.driver).http:
         for key in ("base_url", "allowed_hosts", "download_hosts", "endpoints"):
             if getattr(transport, key):
                 found.add(("transport", key), f"the driver '{connector.driver}' does not use this")
@@ -363,11 +364,11 @@ def _errors(found: Findings, connector: Connector) -> None:
             found.add((*path, "when"), "says nothing: name a status, body, header, network or code")
         if when.code and connector.driver == "http":
             found.add(
-                (*path, "when", "code"), "codes are for databases; over http use status, header or body"
+                (*path, "when", "code"), "codes are for other drivers; over http use status, header or body"
             )
-        if (when.status or when.header) and connector.driver != "http":
-            found.add((*path, "when"), "status and header are for http; a database has codes")
-        if when.op is not None and connector.driver != "http":
+        if (when.status or when.header) and not kind_of(connector.driver).http:
+            found.add((*path, "when"), "status and header are for http; other drivers have codes")
+        if when.op is not None and not kind_of(connector.driver).http:
             found.add((*path, "when", "op"), "is for http")
         if rule.action == "ignore" and when.op is None and writes and connector.driver == "http":
             found.add(
@@ -394,10 +395,10 @@ def _probes(found: Findings, connector: Connector) -> None:
         given = [probe.request is not None, probe.query is not None, probe.open is not None]
         if sum(given) != 1:
             found.add(path, "needs one of request, query or open")
-        elif (connector.driver == "http") != (probe.request is not None):
-            found.add(
-                path, "needs a request" if connector.driver == "http" else "needs `open: true` or a query"
-            )
+        elif connector.driver == "http" and probe.request is None:
+            found.add(path, "needs a request")
+        elif probe.request is not None and not kind_of(connector.driver).http:
+            found.add(path, "needs `open: true` or a query")
         if probe.request:
             check_path(found, (*path, "request", "path"), probe.request.path)
     if connector.check and all(probe.optional for probe in connector.check):

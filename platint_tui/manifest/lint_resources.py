@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from platint_tui.core.model import Json
 from platint_tui.manifest.findings import Findings, check_path, texts
+from platint_tui.manifest.kinds import kind_of
 from platint_tui.manifest.lint_reads import check_read
 from platint_tui.manifest.problems import did_you_mean, shown
 from platint_tui.manifest.yamltext import PathKey
@@ -21,7 +22,8 @@ _DATA = ("body", "query", "headers", "graphql", "item", "parameters")
 
 def check_resources(found: Findings, connector: Connector) -> None:
     """Keys, paths, parents, pages and writes of every resource, and the endpoints of every request."""
-    if connector.driver == "http":
+    requests = kind_of(connector.driver).http
+    if requests:
         asked = connector.model_dump(by_alias=True, include={"check", "discover", "resources"})
         _endpoints(found, (), asked, connector.transport.endpoints)
     for name, resource in connector.resources.items():
@@ -33,11 +35,17 @@ def check_resources(found: Findings, connector: Connector) -> None:
             found.add(path, f"'{name}' needs a listing in `discover.listings` that leads into it")
         if resource.read is None and resource.write is None and connector.driver == "http":
             found.add(path, "needs read or write")
-        if connector.driver == "http":
+        for key in ("source", "sink"):
+            if connector.driver == "http" and getattr(resource, key) is not None:
+                found.add((*path, key), "is for other drivers; over http say `read` and `write`")
+        if resource.read is not None and not requests:
+            found.add((*path, "read"), f"is made of requests; the driver '{connector.driver}' has `source`")
+        if requests:
             if resource.read is not None:
                 _read(found, path, resource, resource.read)
                 check_read(found, (*path, "read"), resource.read)
-            _write(found, path, resource)
+            if resource.sink is None:
+                _write(found, path, resource)
         if resource.parent is not None:
             _parent(found, (*path, "parent"), name, connector)
         if resource.read is not None and resource.read.from_parent and resource.parent is None:

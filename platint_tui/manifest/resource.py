@@ -27,6 +27,7 @@ from platint_tui.manifest.fields import (
 )
 from platint_tui.manifest.paging import Page
 from platint_tui.manifest.request import BodyMatch, Encoding, GraphQL, Request
+from platint_tui.manifest.sources import Sink, Source
 
 
 class FieldSpec(Model):
@@ -189,9 +190,9 @@ class Write(Model):
 
 
 class Deletes(Model):
-    """How deleted records are noticed; `none` says that they are not."""
+    """How deleted records are noticed; `none` says that they are not, `cdc` that the change feed tells."""
 
-    mode: Literal["none"] = "none"
+    mode: Literal["none", "cdc"] = "none"
 
 
 class Resource(Model):
@@ -206,6 +207,10 @@ class Resource(Model):
     fields: tuple[FieldSpec, ...] = ()
     parent: Parent | None = None
     read: Read | None = None
+    source: Source | None = None
+    """How it is read by a driver other than http."""
+    sink: Sink | None = None
+    """How it is written by a driver other than http, beside the operations in `write`."""
     write: Write | None = None
     deletes: Deletes = Field(default_factory=Deletes)
     estimate: Bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, Strict, WithJsonSchema
 
 from platint_tui.core.errors import ErrorClass
 from platint_tui.manifest.auth import (
@@ -59,6 +59,7 @@ from platint_tui.manifest.fields import (
     StatusList,
     Text,
 )
+from platint_tui.manifest.kinds import DRIVER_KINDS, OUTSIDE
 from platint_tui.manifest.paging import (
     CursorPage,
     JobPage,
@@ -71,6 +72,7 @@ from platint_tui.manifest.paging import (
     Page,
     TokenHeaderPage,
 )
+from platint_tui.manifest.problems import did_you_mean, shown
 from platint_tui.manifest.request import (
     BodyMatch,
     Encoding,
@@ -105,7 +107,23 @@ from platint_tui.manifest.rules import (
 )
 
 MANIFEST_VERSION = 1
-DRIVERS = ("http", "sqlite", "postgresql")
+DRIVERS = tuple(DRIVER_KINDS)
+
+
+def _driver(value: str) -> str:
+    if value in DRIVER_KINDS or (value.startswith(OUTSIDE) and value != OUTSIDE):
+        return value
+    suggestion = did_you_mean(value, DRIVER_KINDS)
+    raise ValueError(f"{shown(value)} is no driver{suggestion or '; there is ' + ', '.join(DRIVER_KINDS)}")
+
+
+DriverName = Annotated[
+    str,
+    Strict(),
+    AfterValidator(_driver),
+    WithJsonSchema({"anyOf": [{"enum": list(DRIVER_KINDS)}, {"type": "string", "pattern": f"^{OUTSIDE}.+"}]}),
+]
+"""A driver of this program, or `python:<entry point>` of one that an installed package brings."""
 
 
 class FormField(Model):
@@ -313,7 +331,7 @@ class Connector(Model):
     ]
     docs: Line
     description: Text = ""
-    driver: Literal["http", "sqlite", "postgresql"]
+    driver: DriverName
     profile: ProfileForm
     auth: Auth
     transport: Transport = Field(default_factory=Transport)

@@ -157,7 +157,7 @@ async def _source_records(
     async for page in source.read(mapping.stream, None):
         for element in page.bad:
             yield "", element.raw, {}
-        for raw, value in page.records:
+        for raw, value, _ in page.records:
             try:
                 key = record_key(value, raw, mapping.key)
             except RecordError:
@@ -194,7 +194,7 @@ async def _target_rows(
     names = _names(mapping)
     found: dict[str, str | None] = {}
     async for page in target.read(mapping.target, None):
-        for raw, value in page.records:
+        for raw, value, _ in page.records:
             try:
                 key = record_key(value, raw, fields)
             except RecordError:

@@ -10,6 +10,7 @@ from platint_tui.core.errors import ConfigError, ErrorClass, ExitCode, NotFound,
 from platint_tui.core.model import Environment, Integration, Profile, Run, StreamProgress, SyncState
 from platint_tui.core.states import ACTIVE_RUN_STATES, RunState
 from platint_tui.manifest.integration import load_integration
+from platint_tui.manifest.kinds import kind_of
 from platint_tui.manifest.writes import chosen_write
 from platint_tui.services.engine import call, refuse_read_only
 from platint_tui.services.workspace import Workspace
@@ -76,11 +77,11 @@ async def restart_users(workspace: Workspace, profile: str, platform: str) -> li
     A target that keeps the position beside its rows knows itself what it holds, so nothing is forgotten for it.
     Returns `integration/stream` of each. Raises ConfigError while a run of one of them is active.
     """
-    http = workspace.registry.get(platform).driver == "http"
+    tables = kind_of(workspace.registry.get(platform).driver).tables
     known = {(state.integration, state.stream) for state in await workspace.store.runs.sync_states()}
     restarted = []
     for item in await workspace.store.integrations.list():
-        if profile == item.source_profile or (profile == item.target_profile and http):
+        if profile == item.source_profile or (profile == item.target_profile and not tables):
             streams = [entry.stream for entry in item.streams if (item.name, entry.stream) in known]
             if streams:
                 await workspace.store.integrations.put(item, streams)
@@ -205,7 +206,7 @@ def _operation(workspace: Workspace, target: Profile, into: str, wanted: str) ->
         return wanted
     try:
         connector = workspace.registry.get(target.platform)
-        return chosen_write(connector, into).name if connector.driver == "http" else "upsert"
+        return chosen_write(connector, into).name
     except PlatintError:
         # What is wrong is said when the run is planned.
         return "upsert"

@@ -113,4 +113,5 @@ def _catalogue(row: sqlite3.Row) -> Catalogue:
 
 def _stream(item: Mapping[str, Any]) -> Stream:
     lists = {name: tuple(value) for name, value in item.items() if isinstance(value, list)}
+    lists["facts"] = tuple((name, value) for name, value in item.get("facts", ()))
     return Stream(**{**item, **lists, "fields": tuple(Field(**field) for field in item["fields"])})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import builtins
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
-from platint_tui.core.model import Integration, StreamMapping
+from platint_tui.core.model import Contract, Evolution, Integration, StreamMapping
 from platint_tui.store import positions
 from platint_tui.store.codec import dump, load, text
 from platint_tui.store.noun import Noun
@@ -88,8 +89,11 @@ class Integrations(Noun):
 
 def _integration(row: sqlite3.Row) -> Integration:
     content = load(row["content"])
-    streams = tuple(
-        StreamMapping(**{**item, "key": tuple(item["key"]), "select": tuple(item["select"])})
-        for item in content.pop("streams")
-    )
+    streams = tuple(_mapping(item) for item in content.pop("streams"))
     return Integration(**content, streams=streams, version=row["version"], text=row["text"])
+
+
+def _mapping(item: Mapping[str, Any]) -> StreamMapping:
+    said = {**item, "key": tuple(item["key"]), "select": tuple(item["select"])}
+    contract = {name: Evolution(value) for name, value in item.get("contract", {}).items()}
+    return StreamMapping(**{**said, "contract": Contract(**contract)})

@@ -27,7 +27,7 @@ auth: {{type: driver}}
 errors: {{policy: {{attempts: 3, base: 20ms}}}}
 check: [{{id: open, open: true}}]
 discover: {{type: introspect}}
-resources: {{'*': {{}}}}
+resources: {{'*': {{write: {{upsert: {{}}}}}}}}
 tests: [{{name: x, kind: error, code: '23505', expect: {{class: record, action: dead_letter}}}}]
 """
 

@@ -96,7 +96,6 @@ def test_streams_alone_are_the_endpoints() -> None:
             "sync_frequency: hourly",
             "i.yaml:7:17: sync_frequency: hourly is valid, but this version cannot run on a schedule",
         ),
-        ("sync_frequency: on_demand", "sync_frequency: real_time", "this version cannot sync in real time"),
         (
             "source_to_target",
             "bidirectional",

@@ -6,7 +6,16 @@ from collections.abc import AsyncIterator, Sequence
 
 import httpx
 
-from platint_tui.core.model import Capability, Field, JsonObject, Page, Stream, TargetPlan
+from platint_tui.core.model import (
+    READ_ALL,
+    Capability,
+    Field,
+    JsonObject,
+    Page,
+    ReadOptions,
+    Stream,
+    TargetPlan,
+)
 from platint_tui.core.ports import Target
 from platint_tui.core.wire import present_watch
 from platint_tui.drivers.base import DriverContext
@@ -66,7 +75,9 @@ class HttpDriver:
         await self._session.ready()
         return await catalogue(self._session)
 
-    def read(self, stream: str, position: JsonObject | None) -> AsyncIterator[Page]:
+    def read(
+        self, stream: str, position: JsonObject | None, options: ReadOptions = READ_ALL
+    ) -> AsyncIterator[Page]:
         """Pages of `stream` from `position` (None: from the beginning) to the end of one scan."""
         return read_stream(self._session, stream, position)
 

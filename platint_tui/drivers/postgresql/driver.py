@@ -11,7 +11,16 @@ import asyncpg
 
 from platint_tui.core.errors import ConfigError, ErrorClass, PlatintError
 from platint_tui.core.jsontext import content_hash
-from platint_tui.core.model import Capability, Field, JsonObject, Page, Stream, TargetPlan
+from platint_tui.core.model import (
+    READ_ALL,
+    Capability,
+    Field,
+    JsonObject,
+    Page,
+    ReadOptions,
+    Stream,
+    TargetPlan,
+)
 from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.postgresql.connection import FAILURES, address_of, connect, translate
@@ -102,7 +111,9 @@ class PostgresqlDriver:
             tables.setdefault(row["name"], []).append(row)
         return [_stream(name, columns) for name, columns in tables.items()]
 
-    async def read(self, stream: str, position: JsonObject | None) -> AsyncIterator[Page]:
+    async def read(
+        self, stream: str, position: JsonObject | None, options: ReadOptions = READ_ALL
+    ) -> AsyncIterator[Page]:
         """PostgreSQL is a target only as yet: raises ConfigError."""
         raise ConfigError(
             f"PostgreSQL tables are targets only; '{clean(stream)}' cannot be read from one.",

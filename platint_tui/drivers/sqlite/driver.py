@@ -11,7 +11,16 @@ from pathlib import Path
 
 from platint_tui.core.errors import ConfigError, PlatintError
 from platint_tui.core.jsontext import content_hash
-from platint_tui.core.model import Capability, Field, JsonObject, Page, Stream, TargetPlan
+from platint_tui.core.model import (
+    READ_ALL,
+    Capability,
+    Field,
+    JsonObject,
+    Page,
+    ReadOptions,
+    Stream,
+    TargetPlan,
+)
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.sqlite.file import SqliteFile, check_place
 from platint_tui.drivers.sqlite.target import SqliteTarget
@@ -76,7 +85,9 @@ class SqliteDriver:
             return ()
         return await self._file.run(_tables)
 
-    async def read(self, stream: str, position: JsonObject | None) -> AsyncIterator[Page]:
+    async def read(
+        self, stream: str, position: JsonObject | None, options: ReadOptions = READ_ALL
+    ) -> AsyncIterator[Page]:
         """SQLite is a target only: raises ConfigError."""
         raise ConfigError(
             f"SQLite files are targets only; '{stream}' cannot be read from one.",

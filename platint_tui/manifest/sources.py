@@ -1,0 +1,39 @@
+"""What a manifest says of reading and writing where the driver is not http: databases, brokers, live feeds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from platint_tui.manifest.fields import Duration, Int, Model, Positive, Size
+
+Mode = Literal["snapshot", "cursor", "cdc", "consume"]
+"""snapshot: everything, in the order of the key. cursor: what is new by a field. cdc: the platform's own feed of
+changes, after a snapshot. consume: messages, acknowledged when they are stored."""
+
+
+class Source(Model):
+    """How a stream is read. `modes` are the possible ones, the usual one first; a stream of an integration may
+    name another.
+
+    `chunk` rows are asked for at a time, `overlap` is how far before the greatest cursor value the next scan
+    starts, `prefetch` how many messages may be unacknowledged, `idle` how long a scan waits for one more
+    message before it ends, `heartbeat` how often a quiet feed is moved on, `max_retained` the bytes of log that
+    a feed may keep on the server.
+    """
+
+    modes: tuple[Mode, ...] = Field(min_length=1)
+    chunk: Annotated[Int, Field(ge=1, le=1_000_000)] = 5_000
+    overlap: Duration = 0.0
+    prefetch: Annotated[Int, Field(ge=1, le=65_535)] = 500
+    idle: Positive = 1.0
+    heartbeat: Positive = 30.0
+    max_retained: Size = 10 * 1024**3
+    max_message: Size = 16 * 1024**2
+
+
+class Sink(Model):
+    """How a target is written. `batch` rows go at a time."""
+
+    batch: Annotated[Int, Field(ge=1, le=1_000_000)] = 2_000
