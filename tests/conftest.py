@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -23,6 +24,11 @@ from peers.localstripe import StripeEmulator
 from peers.moto import MotoServer
 from peers.postgres import PostgresServer
 from peers.secret_service import Kind, SecretService
+
+if TYPE_CHECKING:
+    from peers.mosquitto import MosquittoServer
+    from peers.rabbitmq import RabbitmqServer
+    from peers.redis import RedisServer
 
 
 @pytest.fixture
@@ -88,7 +94,7 @@ def stripe_emulate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StripeE
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """A real PostgreSQL server with an empty cluster."""
+    """A real PostgreSQL server with an empty cluster, ready for logical replication."""
     server = PostgresServer()
     yield server
     server.stop()
@@ -144,5 +150,38 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
 def elastic_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ElasticServer]:
     """A real Elasticsearch 7.0, empty, without security."""
     server = ElasticServer(tmp_path_factory.mktemp("elastic"))
+    yield server
+    server.stop()
+
+
+# The servers of databases and brokers can be killed and started again; a test that does so leaves them running.
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real Redis, empty, with two users."""
+    from peers.redis import RedisServer
+
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitmqServer]:
+    """A real RabbitMQ with its management API. It takes long to start, so every file shares it: use own names."""
+    from peers.rabbitmq import RabbitmqServer
+
+    server = RabbitmqServer(tmp_path_factory.mktemp("rabbitmq"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def mosquitto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MosquittoServer]:
+    """A real Mosquitto (MQTT), also over WebSockets, with two users."""
+    from peers.mosquitto import MosquittoServer
+
+    server = MosquittoServer(tmp_path_factory.mktemp("mosquitto"))
     yield server
     server.stop()
