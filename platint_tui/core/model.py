@@ -204,6 +204,17 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownGap:
+    """A gap as it was noticed by a run."""
+
+    integration: str
+    stream: str
+    run: str
+    noticed_ms: int
+    gap: Gap
+
+
+@dataclass(frozen=True, slots=True)
 class ReadOptions:
     """How a stream is to be read, beyond its name and position.
 
@@ -429,6 +440,8 @@ class StreamProgress:
     error_code: str = ""
     error: str = ""
     resume_at_ms: int | None = None
+    heard_ms: int | None = None
+    """When its source last gave a sign of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -499,6 +512,11 @@ class NewDeadLetter:
     fault: Fault
     direction: str = "record"
     op: Op = Op.UPSERT
+    origin: JsonObject | None = None
+
+
+NATIVE = "native"
+"""The direction of a dead letter that its platform keeps in a queue of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -533,6 +551,9 @@ class DeadLetter:
     size: int
     request: JsonObject | None
     response: JsonObject | None
+    op: Op = Op.UPSERT
+    origin: JsonObject | None = None
+    """Where it lies at its platform, when that keeps it in a dead-letter queue of its own (direction `native`)."""
 
 
 @dataclass(frozen=True, slots=True)

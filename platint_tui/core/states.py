@@ -52,7 +52,8 @@ class DeadLetterState(StrEnum):
     """States of a dead letter.
 
     `unknown`: sent without an answer, waits for the operator. `edited`: replaced by a child that holds the
-    edit. `superseded`: a later version of the same record was written, or the target holds a newer one.
+    edit. `superseded`: a later version of the same record was written, or the target holds a newer one. `gone`:
+    the platform that kept it in a dead-letter queue of its own holds it no longer.
     """
 
     OPEN = "open"
@@ -62,6 +63,7 @@ class DeadLetterState(StrEnum):
     EDITED = "edited"
     SUPERSEDED = "superseded"
     DISCARDED = "discarded"
+    GONE = "gone"
 
 
 DEAD_LETTER_MOVES: dict[DeadLetterState, frozenset[DeadLetterState]] = {
@@ -71,6 +73,7 @@ DEAD_LETTER_MOVES: dict[DeadLetterState, frozenset[DeadLetterState]] = {
             DeadLetterState.EDITED,
             DeadLetterState.SUPERSEDED,
             DeadLetterState.DISCARDED,
+            DeadLetterState.GONE,
         }
     ),
     DeadLetterState.REPLAYING: frozenset(
@@ -79,15 +82,22 @@ DEAD_LETTER_MOVES: dict[DeadLetterState, frozenset[DeadLetterState]] = {
             DeadLetterState.UNKNOWN,
             DeadLetterState.SUCCEEDED,
             DeadLetterState.SUPERSEDED,
+            DeadLetterState.GONE,
         }
     ),
     DeadLetterState.UNKNOWN: frozenset(
-        {DeadLetterState.REPLAYING, DeadLetterState.SUPERSEDED, DeadLetterState.DISCARDED}
+        {
+            DeadLetterState.REPLAYING,
+            DeadLetterState.SUPERSEDED,
+            DeadLetterState.DISCARDED,
+            DeadLetterState.GONE,
+        }
     ),
     DeadLetterState.SUCCEEDED: frozenset(),
     DeadLetterState.EDITED: frozenset({DeadLetterState.OPEN}),
     DeadLetterState.SUPERSEDED: frozenset(),
     DeadLetterState.DISCARDED: frozenset({DeadLetterState.OPEN}),
+    DeadLetterState.GONE: frozenset({DeadLetterState.OPEN}),
 }
 
 UNRESOLVED_DEAD_LETTER_STATES = frozenset(

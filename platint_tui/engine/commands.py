@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from platint_tui.core.errors import (
@@ -21,8 +21,10 @@ from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.states import ACTIVE_RUN_STATES, DeadLetterState
 from platint_tui.core.wire import watching
 from platint_tui.drivers.base import load_driver
+from platint_tui.engine import native
 from platint_tui.engine.context import Context
 from platint_tui.engine.planner import find_profile, plan_integration, suggest
+from platint_tui.engine.streams import RECOVERY, recovery_of
 from platint_tui.manifest.loader import resource
 from platint_tui.manifest.schema import Connector
 from platint_tui.manifest.signin import choices
@@ -238,6 +240,16 @@ async def cancel_replay(context: Context, args: JsonObject) -> dict[str, Any]:
     return {"job": job}
 
 
+async def _refuse_active(context: Context, integration: str, hint: str) -> None:
+    states = tuple(ACTIVE_RUN_STATES)
+    for active in await context.store.runs.list(integration=integration, states=states, limit=1):
+        raise ConfigError(
+            f"Run {active.number} of '{integration}' is {active.state.replace('_', ' ')}.",
+            hint=hint,
+            code="already_running",
+        )
+
+
 async def reset(context: Context, args: JsonObject) -> dict[str, Any]:
     """`reset {integration, stream}`: forget the position; the result holds it for undo."""
     name, stream = text(args, "integration"), text(args, "stream")
@@ -245,18 +257,36 @@ async def reset(context: Context, args: JsonObject) -> dict[str, Any]:
     if await runs.sync_state(name, stream) is None:
         integration = await context.store.integrations.get(name)
         await plan_integration(context, integration, [stream], name=name)  # says what is wrong with the names
-    for active in await runs.list(integration=name, states=tuple(ACTIVE_RUN_STATES), limit=1):
-        raise ConfigError(
-            f"Run {active.number} of '{name}' is {active.state.replace('_', ' ')}.",
-            hint="Cancel it, then reset.",
-            code="already_running",
-        )
+    await _refuse_active(context, name, "Cancel it, then reset.")
     before = await runs.reset_position(name, stream)
     return {
         "integration": name,
         "stream": stream,
         "before": None if before is None else {"seq": before.seq, "confirmed": before.confirmed},
     }
+
+
+async def recover(context: Context, args: JsonObject) -> dict[str, Any]:
+    """`recover {integration, stream, how}`: how a stream goes on whose position its platform has lost.
+
+    `resnapshot` reads everything again, `skip` goes on from now and records the gap.
+    """
+    name, stream, how = text(args, "integration"), text(args, "stream"), text(args, "how")
+    if how not in ("resnapshot", "skip"):
+        raise UsageError(f"A lost position is recovered by resnapshot or skip, not by '{how}'.")
+    runs = context.store.runs
+    await _refuse_active(context, name, "Cancel it first.")
+    state = await runs.sync_state(name, stream)
+    if state is None or state.confirmed is None:
+        raise ConfigError(f"'{name}/{stream}' has no position; the next run reads from the beginning.")
+    position, _ = recovery_of(state.confirmed)
+    await runs.restore_position(replace(state, confirmed={**(position or {}), RECOVERY: how}))
+    return {"integration": name, "stream": stream, "how": how}
+
+
+async def pull_dead(context: Context, args: JsonObject) -> dict[str, Any]:
+    """`pull_dead {profile}`: bring the platform's own dead letters into the inbox."""
+    return await native.pull(context, text(args, "profile"))
 
 
 HANDLERS: Mapping[str, Handler] = {
@@ -266,10 +296,13 @@ HANDLERS: Mapping[str, Handler] = {
     "check": check,
     "discover": discover,
     "preview": preview,
+    "pull_dead": pull_dead,
+    "discard_native": native.discard,
+    "recover": recover,
 }
 MAKERS: Mapping[str, Maker] = {"run": run, "replay": replay}
 
-QUICK = frozenset({"cancel", "replay", "cancel_replay", "reset"})
+QUICK = frozenset({"cancel", "replay", "cancel_replay", "reset", "recover"})
 """Done within the store; finished before the next one is looked at. The others talk to a platform or a keyring,
 so they run beside everything else."""
 

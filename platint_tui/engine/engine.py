@@ -59,6 +59,7 @@ class Engine:
         self._max_runs = max_runs
         self._started_ms = context.clock.now_ms()
         self._runs: dict[str, asyncio.Task[None]] = {}
+        self._endless: set[str] = set()
         self._replays: dict[str, asyncio.Task[None]] = {}
         self._commands: dict[str, asyncio.Task[None]] = {}
         self._setbacks: dict[str, _Setback] = {}
@@ -132,15 +133,23 @@ class Engine:
             else:
                 self._commands[command.id] = self._start(work, f"command {command.kind}")
         await self._put_back()
-        while len(self._runs) < self._max_runs:
+        self._endless.intersection_update(self._runs)
+        while len(self._runs) - len(self._endless) < self._max_runs:
             run = await self.context.store.runs.claim(self.context.worker)
             if run is None:
                 break
+            if await self._in_real_time(run):
+                self._endless.add(run.id)
             self._runs[run.id] = self._start(self._execute(run), f"run {run.number}")
         for job in await self.context.store.replays.unfinished():
             back = self._setbacks.get(job.id)
             if job.id not in self._replays and (back is None or self.context.clock.monotonic() >= back.due):
                 self._replays[job.id] = self._start(self._replay(job), f"replay {job.id}")
+
+    async def _in_real_time(self, run: Run) -> bool:
+        """Whether a run goes on without an end: then it takes no place from those that do."""
+        found = await self.context.store.integrations.get(run.integration, run.version)
+        return found is not None and found.sync_frequency == "real_time"
 
     async def _execute(self, run: Run) -> None:
         try:

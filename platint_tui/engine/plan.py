@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from platint_tui.core.backoff import RetryPolicy
 from platint_tui.core.model import Field, Integration, Profile, ReadOptions, StreamMapping, TargetPlan
 
 Mapper = Callable[[dict[str, Any]], dict[str, Any]]
@@ -27,6 +28,8 @@ class StreamPlan:
     `key` and `cursor` name fields of the source's record, `fields` are those of the target after mapping.
     `idempotent`: the target may be sent the same row twice without harm. `estimate` is the number of records
     that discovery saw, None when it is unknown. `follow`: it goes on without an end. `typed`: see TargetPlan.
+    `retry` is how a lost connection is opened again, None where the driver does it; `pause` are the seconds
+    between two scans of a source that is asked again and again.
     """
 
     integration: str
@@ -42,6 +45,8 @@ class StreamPlan:
     estimate: int | None = None
     follow: bool = False
     typed: bool = False
+    retry: RetryPolicy | None = None
+    pause: float = 2.0
 
     def read_options(self, forms: frozenset[str] = frozenset()) -> ReadOptions:
         """How the source is told to read this stream; `forms` are the blocks that the target takes."""

@@ -15,6 +15,8 @@ from platint_tui.manifest.mapping import compile_mapping, parse_expression
 from platint_tui.manifest.schema import Connector, Resource
 from platint_tui.manifest.writes import chosen_write
 
+_PAUSE, _HTTP_PAUSE = 2.0, 30.0
+"""Seconds between two scans in real time of a source that does not follow by itself."""
 _DIRECTIONS = ("source_to_target",)
 
 
@@ -115,6 +117,7 @@ def _plan_stream(
     found: dict[str, Stream],
 ) -> StreamPlan:
     what = resource(reading, mapping.stream)
+    follow = integration.sync_frequency == "real_time"
     seen = found.get(mapping.stream)
     if what.read is None and what.source is None:
         raise ConfigError(
@@ -133,7 +136,9 @@ def _plan_stream(
         mapper=compile_mapping(mapping),
         idempotent=_idempotent(writing, mapping),
         estimate=seen.estimate if seen else None,
-        follow=integration.sync_frequency == "real_time",
+        follow=follow,
+        retry=reading.errors.policy.retry_policy() if follow or reading.driver != "http" else None,
+        pause=_PAUSE if reading.driver != "http" else _HTTP_PAUSE,
         typed=_typed(mapping, seen),
     )
 

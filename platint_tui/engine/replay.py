@@ -19,16 +19,28 @@ from platint_tui.core.errors import (
     PlatintError,
     RateLimited,
     StoreError,
+    TransientError,
     UnknownOutcome,
     joined,
 )
 from platint_tui.core.jsontext import loads
-from platint_tui.core.model import Batch, DeadLetter, Fault, JsonObject, ReplayJob, Row, WriteResult
+from platint_tui.core.model import (
+    NATIVE,
+    Batch,
+    DeadLetter,
+    Fault,
+    JsonObject,
+    Profile,
+    ReplayJob,
+    Row,
+    WriteResult,
+)
 from platint_tui.core.ports import Driver, Target
 from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.states import DeadLetterState
 from platint_tui.engine.context import Context
 from platint_tui.engine.failpoints import failpoint
+from platint_tui.engine.native import RETURNED, holder_of, native_letter
 from platint_tui.engine.plan import StreamPlan
 from platint_tui.engine.planner import plan_integration
 from platint_tui.engine.rows import make_row
@@ -70,6 +82,7 @@ class ReplayTask:
         self._job = job
         self._shutdown = shutdown
         self._drivers: dict[str, Driver] = {}
+        self._opening = asyncio.Lock()
         self._routes: dict[tuple[str, str], _Route | PlatintError] = {}
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._ended: _Stop | None = None
@@ -132,8 +145,12 @@ class ReplayTask:
         """Send claimed dead letters: together to a transactional target, side by side to any other."""
         groups: dict[tuple[str, str], list[DeadLetter]] = {}
         for letter in letters:
-            groups.setdefault((letter.integration, letter.stream), []).append(letter)
+            of = letter.profile if letter.direction == NATIVE else letter.integration
+            groups.setdefault((of, letter.stream), []).append(letter)
         for key, group in groups.items():
+            if group[0].direction == NATIVE:
+                await asyncio.gather(*(self._return(letter) for letter in group))
+                continue
             route = await self._route(*key)
             if isinstance(route, PlatintError):
                 await self._give_back(group)
@@ -169,11 +186,42 @@ class ReplayTask:
     async def _open(self, integration: str, stream: str) -> _Route:
         found = await self._context.store.integrations.get(integration)
         plan = (await plan_integration(self._context, found, [stream], name=integration)).streams[0]
-        name = plan.target.profile.name
-        if name not in self._drivers:
-            self._drivers[name] = await self._context.open_driver(plan.target.profile)
+        driver = await self._driver(plan.target.profile)
         # A replay moves no position, so it needs no epoch of a run.
-        return _Route(plan, await self._drivers[name].open_target(plan.target_plan(0, self._job.id)))
+        return _Route(plan, await driver.open_target(plan.target_plan(0, self._job.id)))
+
+    async def _driver(self, profile: Profile) -> Driver:
+        async with self._opening:
+            if profile.name not in self._drivers:
+                self._drivers[profile.name] = await self._context.open_driver(profile)
+            return self._drivers[profile.name]
+
+    async def _return(self, letter: DeadLetter) -> None:
+        """Send a dead letter that its platform keeps itself back to where it came from, through that platform."""
+        async with self._slots:
+            if self._ended is not None or self._shutdown.is_set() or self._held_back():
+                await self._give_back([letter])
+                return
+            try:
+                driver = await holder_of(self._context, letter.profile, self._driver)
+                returned = await driver.return_dead(native_letter(letter), letter.idempotency_key)
+                failpoint("replay.after_send")
+            except StoreError:
+                raise
+            except TransientError as error:
+                self._not_before_ms = self._context.clock.now_ms() + 500 * (self._failures + 1)
+                await self._give_back([letter])
+                self._count_failure(_text(error))
+            except PlatintError as error:
+                await self._give_back([letter])
+                self._end(error.sentence())
+            except Exception as error:
+                log.exception("replay %s", self._job.id)
+                await self._lost([letter], error)
+            else:
+                outcome = RETURNED[returned.outcome]
+                self._failures = 0
+                await self._settle(letter, outcome, returned.outcome, REDACTOR.redact(returned.message))
 
     async def _rows(self, route: _Route, letters: Sequence[DeadLetter]) -> list[tuple[DeadLetter, Row]]:
         """The payloads as rows, mapped as in a sync; one that is still no record is settled as failed."""
@@ -184,7 +232,7 @@ class ReplayTask:
                 value = loads(raw)
                 if not isinstance(value, dict):
                     raise NotFound("The payload is no JSON object.", code="not_a_record")
-                row = make_row(route.plan, raw, value, letter.idempotency_key)
+                row = make_row(route.plan, raw, value, letter.idempotency_key, letter.op)
             except (PlatintError, UnicodeDecodeError) as error:
                 await self._settle(letter, "failed", _code(error), _text(error))
             else:
@@ -352,6 +400,8 @@ async def _idempotent(context: Context, job: ReplayJob) -> bool:
     for letter in await inbox.rows(numbers):
         attempts = await inbox.attempts(letter.id)
         if any(item.job == job.id for item in attempts):
+            if letter.direction == NATIVE:
+                return False  # whether it was sent back is not known, and the origin takes it twice
             routes.add((letter.integration, letter.stream))
     try:
         for integration, stream in routes:

@@ -108,7 +108,9 @@ class RunTask:
     ) -> None:
         """Run the streams, a few at a time; a parked one goes on by itself while others still run."""
         plans = {item.stream: item for item in plan.streams}
-        slots = asyncio.Semaphore(STREAMS_AT_ONCE)
+        # In real time no stream ends to make room for the next one.
+        endless = any(item.follow for item in plan.streams)
+        slots = asyncio.Semaphore(len(plan.streams) if endless else STREAMS_AT_ONCE)
         tasks: dict[asyncio.Task[None], str] = {}
         for item in pending:
             waits = item.resume_at_ms if item.state == RunState.RATE_LIMITED else None
@@ -184,7 +186,7 @@ class RunTask:
         async with slots:
             if self._halt.is_set():
                 return
-            work = StreamRun(plan, self._runs, self._context.clock, self._run.id, self._run.epoch)
+            work = self._work(plan)
             try:
                 if state != RunState.RUNNING:
                     await self._runs.move_stream(
@@ -212,6 +214,18 @@ class RunTask:
                 outcome = _internal(error, f"stream {plan.stream} of run {self._run.number}")
             await self._move(plan.stream, outcome, work.requests)
             self._outcomes[plan.stream] = outcome
+
+    def _work(self, plan: StreamPlan) -> StreamRun:
+        context, side = self._context, plan.source
+
+        def lag(seconds: float) -> None:
+            context.telemetry.lag(
+                side.platform, side.profile.name, f"{plan.integration}/{plan.stream}", seconds
+            )
+
+        return StreamRun(
+            plan, self._runs, context.clock, self._run.id, self._run.epoch, lag=lag, rng=context.rng
+        )
 
     async def _expected(self, plan: StreamPlan) -> int | None:
         """How many records will come, where discovery can know it: when all of them are read."""

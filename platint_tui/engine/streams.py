@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
+from platint_tui.core.backoff import backoff
 from platint_tui.core.clock import Clock
-from platint_tui.core.errors import PlatintError, RateLimited, SystemicError
+from platint_tui.core.errors import BlockRefused, PlatintError, RateLimited, SystemicError, TransientError
 from platint_tui.core.model import (
     Batch,
+    Block,
     Confirmed,
     Counters,
     JsonObject,
     NewDeadLetter,
+    Op,
     Page,
     SyncState,
     WriteResult,
 )
-from platint_tui.core.ports import Driver, Target
+from platint_tui.core.ports import Acknowledging, AppliesOps, Driver, TakesBlocks, Target
+from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.wire import Tally, tallying
 from platint_tui.engine.breaker import FaultBreaker
 from platint_tui.engine.buffer import PageBuffer
 from platint_tui.engine.failpoints import failpoint
 from platint_tui.engine.plan import StreamPlan
+from platint_tui.engine.reading import is_sign_of_life, read_ahead
 from platint_tui.engine.rows import Prepared, Rejected, dead_letter, prepare, row_idempotency_key
 from platint_tui.store.ports import Runs
 
 BATCH_RECORDS = 2_000
 _KEYS_FROM = 10
 """Records of a page from which on shared keys say something about the key."""
-_READ_POSITION_EVERY = 0.25
-
+_ONLY_UPSERTS = frozenset({Op.UPSERT})
 
 NOT_SENT = "not_sent"
 """Code of the rows that a target left out when it ended a batch early."""
@@ -89,15 +94,30 @@ def resume_rule(stored: SyncState | None, held: Confirmed | None, transactional:
 class StreamRun:
     """Moves one stream. `run` ends normally at the end of the scan, or raises what stopped it."""
 
-    def __init__(self, plan: StreamPlan, runs: Runs, clock: Clock, run: str, epoch: int) -> None:
+    def __init__(
+        self,
+        plan: StreamPlan,
+        runs: Runs,
+        clock: Clock,
+        run: str,
+        epoch: int,
+        *,
+        lag: Callable[[float], None] = lambda _: None,
+        rng: random.Random | None = None,
+    ) -> None:
         self.plan = plan
         self._runs = runs
         self._clock = clock
         self._run = run
         self._epoch = epoch
+        self._lag = lag
+        self._rng = rng or random.SystemRandom()
         self._breaker = FaultBreaker()
         self._seq = 0
         self._store_seq = 0
+        self._committed = 0
+        self._position: JsonObject | None = None
+        self._troubled = False
         self._tally = Tally()
         self._keys_told = False
         self.note = ""
@@ -110,11 +130,31 @@ class StreamRun:
     async def run(self, source: Driver, destination: Driver, stop: asyncio.Event) -> bool:
         """Read and write until the scan ends (True) or `stop` is set (False, at a page border).
 
-        Raises PlatintError: Fenced when another engine has the run, RateLimited when the stream is to be
-        parked, any other when the stream has failed.
+        A lost connection is opened again from the confirmed position: as often as the plan's policy says
+        without a page in between, and for ever in real time. Raises PlatintError: Fenced when another engine
+        has the run, RateLimited when the stream is to be parked, any other when the stream has failed.
         """
         with tallying() as self._tally:
-            return await self._work(source, destination, stop)
+            tries = 0
+            while True:
+                before = self._committed
+                try:
+                    return await self._work(source, destination, stop)
+                except TransientError as error:
+                    policy = self.plan.retry
+                    if policy is None:
+                        raise
+                    tries = 1 if self._committed > before else tries + 1
+                    if not self.plan.follow and tries >= policy.attempts:
+                        raise
+                    await self._tell_trouble(error, tries)
+                    if await _stopped(stop, max(0.05, backoff(policy, tries, self._rng))):
+                        return False
+
+    async def _tell_trouble(self, error: TransientError, tries: int) -> None:
+        self._troubled = True
+        text = f"{error.sentence()} Trying again ({tries}) from the confirmed position."
+        await self._runs.tell(self._run, self._epoch, self.plan.stream, error.code, REDACTOR.redact(text))
 
     async def _work(self, source: Driver, destination: Driver, stop: asyncio.Event) -> bool:
         target = await destination.open_target(self.plan.target_plan(self._epoch, self._run))
@@ -139,7 +179,22 @@ class StreamRun:
 
     async def _pump(self, source: Driver, target: Target, start: Start, stop: asyncio.Event) -> bool:
         buffer = PageBuffer()
-        reader = asyncio.create_task(self._read(source, start.position, buffer))
+        forms = target.takes if isinstance(target, TakesBlocks) and not self.plan.mapping.map else frozenset()
+        options = self.plan.read_options(forms)
+        self._position, forced = recovery_of(start.position)
+        if forced:
+            options = replace(options, on_lost=forced)
+        reading = read_ahead(
+            source,
+            self.plan.stream,
+            self._position,
+            options,
+            buffer,
+            self._clock,
+            self._note_read,
+            self.plan.pause,
+        )
+        reader = asyncio.create_task(reading)
         stopping = asyncio.create_task(stop.wait())
         early = target if isinstance(target, EndsEarly) else None
         if early is not None:
@@ -158,7 +213,12 @@ class StreamRun:
                 pages = taking.result()
                 if not pages:
                     return True
+                if all(is_sign_of_life(page, self._position) for page in pages):
+                    continue
                 await self._commit(target, pages)
+                if isinstance(source, Acknowledging):
+                    await source.acknowledge(self.plan.stream, pages[-1].position)
+                    failpoint("after_acknowledge")
                 last = pages[-1].last
                 # After the last page there is nothing to go on with: a resumed stream would start a new scan,
                 # and send all of it once more.
@@ -173,43 +233,15 @@ class StreamRun:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _read(self, source: Driver, position: JsonObject | None, buffer: PageBuffer) -> None:
-        saved = self._clock.monotonic()
-        last = False
-        try:
-            pages = source.read(self.plan.stream, position, self.plan.read_options())
-            async with contextlib.aclosing(pages):  # type: ignore[type-var]
-                async for page in pages:
-                    failpoint("after_fetch")
-                    await buffer.put(page)
-                    last = page.last
-                    if self._clock.monotonic() - saved >= _READ_POSITION_EVERY:
-                        saved = self._clock.monotonic()
-                        await self._runs.save_read_position(
-                            self._run, self._epoch, self.plan.stream, page.position
-                        )
-                    if last:
-                        break
-            if not last:
-                raise SystemicError(
-                    "The platform's pages ended without a last one; what follows may be missing.",
-                    code="no_last_page",
-                )
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            await buffer.close(error)
-        else:
-            await buffer.close()
+    async def _note_read(self, position: JsonObject) -> None:
+        await self._runs.save_read_position(self._run, self._epoch, self.plan.stream, position)
 
     async def _commit(self, target: Target, pages: list[Page]) -> None:
         """Write the rows of `pages`, then store what became of them in one transaction."""
         position = pages[-1].position
         seq = self._seq + len(pages)
-        prepared = prepare(self.plan, pages, self._store_seq, keys=not target.transactional)
-        self._look_at_keys(prepared)
         failpoint("before_write")
-        result = await self._write(target, prepared, Confirmed(seq, position))
+        prepared, result = await self._write(target, pages, Confirmed(seq, position))
         failpoint("after_target_commit")
         letters = self._letters(prepared, result)
         counters = Counters(
@@ -232,11 +264,51 @@ class StreamRun:
             counters=counters,
             dead_letters=letters,
             written_keys=_settled_keys(prepared, result, letters),
+            gaps=[gap for page in pages for gap in page.gaps],
         )
         failpoint("after_store_commit")
         self._seq = self._store_seq = seq
+        self._position = position
+        self._committed += 1
+        if self._troubled:
+            self._troubled = False
+            await self._runs.tell(self._run, self._epoch, self.plan.stream, "", "")
+        self._measure_lag(pages)
         judged = [letter for letter in letters if letter.fault.code != NOT_SENT]
         self._breaker.count(prepared.read, [(letter.fingerprint, letter.fault) for letter in judged])
+
+    def _measure_lag(self, pages: list[Page]) -> None:
+        now = self._clock.now_ms()
+        for page in pages:
+            for happened in page.happened:
+                self._lag(max(0, now - happened) / 1000)
+
+    async def _write(
+        self, target: Target, pages: list[Page], confirmed: Confirmed
+    ) -> tuple[Prepared, WriteResult]:
+        """What the pages came to, and what the target did with it: whole blocks where it takes them."""
+        blocks = [page.records for page in pages if isinstance(page.records, Block)]
+        if blocks and await self._plain(target, pages, blocks):
+            try:
+                result = await target.write(Batch((), confirmed, blocks))
+            except BlockRefused:
+                pass  # its records go one by one below, so that the bad ones are found
+            else:
+                return Prepared((), sum(len(block) for block in blocks), 0, ()), result
+        applies = target.applies if isinstance(target, AppliesOps) else _ONLY_UPSERTS
+        prepared = prepare(self.plan, pages, self._store_seq, keys=not target.transactional, applies=applies)
+        self._look_at_keys(prepared)
+        if not prepared.rows and not target.transactional:
+            return prepared, WriteResult(0, 0, ())
+        return prepared, await target.write(Batch(prepared.rows, confirmed))
+
+    async def _plain(self, target: Target, pages: list[Page], blocks: list[Block]) -> bool:
+        """Whether the blocks may go to the target as they are: nothing waits to learn of single records."""
+        takes = target.takes if isinstance(target, TakesBlocks) else frozenset()
+        whole = len(blocks) == sum(1 for page in pages if page.records or page.bad)
+        if not whole or any(block.form not in takes for block in blocks):
+            return False
+        return not await self._runs.waits_for_records(self.plan.integration, self.plan.stream)
 
     def _look_at_keys(self, prepared: Prepared) -> None:
         """A key that most records share is no key: all but the last of them are gone, which is to be said."""
@@ -249,11 +321,6 @@ class StreamRun:
         )
         self.note = f"{self.note} {told}".strip()
 
-    async def _write(self, target: Target, prepared: Prepared, confirmed: Confirmed) -> WriteResult:
-        if not prepared.rows and not target.transactional:
-            return WriteResult(0, 0, ())
-        return await target.write(Batch(prepared.rows, confirmed))
-
     def _letters(self, prepared: Prepared, result: WriteResult) -> list[NewDeadLetter]:
         plan = self.plan
         letters = [
@@ -261,7 +328,7 @@ class StreamRun:
         ]
         for index, fault in result.faults:
             row = prepared.rows[index]
-            item = Rejected(row.raw, row.key, fault)
+            item = Rejected(row.raw, row.key, fault, row.op)
             letters.append(
                 dead_letter(plan, plan.target, self._run, item, row.idempotency_key or self._key(item))
             )
@@ -269,6 +336,26 @@ class StreamRun:
 
     def _key(self, item: Rejected) -> str:
         return row_idempotency_key(self.plan, item.key, item.raw, self._store_seq)
+
+
+RECOVERY = "_on_lost"
+"""In a stored position: how the next read goes on when the platform no longer has what follows it."""
+
+
+def recovery_of(position: JsonObject | None) -> tuple[JsonObject | None, str]:
+    """The position as its source made it, and what an operator decided for it ("" for nothing)."""
+    if not position or RECOVERY not in position:
+        return position, ""
+    return {name: value for name, value in position.items() if name != RECOVERY}, str(position[RECOVERY])
+
+
+async def _stopped(stop: asyncio.Event, seconds: float) -> bool:
+    """Whether `stop` was set within `seconds`."""
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _settled_keys(prepared: Prepared, result: WriteResult, letters: list[NewDeadLetter]) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from platint_tui.core.clock import Clock
 from platint_tui.core.histogram import Histogram
-from platint_tui.store.ports import MetricRow, Metrics
+from platint_tui.store.ports import LAG, MetricRow, Metrics
 
 _MINUTE_MS = 60_000
 
@@ -42,6 +42,10 @@ class TelemetryHub:
         cell.histogram.add(seconds)
         cell.errors += not ok
         cell.dirty = True
+
+    def lag(self, platform: str, profile: str, sync: str, seconds: float) -> None:
+        """A record of `sync` was stored `seconds` after it came about at the platform."""
+        self.observe(platform, profile, LAG + sync, seconds, True)
 
     async def flush(self) -> None:
         """Save what changed since the last time; minutes that are over are forgotten. Raises StoreError."""

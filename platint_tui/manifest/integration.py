@@ -29,6 +29,7 @@ _CREDENTIAL = re.compile(
     re.IGNORECASE,
 )
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 _RESERVED_FIELDS = ("_key", "_raw", "_version", "_synced_at", "_run")
 _ON_DEMAND = "run on a schedule; use on_demand and start it with `platint-tui syncs run`"
 _NOT_YET: dict[str, dict[str, str]] = {
@@ -297,6 +298,8 @@ class _Check:
         if kind_of(target.driver).tables:
             if goal.startswith("_platint") or goal.lower().startswith("sqlite_"):
                 self._add(place, f"{shown(goal)} is a reserved name")
+            elif not _TABLE.fullmatch(goal):
+                self._add(place, f"{shown(goal)} is no name of a table; use letters, digits, _, . and -")
             if operation not in ("", "upsert"):
                 self._add(("streams", name, "operation"), f"tables of {target.name} are upserted only")
                 return

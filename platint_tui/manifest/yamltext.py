@@ -24,6 +24,7 @@ from platint_tui.manifest.problems import FileError, Problem, dotted, shown
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
+_TOO_DEEP = f"the file is nested deeper than {MAX_DEPTH} levels"
 MAX_VALUES = 20_000
 
 PathKey: TypeAlias = tuple[str | int, ...]
@@ -148,6 +149,8 @@ def _events(text: str, name: str) -> Iterator[Any]:
         mark = error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.context, error.problem) if part)
         place = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
+        if "nesting depth" in what:  # newer versions of libyaml have a limit of their own, above ours
+            raise FileError(name, [Problem(*place, "", _TOO_DEEP)]) from None
         raise FileError(name, [Problem(*place, "", f"this is not valid YAML: {what}")]) from None
     except yaml.YAMLError as error:
         what = getattr(error, "reason", "") or "it cannot be parsed"
@@ -214,7 +217,7 @@ class _Builder:
 
     def _start(self, container: dict[str, Json] | list[Json], event: Any) -> None:
         if len(self._stack) >= MAX_DEPTH:
-            self._stop(event, f"the file is nested deeper than {MAX_DEPTH} levels")
+            self._stop(event, _TOO_DEEP)
         path = self._place(container, event)
         self._stack.append(_Frame(container, path))
 

@@ -11,13 +11,22 @@ from typing import Any
 
 from platint_tui.core.errors import ErrorClass, NotFound, StoreError, SystemicError
 from platint_tui.core.ids import digest, new_id
-from platint_tui.core.model import Attempt, DeadLetter, Issue, Trigger
+from platint_tui.core.model import (
+    Attempt,
+    DeadLetter,
+    DeadQueue,
+    Issue,
+    NativeLetter,
+    Profile,
+    Trigger,
+)
 from platint_tui.core.states import DeadLetterState, IssueState
+from platint_tui.store import nativeletters
 from platint_tui.store.codec import chunks, contains, load_optional, marks, text
 from platint_tui.store.letters import BODY, SUMMARY, insert_child, letter_of, verified
 from platint_tui.store.lifecycle import IssueCounts, close_items, move
 from platint_tui.store.noun import Noun
-from platint_tui.store.ports import DeadLetterFilter
+from platint_tui.store.ports import DeadLetterFilter, SeenQueue
 
 _ISSUE = (
     "fingerprint, state, platform, profile, integration, stream, error_class, code, field, message, hint,"
@@ -199,6 +208,26 @@ class DeadLetters(Noun):
         An edit stays while its original is open, and so does what a later version was written of since.
         """
         return await self._move_all(ids, (DeadLetterState.DISCARDED,), DeadLetterState.OPEN)
+
+    async def native(
+        self, profile: Profile, queue: DeadQueue, letters: Sequence[NativeLetter], complete: bool
+    ) -> int:
+        """Bring the inbox up to what a platform holds in a dead-letter queue; returns how many are new."""
+        now = self._clock.now_ms()
+        return await self._database.write(
+            lambda connection: nativeletters.mirror(connection, profile, queue, letters, complete, now)
+        )
+
+    async def dead_queues(self, profile: str | None = None) -> Sequence[SeenQueue]:
+        """The platforms' own dead-letter queues as last seen."""
+        return await self._database.read(lambda connection: nativeletters.queues_of(connection, profile))
+
+    async def save_dead_queues(self, profile: str, queues: Sequence[DeadQueue]) -> None:
+        """What a platform has of them now, in place of what was known."""
+        now = self._clock.now_ms()
+        await self._database.write(
+            lambda connection: nativeletters.save_queues(connection, profile, queues, now)
+        )
 
     async def _move_all(
         self, ids: Sequence[str], old: tuple[DeadLetterState, ...], new: DeadLetterState

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from platint_tui.core.errors import ErrorClass, StoreError, UnknownOutcome
 from platint_tui.core.ids import new_id
-from platint_tui.core.model import DeadLetter, NewDeadLetter
+from platint_tui.core.model import DeadLetter, NewDeadLetter, Op
 from platint_tui.core.states import DeadLetterState, IssueState
 from platint_tui.store.codec import dump_optional, load_optional, row_hash, text
 
@@ -16,7 +16,7 @@ SUMMARY = (
     "d.number, d.id, d.state, d.direction, d.profile, d.platform, d.integration, d.stream, d.run,"
     " d.manifest_version, d.record_key, d.content_hash, d.idempotency_key, d.fingerprint, d.error_class,"
     " d.code, d.message, d.field, d.hint, d.parent, d.occurrences, d.attempts, d.first_seen_ms,"
-    " d.last_seen_ms, d.size, d.row_hash, d.rank, d.newer_written"
+    " d.last_seen_ms, d.size, d.row_hash, d.rank, d.newer_written, d.op, d.origin"
 )
 """Columns of a dead letter without its body; the table is `dead_letters AS d`."""
 BODY = "b.payload, b.request, b.response"
@@ -25,8 +25,8 @@ BODY = "b.payload, b.request, b.response"
 _INSERT = (
     "INSERT INTO dead_letters (id, state, live, direction, profile, platform, integration, stream, run,"
     " manifest_version, record_key, content_hash, idempotency_key, fingerprint, error_class, code, message,"
-    " field, hint, parent, first_seen_ms, last_seen_ms, size, row_hash, rank)"
-    " VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " field, hint, parent, first_seen_ms, last_seen_ms, size, row_hash, rank, op, origin)"
+    " VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_BODY = "INSERT INTO dead_letter_bodies (number, payload, request, response) VALUES (?, ?, ?, ?)"
 
@@ -55,10 +55,15 @@ def insert_new(connection: sqlite3.Connection, letters: Sequence[NewDeadLetter],
                 "UPDATE issues SET last_seen_ms = ? WHERE fingerprint = ?", (now, known["fingerprint"])
             )
             continue
-        _insert(connection, letter, key, now)
-        _count_in_issue(connection, letter, now)
+        insert_one(connection, letter, key, now)
         new += 1
     return new
+
+
+def insert_one(connection: sqlite3.Connection, letter: NewDeadLetter, key: str, now: int) -> None:
+    """Keep a failed record that is not here yet, and count it in its issue."""
+    _insert(connection, letter, key, now)
+    _count_in_issue(connection, letter, now)
 
 
 def _next_rank(connection: sqlite3.Connection, integration: str, stream: str, key: str) -> int:
@@ -115,6 +120,8 @@ def _insert(connection: sqlite3.Connection, letter: NewDeadLetter, key: str, now
             len(letter.payload),
             checked,
             _next_rank(connection, letter.integration, letter.stream, key),
+            letter.op,
+            dump_optional(letter.origin),
         ),
     )
     connection.execute(_INSERT_BODY, (cursor.lastrowid, letter.payload, request, response))
@@ -212,6 +219,8 @@ def insert_child(
             len(payload),
             _checksum(identity, idempotency_key, payload, request, response),
             rank,
+            original["op"],
+            original["origin"],
         ),
     )
     connection.execute(_INSERT_BODY, (cursor.lastrowid, payload, request, response))
@@ -275,4 +284,6 @@ def letter_of(
         size=row["size"],
         request=load_optional(request),
         response=load_optional(response),
+        op=Op(row["op"]),
+        origin=load_optional(row["origin"]),
     )

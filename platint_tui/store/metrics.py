@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from platint_tui.core.histogram import Histogram
 from platint_tui.core.model import LatencySummary, MetricPoint
 from platint_tui.store.noun import Noun
-from platint_tui.store.ports import MetricRow
+from platint_tui.store.ports import LAG, MetricRow
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -91,14 +91,22 @@ class Metrics(Noun):
             points.setdefault(start, _Sum()).add(row)
         return [_point(start, points[start]) for start in sorted(points)]
 
-    async def _rows(self, since_ms: int, platform: str = "") -> list[sqlite3.Row]:
+    async def lags(self, since_ms: int) -> Mapping[str, LatencySummary]:
+        """Per sync (`integration/stream`): how old records were when they were stored."""
+        groups: dict[tuple[str, str], _Sum] = {}
+        for row in await self._rows(since_ms, lags=True):
+            groups.setdefault((row["platform"], row["operation"].removeprefix(LAG)), _Sum()).add(row)
+        return {key[1]: _summary(*key, groups[key]) for key in sorted(groups)}
+
+    async def _rows(self, since_ms: int, platform: str = "", *, lags: bool = False) -> list[sqlite3.Row]:
         def task(connection: sqlite3.Connection) -> list[sqlite3.Row]:
             rows: list[sqlite3.Row] = []
             for span in (DAY_MS, HOUR_MS, MINUTE_MS):
                 rows += connection.execute(
                     "SELECT start_ms, platform, profile, operation, count, errors, histogram FROM metrics"
-                    f" WHERE {_WINDOW} AND (? = '' OR platform = ?)",
-                    (span, since_ms - span, platform, platform),
+                    f" WHERE {_WINDOW} AND (? = '' OR platform = ?)"
+                    f" AND (substr(operation, 1, {len(LAG)}) = '{LAG}') = ?",
+                    (span, since_ms - span, platform, platform, lags),
                 )
             return rows
 

@@ -17,12 +17,16 @@ from platint_tui.core.model import (
     Command,
     Counters,
     DeadLetter,
+    DeadQueue,
+    Gap,
     Integration,
     Issue,
     Json,
     JsonObject,
+    KnownGap,
     LatencySummary,
     MetricPoint,
+    NativeLetter,
     NewDeadLetter,
     Profile,
     ProfileCheck,
@@ -140,7 +144,18 @@ class Runs(Protocol):
 
     async def sync_state(self, integration: str, stream: str) -> SyncState | None: ...
     async def sync_states(self) -> Sequence[SyncState]: ...
-    async def save_read_position(self, run: str, epoch: int, stream: str, read: JsonObject) -> None: ...
+    async def save_read_position(self, run: str, epoch: int, stream: str, read: JsonObject) -> None:
+        """How far reading is, which is also a sign of life of the source."""
+
+    async def tell(self, run: str, epoch: int, stream: str, code: str, text: str) -> None:
+        """What a running stream has to say (a lost connection), "" when that is over. Raises Fenced."""
+
+    async def waits_for_records(self, integration: str, stream: str) -> bool:
+        """Whether dead letters of the stream wait to learn which records are written."""
+
+    async def gaps(self, integration: str | None = None, limit: int = 100) -> Sequence[KnownGap]:
+        """Spans that were not read, newest first."""
+
     async def commit_page(
         self,
         run: str,
@@ -152,8 +167,9 @@ class Runs(Protocol):
         counters: Counters,
         dead_letters: Sequence[NewDeadLetter],
         written_keys: Sequence[str],
+        gaps: Sequence[Gap] = (),
     ) -> int:
-        """One transaction: fence check, dead letters, mirrored position, counters.
+        """One transaction: fence check, dead letters, mirrored position, counters, gaps.
 
         `seq` must be greater than the stored one. A dead letter whose (integration, stream, record_key,
         content_hash) is there and not settled for good counts as one more occurrence of it. Open and unknown
@@ -193,6 +209,15 @@ class DeadLetterFilter:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SeenQueue:
+    """A dead-letter queue of a platform as it was seen at `seen_ms`."""
+
+    profile: str
+    queue: DeadQueue
+    seen_ms: int
+
+
 class DeadLetters(Protocol):
     """The inbox."""
 
@@ -219,6 +244,21 @@ class DeadLetters(Protocol):
     async def discard(self, ids: Sequence[str]) -> int: ...
     async def reopen(self, ids: Sequence[str]) -> int: ...
     async def count(self, where: DeadLetterFilter) -> int: ...
+
+    async def native(
+        self, profile: Profile, queue: DeadQueue, letters: Sequence[NativeLetter], complete: bool
+    ) -> int:
+        """Bring the inbox up to what a platform holds in one of its own dead-letter queues.
+
+        A letter is known by profile, queue and its id there. `complete`: these are all of them, so others of
+        this queue that are open here are gone. Returns how many are new.
+        """
+
+    async def dead_queues(self, profile: str | None = None) -> Sequence[SeenQueue]:
+        """The platforms' own dead-letter queues as last seen."""
+
+    async def save_dead_queues(self, profile: str, queues: Sequence[DeadQueue]) -> None:
+        """What a platform has of them now, in place of what was known."""
 
 
 class Replays(Protocol):
@@ -311,8 +351,15 @@ class MetricRow:
     histogram: bytes
 
 
+LAG = "lag:"
+"""Before the name of a sync where a histogram is of its lag, not of requests."""
+
+
 class Metrics(Protocol):
-    """Latency histograms per minute, platform, profile and operation."""
+    """Latency histograms per minute, platform, profile and operation; requests only, but for `lags`."""
+
+    async def lags(self, since_ms: int) -> Mapping[str, LatencySummary]:
+        """Per sync (`integration/stream`): how old records were when they were stored."""
 
     async def save(self, worker: str, rows: Sequence[MetricRow]) -> None:
         """Insert or replace this worker's rows of those minutes."""

@@ -20,7 +20,7 @@ from platint_tui.store.codec import chunks, load, marks
 
 _STREAM = (
     "run, stream, state, read, written, dead_lettered, superseded, pages, requests, bytes, total, started_ms,"
-    " ended_ms, error_class, error_code, error, resume_at_ms"
+    " ended_ms, error_class, error_code, error, resume_at_ms, heard_ms"
 )
 
 

@@ -11,8 +11,10 @@ from platint_tui.core.errors import Fenced, NotFound, SystemicError
 from platint_tui.core.ids import new_id
 from platint_tui.core.model import (
     Counters,
+    Gap,
     Integration,
     JsonObject,
+    KnownGap,
     NewDeadLetter,
     Run,
     SyncState,
@@ -22,7 +24,7 @@ from platint_tui.core.states import (
     RunState,
     check_run_move,
 )
-from platint_tui.store import positions
+from platint_tui.store import codec, positions
 from platint_tui.store.codec import dump, marks, text
 from platint_tui.store.letters import insert_new
 from platint_tui.store.lifecycle import supersede
@@ -255,8 +257,9 @@ class Runs(Noun):
         counters: Counters,
         dead_letters: Sequence[NewDeadLetter],
         written_keys: Sequence[str],
+        gaps: Sequence[Gap] = (),
     ) -> int:
-        """One transaction: fence check, dead letters, mirrored position, counters.
+        """One transaction: fence check, dead letters, mirrored position, counters, gaps.
 
         `seq` must be greater than the stored one. A dead letter whose (integration, stream, record_key,
         content_hash) is already there counts as one more occurrence of it. Open dead letters of this stream
@@ -267,8 +270,10 @@ class Runs(Noun):
         keys = [text(key) for key in written_keys]
 
         def task(connection: sqlite3.Connection) -> int:
-            integration = _count_page(connection, run, epoch, stream, counters)
+            integration = _count_page(connection, run, epoch, stream, counters, now)
             positions.confirm(connection, integration, stream, seq, position, run, now)
+            for gap in gaps:
+                connection.execute(_SAVE_GAP, (integration, stream, run, *map(text, gap_values(gap)), now))
             if keys:
                 supersede(connection, integration, stream, keys, now)
             return insert_new(connection, dead_letters, now) if dead_letters else 0
@@ -282,8 +287,58 @@ class Runs(Noun):
         def task(connection: sqlite3.Connection) -> None:
             integration = _fence(connection, run, epoch)
             positions.save_read(connection, integration, stream, document, run, now)
+            connection.execute(
+                "UPDATE run_streams SET heard_ms = ? WHERE run = ? AND stream = ?", (now, run, stream)
+            )
 
         await self._database.write(task, durable=False)
+
+    async def tell(self, run: str, epoch: int, stream: str, code: str, text: str) -> None:
+        """What a running stream has to say, "" when that is over. Raises Fenced."""
+        values = (codec.text(code), codec.text(text), run, stream)
+
+        def task(connection: sqlite3.Connection) -> None:
+            _fence(connection, run, epoch)
+            connection.execute(
+                "UPDATE run_streams SET error_code = ?, error = ? WHERE run = ? AND stream = ?"
+                " AND state = 'running'",
+                values,
+            )
+
+        await self._database.write(task)
+
+    async def waits_for_records(self, integration: str, stream: str) -> bool:
+        """Whether dead letters of the stream wait to learn which records are written."""
+
+        def task(connection: sqlite3.Connection) -> bool:
+            found = connection.execute(
+                "SELECT 1 FROM dead_letters WHERE live = 1 AND integration = ? AND stream = ? LIMIT 1",
+                (integration, stream),
+            )
+            return found.fetchone() is not None
+
+        return await self._database.read(task)
+
+    async def gaps(self, integration: str | None = None, limit: int = 100) -> Sequence[KnownGap]:
+        """Spans that were not read, newest first."""
+
+        def task(connection: sqlite3.Connection) -> builtins.list[KnownGap]:
+            rows = connection.execute(
+                "SELECT * FROM gaps WHERE ?1 IS NULL OR integration = ?1 ORDER BY number DESC LIMIT ?2",
+                (integration, limit),
+            )
+            return [
+                KnownGap(
+                    row["integration"],
+                    row["stream"],
+                    row["run"],
+                    row["noticed_ms"],
+                    Gap(row["reason"], row["start"], row["end"]),
+                )
+                for row in rows
+            ]
+
+        return await self._database.read(task)
 
     async def sync_state(self, integration: str, stream: str) -> SyncState | None:
         """Where this sync stands; None when it begins at the beginning."""
@@ -352,6 +407,16 @@ class Runs(Noun):
         return await self._database.write(task)
 
 
+_SAVE_GAP = (
+    "INSERT INTO gaps (integration, stream, run, reason, start, end, noticed_ms) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def gap_values(gap: Gap) -> tuple[str, str, str]:
+    """The columns of a gap."""
+    return gap.reason, gap.start, gap.end
+
+
 def _fence(connection: sqlite3.Connection, run: str, epoch: int) -> str:
     """The run's integration. Raises Fenced unless `epoch` is its epoch (which the write lock holds still)."""
     row = connection.execute("SELECT integration, epoch FROM runs WHERE id = ?", (run,)).fetchone()
@@ -365,11 +430,14 @@ def _fence(connection: sqlite3.Connection, run: str, epoch: int) -> str:
     return str(row["integration"])
 
 
-def _count_page(connection: sqlite3.Connection, run: str, epoch: int, stream: str, counters: Counters) -> str:
+def _count_page(
+    connection: sqlite3.Connection, run: str, epoch: int, stream: str, counters: Counters, now: int
+) -> str:
     """Add to the stream's progress under the fence; returns the run's integration."""
     row = connection.execute(
         "UPDATE run_streams SET read = read + ?, written = written + ?, dead_lettered = dead_lettered + ?,"
-        " superseded = superseded + ?, pages = pages + ?, requests = requests + ?, bytes = bytes + ?"
+        " superseded = superseded + ?, pages = pages + ?, requests = requests + ?, bytes = bytes + ?,"
+        " heard_ms = ?"
         " WHERE run = ? AND stream = ? AND state = 'running'"
         " AND EXISTS (SELECT 1 FROM runs WHERE id = run_streams.run AND epoch = ?)"
         " RETURNING (SELECT integration FROM runs WHERE id = run_streams.run)",
@@ -381,6 +449,7 @@ def _count_page(connection: sqlite3.Connection, run: str, epoch: int, stream: st
             counters.pages,
             counters.requests,
             counters.bytes,
+            now,
             run,
             stream,
             epoch,

@@ -12,7 +12,7 @@ from typing import Any
 
 from platint_tui.core.errors import PlatintError
 from platint_tui.core.ids import new_id
-from platint_tui.core.model import Confirmed, Page, Row, WriteResult
+from platint_tui.core.model import Confirmed, Op, Page, Row, WriteResult
 from platint_tui.core.paths import find_paths
 from platint_tui.core.ports import Target
 from platint_tui.engine import replay
@@ -31,22 +31,25 @@ def plant(design: str) -> None:
         write, commit = StreamRun._write, StreamRun._commit
 
         async def written_later(
-            self: StreamRun, target: Target, prepared: Prepared, at: Confirmed
-        ) -> WriteResult:
-            return WriteResult(len(prepared.rows), 0, ())
+            self: StreamRun, target: Target, pages: list[Page], at: Confirmed
+        ) -> tuple[Prepared, WriteResult]:
+            prepared = prepare(self.plan, pages, 0, keys=True)
+            return prepared, WriteResult(len(prepared.rows), 0, ())
 
         async def position_first(self: StreamRun, target: Target, pages: list[Page]) -> None:
             await commit(self, target, pages)
             failpoint("before_write")
-            await write(self, target, prepare(self.plan, pages, 0, keys=True), Confirmed(0, {}))
+            await write(self, target, pages, Confirmed(0, {}))
 
         StreamRun._write = written_later  # type: ignore[method-assign]
         StreamRun._commit = position_first  # type: ignore[method-assign]
     if design == "fresh_key":
         make = replay.make_row
 
-        def fresh(plan: StreamPlan, raw: str, value: dict[str, Any], key: str = "") -> Row:
-            return make(plan, raw, value, new_id("key"))
+        def fresh(
+            plan: StreamPlan, raw: str, value: dict[str, Any], key: str = "", op: Op = Op.UPSERT
+        ) -> Row:
+            return make(plan, raw, value, new_id("key"), op)
 
         replay.make_row = fresh  # type: ignore[attr-defined]
 

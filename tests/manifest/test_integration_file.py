@@ -131,7 +131,7 @@ def test_streams_alone_are_the_endpoints() -> None:
         ),
         ("map: {email:", "map: {_key:", "'_key' is a reserved field name"),
         ("crm_customers", "_platint_positions", "is a reserved name"),
-        ("crm_customers", "'drop table'", "streams.customers.target: 'drop table' is not allowed here"),
+        ("crm_customers", "'drop table'", "streams.customers.target: 'drop table' is no name of a table"),
         ("monitoring: true", "monitoring: yes", "must be true or false, not the text 'yes'"),
         ("key: [id]", "key: id", "must be a list, not the text 'id'"),
         ("  - {name: sqlite, profile: warehouse, type: sync}\n", "", "needs two platforms"),

@@ -91,7 +91,7 @@ def test_a_write_only_resource_is_not_made_readable_by_the_defaults() -> None:
         (
             "driver: http\n",
             "driver: htp\n",
-            "s.yaml:7:9: driver: 'htp' is not http, sqlite or postgresql; did you mean 'http'?",
+            "s.yaml:7:9: driver: 'htp' is no driver; did you mean 'http'?",
         ),
         (
             "driver: http\n",
@@ -261,7 +261,7 @@ def test_all_problems_of_a_file_come_at_once_in_order() -> None:
         ([("{limit: 100}", "{limit: '${record.x}'}")], "'record' is not known here"),
         ([("{limit: 100}", "{limit: '${run.kee}'}")], "'run.kee' is not known; did you mean 'run.item_key'?"),
         ([("{limit: 100}", "{limit: '${profile.a'}")], "is not closed"),
-        ([("status: [429]", "body: {path: x}, code: ['1']")], "codes are for databases"),
+        ([("status: [429]", "body: {path: x}, code: ['1']")], "codes are for other drivers"),
         ([("action: retry", "action: refresh_auth")], "refresh_auth needs auth that can be renewed"),
         ([("when: {status: [429]}", "when: {}")], "says nothing"),
         (

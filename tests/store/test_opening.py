@@ -18,6 +18,7 @@ from store.samples import FakeClock, commit, dead_letter, process_environment, r
 from platint_tui.core.errors import ConfigError, PlatintError, StoreError
 from platint_tui.store import migrations, open_store
 from platint_tui.store.connection import APPLICATION_ID
+from platint_tui.store.migrations import steps
 from platint_tui.store.ports import DeadLetterFilter
 from platint_tui.store.sqlite import SqliteStore
 
@@ -289,7 +290,7 @@ async def test_B18_O10_a_file_that_went_away_while_open_stops_writing(database: 
 
 async def test_O13_a_database_that_was_upgraded_meanwhile_is_not_written(store: SqliteStore) -> None:
     other = sqlite3.connect(store.database.path)
-    other.execute("PRAGMA user_version=2")
+    other.execute(f"PRAGMA user_version={len(steps()) + 1}")
     other.close()
     with pytest.raises(StoreError) as caught:
         await store.settings.put("a", 1)
