@@ -20,7 +20,8 @@ class Source(Model):
     `chunk` rows are asked for at a time, `overlap` is how far before the greatest cursor value the next scan
     starts, `prefetch` how many messages may be unacknowledged, `idle` how long a scan waits for one more
     message before it ends, `heartbeat` how often a quiet feed is moved on, `max_retained` the bytes of log that
-    a feed may keep on the server.
+    a feed may keep on the server. `visibility` is how long a received message is hidden from others, where the
+    platform hides it; while it waits to be stored, that is extended.
     """
 
     modes: tuple[Mode, ...] = Field(min_length=1)
@@ -31,6 +32,7 @@ class Source(Model):
     heartbeat: Positive = 30.0
     max_retained: Size = 10 * 1024**3
     max_message: Size = 16 * 1024**2
+    visibility: Annotated[Positive, Field(le=43_200)] = 120.0
 
 
 class Sink(Model):

@@ -62,6 +62,11 @@ class HttpDriver:
             scope=scope,
         )
 
+    @property
+    def session(self) -> Session:
+        """What sends signed requests, for a driver that speaks more than this one to the same platform."""
+        return self._session
+
     async def check(self) -> Sequence[Capability]:
         """Run the probes of the manifest in order."""
         done = await run_probes(self._session)

@@ -39,7 +39,10 @@ class HttpTarget:
 
     transactional = False
 
-    def __init__(self, session: Session, plan: TargetPlan, write: ChosenWrite) -> None:
+    def __init__(
+        self, session: Session, plan: TargetPlan, write: ChosenWrite, in_flight: int = IN_FLIGHT
+    ) -> None:
+        """`in_flight` units are out at a time; with one they go in the order of the rows."""
         self._session = session
         self._plan = plan
         self._sender = Sender(session, plan, write)
@@ -49,7 +52,7 @@ class HttpTarget:
             for item in session.context.connector.limits
             if item.concurrency and item.match.op in ("write", "any")
         ]
-        self._slots = asyncio.Semaphore(min([IN_FLIGHT, *limits]))
+        self._slots = asyncio.Semaphore(min([in_flight, *limits]))
         self._name = f"{write.name if plan.operation else 'write'} {plan.target}"
         self._stopping = False
         self.failure: PlatintError | None = None
