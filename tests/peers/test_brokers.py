@@ -128,6 +128,7 @@ async def test_mosquitto_keeps_a_session_and_a_retained_message(mosquitto_server
     async with client(*admin, **over_websocket) as writer:
         await writer.publish("app/state", b"on", qos=1, retain=True)
         await writer.publish("app/in/1", b"queued", qos=2)
+    mosquitto_server.flush()
     mosquitto_server.kill()
     mosquitto_server.start_again()
     async with client(*admin, **lasting) as reader:
