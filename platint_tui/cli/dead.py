@@ -35,7 +35,7 @@ async def groups(options: Namespace) -> int:
                 issue.open,
                 issue.total,
                 issue.state.value,
-                f"{issue.integration}/{issue.stream}",
+                issue.place,
                 issue.code,
                 issue.field,
                 issue.message,
@@ -93,7 +93,7 @@ async def list_letters(options: Namespace) -> int:
             (
                 letter.number,
                 letter.state.value,
-                f"{letter.integration}/{letter.stream}",
+                letter.place,
                 letter.record_key,
                 letter.code,
                 letter.field,
@@ -151,7 +151,11 @@ async def show(options: Namespace) -> int:
         )
         return ExitCode.DONE
     line(f"dead letter {letter.number} ({letter.id})  {letter.state.value}")
-    line(f"  where   {letter.integration}/{letter.stream} -> {letter.profile} ({letter.platform})")
+    if letter.origin is None:
+        line(f"  where   {letter.place} -> {letter.profile} ({letter.platform})")
+    else:
+        back = letter.origin.get("origin") or "?"
+        line(f"  where   {letter.stream} of {letter.profile} ({letter.platform}), goes back to {back}")
     line(
         f"  record  {letter.record_key}, {letter.size:,} bytes, "
         f"seen {letter.occurrences}x, last {moment(letter.last_seen_ms)}"
@@ -166,6 +170,54 @@ async def show(options: Namespace) -> int:
             f"  attempt {attempt.number} {attempt.trigger.value}: {attempt.outcome} {attempt.message}".rstrip()
         )
     line(text)
+    return ExitCode.DONE
+
+
+async def pull(options: Namespace) -> int:
+    """Bring platforms' own dead letters into the inbox; nothing is taken away there."""
+    async with opened(options) as workspace:
+        names = options.profiles or await deadletters.holders(workspace)
+        if not names:
+            raise ConfigError(
+                "No profile's platform keeps dead letters of its own.",
+                hint="RabbitMQ, Kafka, SQS, Service Bus and Redis do: add one with `platint-tui profiles add`.",
+            )
+        async with local_engine(workspace):
+            found = [await deadletters.pull(workspace, name) for name in names]
+    if options.json:
+        document([asdict(item) for item in found])
+    for item in found:
+        note(f"{item.profile}: {plural(item.new, 'new dead letter')} in {plural(len(item.queues), 'queue')}.")
+        for name, sentence in item.errors.items():
+            note(f"  {name}: {sentence}")
+    return ExitCode.FAILED if any(item.errors for item in found) else ExitCode.DONE
+
+
+async def queues(options: Namespace) -> int:
+    """Depth and age of the platforms' own dead-letter queues, as last seen."""
+    async with opened(options) as workspace:
+        found = await deadletters.dead_queues(workspace)
+        now = workspace.clock.now_ms()
+    if options.json:
+        document([asdict(item) for item in found])
+        return ExitCode.DONE
+    table(
+        ("PROFILE", "QUEUE", "KIND", "FROM", "DEPTH", "OLDEST", "SEEN"),
+        [
+            (
+                item.profile,
+                item.queue.name,
+                item.queue.kind,
+                item.queue.origin or "-",
+                "?" if item.queue.depth is None else f"{item.queue.depth:,}",
+                "-" if item.queue.oldest_ms is None else f"{(now - item.queue.oldest_ms) / 1000:,.0f} s",
+                moment(item.seen_ms),
+            )
+            for item in found
+        ],
+    )
+    if not found:
+        note("None was looked at yet: `platint-tui dead pull` looks.")
     return ExitCode.DONE
 
 
@@ -244,8 +296,18 @@ async def discard(options: Namespace) -> int:
     async with opened(options) as workspace:
         refuse_read_only(workspace, "discard dead letters")
         ids = [(await deadletters.show(workspace, item)).letter.id for item in options.ids]
-        confirm(f"Discard {plural(len(ids), 'dead letter')}?", yes=options.yes)
+        native = await deadletters.native_ids(workspace, ids)
+        question = f"Discard {plural(len(ids), 'dead letter')}?"
+        if native:
+            question += f" {len(native)} of them are removed at their platform, which is not taken back."
+        confirm(question, yes=options.yes)
         count = await deadletters.discard(workspace, ids)
+        if native:
+            async with local_engine(workspace):
+                removed, errors = await deadletters.discard_native(workspace, native)
+            count += removed
+            for number, sentence in errors.items():
+                note(f"dead letter {number} stays: {sentence}")
         _all_or_say(count, ids, "discarded", "open and unknown")
     if options.json:
         document({"discarded": count})

@@ -21,8 +21,15 @@ async def metrics(options: Namespace) -> int:
     async with opened(options) as workspace:
         rows = await service.summary(workspace, window)
         whole = await service.headline(workspace, window)
+        lags = await service.lags(workspace, window)
     if options.json:
-        document({"headline": asdict(whole), "operations": [asdict(row) for row in rows]})
+        document(
+            {
+                "headline": asdict(whole),
+                "operations": [asdict(row) for row in rows],
+                "lags": {sync: asdict(item) for sync, item in lags.items()},
+            }
+        )
         return ExitCode.DONE
     table(
         ("PLATFORM", "OPERATION", "REQUESTS", "ERRORS", "P50 MS", "P95 MS", "P99 MS"),
@@ -39,6 +46,14 @@ async def metrics(options: Namespace) -> int:
             for row in rows
         ],
     )
+    if lags:
+        table(
+            ("LAG OF", "RECORDS", "P50 MS", "P95 MS", "P99 MS"),
+            [
+                (sync, f"{item.count:,}", latency(item.p50_ms), latency(item.p95_ms), latency(item.p99_ms))
+                for sync, item in lags.items()
+            ],
+        )
     speed = "-" if whole.sync_throughput is None else f"{whole.sync_throughput:,.0f} records/s"
     line(f"{whole.requests:,} requests, {whole.error_rate:.2%} errors, throughput {speed}")
     return ExitCode.DONE

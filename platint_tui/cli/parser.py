@@ -184,6 +184,20 @@ def _syncs(commands: Any) -> None:
     reset.add_argument("integration")
     reset.add_argument("stream")
     reset.add_argument("--yes", action="store_true", help="do not ask")
+    plan = _command(group, "plan", "syncs:plan", "tables and columns that a run would make or change")
+    plan.add_argument("integration", metavar="FILE-OR-NAME")
+    plan.add_argument("streams", nargs="*", default=[], metavar="STREAM")
+    recover = _command(
+        group, "recover", "syncs:recover", "how a stream goes on whose position its platform has lost"
+    )
+    recover.add_argument("integration")
+    recover.add_argument("stream")
+    how = recover.add_mutually_exclusive_group(required=True)
+    how.add_argument("--resnapshot", action="store_true", help="read everything again")
+    how.add_argument("--skip", action="store_true", help="go on from now, and record the gap")
+    recover.add_argument("--yes", action="store_true", help="do not ask")
+    found = _command(group, "gaps", "syncs:gaps", "spans that were not read and cannot be any more")
+    found.add_argument("integration", nargs="?")
     remove = _command(group, "remove", "syncs:remove", "remove an integration; what it wrote stays")
     remove.add_argument("integration", metavar="NAME")
     remove.add_argument("--yes", action="store_true", help="do not ask")
@@ -221,6 +235,11 @@ def _dead(commands: Any) -> None:
         else:
             verb.add_argument("--output", type=Path, help="a new file instead of stdout")
     _command(group, "show", "dead:show", "one dead letter whole").add_argument("id")
+    pull = _command(
+        group, "pull", "dead:pull", "bring the dead letters that brokers keep themselves into the inbox"
+    )
+    pull.add_argument("profiles", nargs="*", metavar="PROFILE", help="all that keep some, without one")
+    _command(group, "queues", "dead:queues", "the platforms' own dead-letter queues: depth and age")
     edit = _command(group, "edit", "dead:edit", "change the payload; the original is kept")
     edit.add_argument("id")
     edit.add_argument(

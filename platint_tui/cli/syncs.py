@@ -6,7 +6,7 @@ from argparse import Namespace
 from dataclasses import asdict
 from typing import Any
 
-from platint_tui.cli.output import document, line, note, table
+from platint_tui.cli.output import document, line, moment, note, table
 from platint_tui.cli.runs import GLYPHS, print_run, run_document, run_to_end
 from platint_tui.cli.session import confirm, opened
 from platint_tui.core.errors import ExitCode
@@ -137,12 +137,81 @@ async def reset(options: Namespace) -> int:
     return ExitCode.DONE
 
 
+async def recover(options: Namespace) -> int:
+    """Decide how a stream goes on whose position its platform has lost."""
+    how = "skip" if options.skip else "resnapshot"
+    what = (
+        "go on from now: what changed meanwhile is not read, and the gap is recorded"
+        if options.skip
+        else "read everything again: rows in the target are replaced by key"
+    )
+    async with opened(options) as workspace:
+        confirm(
+            f"'{options.stream}' of '{options.integration}' is to {what}?",
+            yes=options.yes,
+            word=options.stream,
+        )
+        async with local_engine(workspace):
+            await syncs.recover(workspace, options.integration, options.stream, how)
+    if options.json:
+        document({"integration": options.integration, "stream": options.stream, "how": how})
+    note(f"The next run will {what}.")
+    return ExitCode.DONE
+
+
+async def gaps(options: Namespace) -> int:
+    """Spans that were not read and cannot be any more."""
+    async with opened(options) as workspace:
+        found = await syncs.gaps(workspace, options.integration)
+    if options.json:
+        document([asdict(item) for item in found])
+        return ExitCode.DONE
+    table(
+        ("SYNC", "NOTICED", "FROM", "TO", "WHY"),
+        [
+            (
+                f"{item.integration}/{item.stream}",
+                moment(item.noticed_ms),
+                item.gap.start or "?",
+                item.gap.end or "?",
+                item.gap.reason,
+            )
+            for item in found
+        ],
+    )
+    if not found:
+        note("No gap is known.")
+    return ExitCode.DONE
+
+
+async def plan(options: Namespace) -> int:
+    """What a run would make or change at its target; nothing is changed."""
+    async with opened(options) as workspace:
+        found = await syncs.find(workspace, options.integration, note)
+        async with local_engine(workspace):
+            planned = await syncs.plan_target(workspace, found.name, options.streams)
+    if options.json:
+        document([asdict(item) for item in planned])
+    for item in planned if not options.json else ():
+        line(f"{item.stream} -> {item.target}")
+        for change in item.changes:
+            line(f"  {change.kind} {change.field}: {change.detail}".replace(" :", ":"))
+            for text in change.statement.splitlines():
+                line(f"    {text}")
+        if item.error:
+            line(f"  ! {item.error}")
+        elif not item.changes:
+            line("  nothing is made or changed")
+    return ExitCode.CONFIG if any(item.error for item in planned) else ExitCode.DONE
+
+
 async def remove(options: Namespace) -> int:
     """Remove an integration; what it has written stays."""
     async with opened(options) as workspace:
         found = await syncs.find(workspace, options.integration)
         confirm(f"Remove '{found.name}' and forget its positions?", yes=options.yes, word=found.name)
-        await syncs.remove(workspace, found.name)
+        async with local_engine(workspace):
+            await syncs.remove(workspace, found.name, note)
     if options.json:
         document({"removed": found.name})
     note(f"'{found.name}' is removed. Its runs and dead letters stay, and so does what it wrote.")

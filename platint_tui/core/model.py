@@ -555,6 +555,11 @@ class DeadLetter:
     origin: JsonObject | None = None
     """Where it lies at its platform, when that keeps it in a dead-letter queue of its own (direction `native`)."""
 
+    @property
+    def place(self) -> str:
+        """The sync that it failed in, or the profile and the queue that hold it."""
+        return f"{self.integration or self.profile}/{self.stream}"
+
 
 @dataclass(frozen=True, slots=True)
 class Issue:
@@ -575,6 +580,11 @@ class Issue:
     total: int
     first_seen_ms: int
     last_seen_ms: int
+
+    @property
+    def place(self) -> str:
+        """The sync that its dead letters failed in, or the profile and the queue that hold them."""
+        return f"{self.integration or self.profile}/{self.stream}"
 
 
 class Trigger(StrEnum):

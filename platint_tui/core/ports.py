@@ -134,6 +134,14 @@ class Acknowledging(Protocol):
 
 
 @runtime_checkable
+class Releases(Protocol):
+    """A source that keeps something for each sync at the platform: a replication slot, a consumer group."""
+
+    async def release(self, sync: str, stream: str) -> None:
+        """The sync has no more use of this stream's position: give back what is kept for it. None is fine."""
+
+
+@runtime_checkable
 class PlansTarget(Protocol):
     """A driver that can say what it would change at a target before it does."""
 

@@ -17,6 +17,7 @@ from platint_tui.core.errors import (
     UsageError,
 )
 from platint_tui.core.model import Catalogue, Command, JsonObject, ReadOptions, Stream, Trigger
+from platint_tui.core.ports import PlansTarget, Releases
 from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.states import ACTIVE_RUN_STATES, DeadLetterState
 from platint_tui.core.wire import watching
@@ -284,6 +285,57 @@ async def recover(context: Context, args: JsonObject) -> dict[str, Any]:
     return {"integration": name, "stream": stream, "how": how}
 
 
+async def plan_target(context: Context, args: JsonObject) -> dict[str, Any]:
+    """`plan_target {integration, streams}`: what a run would change at its target, per stream. Changes nothing.
+
+    A stream whose target cannot say (or is not usable as it is) has the sentence in `error`.
+    """
+    name = text(args, "integration")
+    integration = await context.store.integrations.get(name)
+    plan = await plan_integration(context, integration, texts(args, "streams"), name=name)
+    driver = await context.open_driver(plan.target.profile)
+    found: dict[str, Any] = {}
+    try:
+        for item in plan.streams:
+            changes: list[dict[str, Any]] = []
+            error = ""
+            if isinstance(driver, PlansTarget):
+                try:
+                    changes = [asdict(one) for one in await driver.plan_target(item.target_plan(0, ""))]
+                except PlatintError as refused:
+                    error = REDACTOR.redact(refused.sentence())
+            found[item.stream] = {"target": item.mapping.target, "changes": changes, "error": error}
+    finally:
+        await driver.close()
+    return {"integration": name, "streams": found}
+
+
+async def release(context: Context, args: JsonObject) -> dict[str, Any]:
+    """`release {integration, streams}`: give back what their source keeps for them (slots, groups).
+
+    What could not be given back is in `errors`, by stream: it goes on using space over there.
+    """
+    name = text(args, "integration")
+    integration = await context.store.integrations.get(name)
+    errors: dict[str, str] = {}
+    if integration is None:
+        return {"errors": errors}
+    profile = await context.store.profiles.get(integration.source_profile)
+    if profile is None:
+        return {"errors": errors}
+    driver = await context.open_driver(profile)
+    try:
+        if isinstance(driver, Releases):
+            for stream in texts(args, "streams") or [item.stream for item in integration.streams]:
+                try:
+                    await driver.release(name, stream)
+                except PlatintError as error:
+                    errors[stream] = REDACTOR.redact(error.sentence())
+    finally:
+        await driver.close()
+    return {"errors": errors}
+
+
 async def pull_dead(context: Context, args: JsonObject) -> dict[str, Any]:
     """`pull_dead {profile}`: bring the platform's own dead letters into the inbox."""
     return await native.pull(context, text(args, "profile"))
@@ -296,6 +348,8 @@ HANDLERS: Mapping[str, Handler] = {
     "check": check,
     "discover": discover,
     "preview": preview,
+    "plan_target": plan_target,
+    "release": release,
     "pull_dead": pull_dead,
     "discard_native": native.discard,
     "recover": recover,

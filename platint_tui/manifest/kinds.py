@@ -10,28 +10,31 @@ class DriverKind:
     """What holds for every platform of a driver.
 
     `http`: its manifest declares requests, addresses and ways to sign in. `tables`: a target is a table of
-    any name that is upserted by key, and two streams must not share one. `extra`: what to install for it, ""
-    when nothing more is needed.
+    any name that is upserted by key, and two streams must not share one. `dead_letters`: the platform keeps dead
+    letters of its own, `keeps`: it keeps something for each sync (a slot, a consumer group). `extra`: what to
+    install for it, "" when nothing more is needed.
     """
 
     name: str
     http: bool = False
     tables: bool = False
+    dead_letters: bool = False
+    keeps: bool = False
     extra: str = ""
 
 
 _KINDS = (
     DriverKind("http", http=True),
     DriverKind("sqlite", tables=True),
-    DriverKind("postgresql", tables=True, extra="postgresql"),
+    DriverKind("postgresql", tables=True, keeps=True, extra="postgresql"),
     DriverKind("sql", tables=True, extra="sql"),
     DriverKind("mongodb", tables=True, extra="mongodb"),
-    DriverKind("redis", extra="redis"),
-    DriverKind("amqp", extra="amqp"),
-    DriverKind("kafka", extra="kafka"),
+    DriverKind("redis", dead_letters=True, keeps=True, extra="redis"),
+    DriverKind("amqp", dead_letters=True, extra="amqp"),
+    DriverKind("kafka", dead_letters=True, keeps=True, extra="kafka"),
     DriverKind("mqtt", extra="mqtt"),
-    DriverKind("sqs", http=True),
-    DriverKind("servicebus", http=True, extra="servicebus"),
+    DriverKind("sqs", http=True, dead_letters=True),
+    DriverKind("servicebus", http=True, dead_letters=True, extra="servicebus"),
     DriverKind("websocket", http=True, extra="websocket"),
     DriverKind("sse", http=True),
     DriverKind("grpc", extra="grpc"),

@@ -9,13 +9,26 @@ from dataclasses import dataclass
 
 from platint_tui.core.errors import ConfigError, NotFound, PlatintError, RecordError
 from platint_tui.core.jsontext import content_hash, dumps, loads
-from platint_tui.core.model import Attempt, DeadLetter, Issue, Json, ReplayJob, Trigger
+from platint_tui.core.model import (
+    NATIVE,
+    Attempt,
+    DeadLetter,
+    DeadQueue,
+    Issue,
+    Json,
+    ReplayJob,
+    Trigger,
+)
 from platint_tui.core.states import DeadLetterState, IssueState
+from platint_tui.manifest.kinds import kind_of
 from platint_tui.services.engine import call, ensure_engine, refuse_read_only
 from platint_tui.services.workspace import Workspace
-from platint_tui.store.ports import DeadLetterFilter
+from platint_tui.store.ports import DeadLetterFilter, SeenQueue
 
-__all__ = ["DeadLetterFilter"]
+__all__ = ["DeadLetterFilter", "SeenQueue"]
+
+_LONGEST = 600.0
+"""Seconds: a broker may have many queues, each looked at in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +116,30 @@ async def edit(workspace: Workspace, id_or_number: str, payload: str) -> DeadLet
     try:
         value = loads(payload)
     except PlatintError as error:
-        raise ConfigError(
-            f"The edit is not valid JSON: {error.message}", hint="The original is unchanged."
-        ) from None
-    if not isinstance(value, dict):
+        if original.direction != NATIVE or _is_json(original.payload):
+            raise ConfigError(
+                f"The edit is not valid JSON: {error.message}", hint="The original is unchanged."
+            ) from None
+        value = {}  # a message may be any text, and this one was no JSON before either
+    if not isinstance(value, dict) and original.direction != NATIVE:
         raise ConfigError("The edit is not a JSON object.", hint="A record is an object: {…}.")
     if payload.encode() == original.payload:
         raise ConfigError("Nothing was changed.", hint="Replay it as it is, or change something.")
+    if original.direction == NATIVE:
+        own = original.record_key
+        return await workspace.store.dead_letters.edit(
+            original.id, payload.encode(), own, content_hash(payload)
+        )
     key = await _record_key(workspace, original, value, payload)
     return await workspace.store.dead_letters.edit(original.id, payload.encode(), key, content_hash(payload))
+
+
+def _is_json(payload: bytes) -> bool:
+    try:
+        loads(payload)
+    except PlatintError:
+        return False
+    return True
 
 
 async def _record_key(
@@ -163,6 +191,8 @@ async def plan_replay(workspace: Workspace, ids: Sequence[str]) -> ReplayPlan:
     letters = [(await show(workspace, item)).letter for item in ids[:5]]
     if not letters:
         raise ConfigError("Nothing to replay.", hint="Choose dead letters that are open.")
+    if letters[0].direction == NATIVE:
+        return await _plan_return(workspace, ids, letters)
     names = {letter.integration for letter in letters}
     if len(names) > 1:
         raise ConfigError(
@@ -180,6 +210,28 @@ async def plan_replay(workspace: Workspace, ids: Sequence[str]) -> ReplayPlan:
         target_platform=profile.platform,
         environment=profile.environment.value,
         address=", ".join(profile.origins) or profile.fields.get("path", profile.fields.get("host", "")),
+        oldest_ms=min(letter.first_seen_ms for letter in letters),
+        first=tuple(letter.payload.decode("utf-8", "replace") for letter in letters),
+    )
+
+
+async def _plan_return(workspace: Workspace, ids: Sequence[str], letters: Sequence[DeadLetter]) -> ReplayPlan:
+    """Sending platforms' own dead letters back to where they came from."""
+    if len({(letter.direction, letter.profile) for letter in letters}) > 1:
+        raise ConfigError(
+            "These dead letters belong to several platforms.",
+            hint="Send those of one profile back at a time.",
+        )
+    profile = await workspace.store.profiles.get(letters[0].profile)
+    if profile is None:
+        raise NotFound(f"The profile '{letters[0].profile}' is gone.", hint="Add it again.")
+    origins = sorted({str((letter.origin or {}).get("origin") or letter.stream) for letter in letters})
+    return ReplayPlan(
+        ids=tuple(ids),
+        target_profile=profile.name,
+        target_platform=profile.platform,
+        environment=profile.environment.value,
+        address=", ".join(origins),
         oldest_ms=min(letter.first_seen_ms for letter in letters),
         first=tuple(letter.payload.decode("utf-8", "replace") for letter in letters),
     )
@@ -239,9 +291,64 @@ async def cancel_replay(workspace: Workspace, job: str) -> ReplayJob:
 
 
 async def discard(workspace: Workspace, ids: Sequence[str]) -> int:
-    """Mark dead letters as discarded (they stay until retention, and can be reopened); returns how many."""
+    """Mark dead letters as discarded (they stay until retention, and can be reopened); returns how many.
+
+    Those that their platform keeps itself are left as they are: see `discard_native`.
+    """
     refuse_read_only(workspace, "discard dead letters")
-    return await workspace.store.dead_letters.discard(ids)
+    native = set(await native_ids(workspace, ids))
+    return await workspace.store.dead_letters.discard([item for item in ids if item not in native])
+
+
+async def native_ids(workspace: Workspace, ids: Sequence[str]) -> list[str]:
+    """Those of these dead letters that their platform keeps in a queue of its own."""
+    found = []
+    for item in ids:
+        letter = await workspace.store.dead_letters.get(item)
+        if letter is not None and letter.direction == NATIVE:
+            found.append(letter.id)
+    return found
+
+
+async def discard_native(workspace: Workspace, ids: Sequence[str]) -> tuple[int, dict[str, str]]:
+    """Remove dead letters at their platform for good; how many, and what could not be removed and why."""
+    result = await call(workspace, "discard_native", {"dead_letters": list(ids)}, timeout=_LONGEST)
+    return int(result["discarded"]), dict(result["errors"])
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What looking at the dead-letter queues of one profile brought; `errors` by queue."""
+
+    profile: str
+    new: int
+    queues: tuple[DeadQueue, ...]
+    errors: Mapping[str, str]
+
+
+async def holders(workspace: Workspace) -> list[str]:
+    """The profiles whose platform keeps dead letters of its own."""
+    found = []
+    for profile in await workspace.store.profiles.list():
+        try:
+            driver = workspace.registry.get(profile.platform).driver
+        except PlatintError:
+            continue  # its manifest is gone or broken, which its own section says
+        if kind_of(driver).dead_letters:
+            found.append(profile.name)
+    return found
+
+
+async def pull(workspace: Workspace, profile: str) -> Pulled:
+    """Bring the dead letters that a platform keeps itself into the inbox. Nothing is taken away there."""
+    result = await call(workspace, "pull_dead", {"profile": profile}, timeout=_LONGEST)
+    queues = [item.queue for item in await workspace.store.dead_letters.dead_queues(profile)]
+    return Pulled(profile, int(result["new"]), tuple(queues), dict(result["errors"]))
+
+
+async def dead_queues(workspace: Workspace) -> list[SeenQueue]:
+    """The platforms' own dead-letter queues as they were last seen."""
+    return list(await workspace.store.dead_letters.dead_queues())
 
 
 async def reopen(workspace: Workspace, ids: Sequence[str]) -> int:
@@ -292,6 +399,9 @@ def summary(letter: DeadLetter) -> dict[str, Json]:
         "hint": letter.hint,
         "fingerprint": letter.fingerprint,
         "parent": letter.parent,
+        "direction": letter.direction,
+        "operation": letter.op.value or "upsert",
+        "origin": letter.origin,
         "occurrences": letter.occurrences,
         "attempts": letter.attempts,
         "first_seen_ms": letter.first_seen_ms,

@@ -32,6 +32,12 @@ async def summary(
     return list(await workspace.store.metrics.summary(since, by_operation=by_operation))
 
 
+async def lags(workspace: Workspace, window_s: float) -> dict[str, LatencySummary]:
+    """Per sync (`integration/stream`): how old records were when they were stored, in the last `window_s` seconds."""
+    since = workspace.clock.now_ms() - int(window_s * 1000)
+    return dict(await workspace.store.metrics.lags(since))
+
+
 async def series(
     workspace: Workspace, window_s: float, *, points: int = 60, platform: str = ""
 ) -> list[MetricPoint]:

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from platint_tui.core.errors import ConfigError, ErrorClass, ExitCode, NotFound, PlatintError
-from platint_tui.core.model import Environment, Integration, Profile, Run, StreamProgress, SyncState
+from platint_tui.core.model import (
+    Environment,
+    Integration,
+    KnownGap,
+    Profile,
+    Run,
+    SchemaChange,
+    StreamProgress,
+    SyncState,
+)
 from platint_tui.core.states import ACTIVE_RUN_STATES, RunState
 from platint_tui.manifest.integration import load_integration
 from platint_tui.manifest.kinds import kind_of
@@ -109,15 +118,38 @@ async def _refuse_active(workspace: Workspace, integration: str, hint: str) -> N
         raise ConfigError(f"Run {active.number} of '{integration}' is {state}.", hint=hint)
 
 
-async def remove(workspace: Workspace, integration: str) -> None:
+async def remove(
+    workspace: Workspace, integration: str, tell: Callable[[str], None] = lambda _: None
+) -> None:
     """Remove an integration and forget its positions; its runs, dead letters and rows in the target stay.
 
-    Raises NotFound, ConfigError while a run of it is active.
+    What its source keeps for it is given back; `tell` is given a sentence for what could not be. Raises
+    NotFound, ConfigError while a run of it is active.
     """
     refuse_read_only(workspace, "remove an integration")
-    await find(workspace, integration)
+    found = await find(workspace, integration)
     await _refuse_active(workspace, integration, "Cancel it first.")
+    await _release(workspace, found, [item.stream for item in found.streams], tell)
     await workspace.store.integrations.remove(integration)
+
+
+async def _release(
+    workspace: Workspace, integration: Integration, streams: Sequence[str], tell: Callable[[str], None]
+) -> None:
+    """Give back what the source keeps for these streams: a slot that nobody reads fills the server's disk."""
+    profile = await workspace.store.profiles.get(integration.source_profile)
+    if profile is None or not kind_of(workspace.registry.get(profile.platform).driver).keeps:
+        return
+    try:
+        result = await call(workspace, "release", {"integration": integration.name, "streams": list(streams)})
+        errors = dict(result.get("errors") or {})
+    except PlatintError as error:
+        errors = dict.fromkeys(streams, error.sentence())
+    for stream, sentence in errors.items():
+        tell(
+            f"What {integration.source_platform} keeps for '{stream}' could not be given back, and goes on using"
+            f" space there: {sentence}"
+        )
 
 
 async def find(
@@ -251,6 +283,49 @@ async def reset(workspace: Workspace, integration: str, stream: str) -> SyncStat
     before = await workspace.store.runs.sync_state(integration, stream)
     await call(workspace, "reset", {"integration": integration, "stream": stream})
     return before
+
+
+async def recover(workspace: Workspace, integration: str, stream: str, how: str) -> None:
+    """Decide how a stream goes on whose position its platform has lost: `resnapshot` or `skip` (with a gap).
+
+    The next run does it. Raises ConfigError while a run is active, or when there is no position.
+    """
+    refuse_read_only(workspace, "recover a position")
+    await find(workspace, integration)
+    await call(workspace, "recover", {"integration": integration, "stream": stream, "how": how})
+
+
+async def gaps(workspace: Workspace, integration: str | None = None) -> list[KnownGap]:
+    """Spans that were not read and cannot be any more, newest first."""
+    return list(await workspace.store.runs.gaps(integration))
+
+
+@dataclass(frozen=True, slots=True)
+class StreamChanges:
+    """What a run of a stream would change at its target; `error` says why that is not known, or cannot be."""
+
+    stream: str
+    target: str
+    changes: tuple[SchemaChange, ...]
+    error: str = ""
+
+
+async def plan_target(
+    workspace: Workspace, integration: str, streams: Sequence[str] = ()
+) -> list[StreamChanges]:
+    """Tables and columns that a run would make or change, before it does. Changes nothing."""
+    await find(workspace, integration)
+    args = {"integration": integration, "streams": list(streams)}
+    result = await call(workspace, "plan_target", args)
+    return [
+        StreamChanges(
+            stream,
+            str(item["target"]),
+            tuple(SchemaChange(**change) for change in item["changes"]),
+            str(item["error"]),
+        )
+        for stream, item in dict(result["streams"]).items()
+    ]
 
 
 async def undo_reset(workspace: Workspace, state: SyncState) -> None:

@@ -81,9 +81,7 @@ def issue_columns(now: Callable[[], int]) -> tuple[Column[Issue], ...]:
             most=18,
         ),
         Column("platform", lambda issue: Cell(issue.platform, "muted"), 10, grow=1, most=16, priority=3),
-        Column(
-            "sync", lambda issue: Cell(f"{issue.integration}/{issue.stream}"), 14, grow=1, most=28, priority=1
-        ),
+        Column("sync", lambda issue: Cell(issue.place), 14, grow=1, most=28, priority=1),
         Column("message", lambda issue: Cell(issue.message, "muted"), 20, grow=3, priority=5),
         Column("first", lambda issue: _age(issue.first_seen_ms, now()), 9, align="right", priority=4),
         Column("last", lambda issue: _age(issue.last_seen_ms, now()), 9, align="right", priority=2),
@@ -107,7 +105,7 @@ def item_columns(now: Callable[[], int]) -> tuple[Column[DeadLetter], ...]:
         Column("#", lambda letter: Cell(str(letter.number), "muted"), 8, align="right"),
         Column("record", lambda letter: Cell(key_text(letter.record_key)), 14, grow=2, most=40),
         Column("message", lambda letter: Cell(letter.message, "muted"), 16, grow=3, priority=1),
-        Column("run", lambda letter: Cell(f"{letter.integration}/{letter.stream}", "muted"), 18, priority=5),
+        Column("run", lambda letter: Cell(letter.place, "muted"), 18, priority=5),
         Column(
             "seen", lambda letter: Cell(f"{letter.occurrences:,}x", "muted"), 6, align="right", priority=4
         ),
@@ -129,7 +127,7 @@ def issue_facts(issue: Issue, now_ms: int) -> Pieces:
         (f"{issue.message}\n", "strong"),
         *fact("whose fault", whose_fault(issue.error_class, issue.code)),
         *fact("what next", what_next(issue.error_class, issue.hint)),
-        *fact("where", f"{issue.platform} · profile {issue.profile} · {issue.integration}/{issue.stream}"),
+        *fact("where", f"{issue.platform} · profile {issue.profile} · {issue.place}"),
         *fact("seen", _seen(issue.first_seen_ms, issue.last_seen_ms, now_ms), end=""),
         (f" · {present.count(issue.open)} open of {present.count(issue.total)}", ""),
     ]
@@ -150,7 +148,7 @@ def item_facts(view: DeadLetterView, now_ms: int) -> Pieces:
         *fact("cause", f"{letter.code or letter.error_class}{f' in {letter.field}' if letter.field else ''}"),
         *fact("whose fault", whose_fault(letter.error_class, letter.code)),
         *fact("what next", what_next(letter.error_class, letter.hint, letter.state)),
-        *fact("record", f"{key_text(letter.record_key)} · {letter.integration}/{letter.stream}"),
+        *fact("record", f"{key_text(letter.record_key)} · {letter.place}"),
         *fact("seen", _seen(letter.first_seen_ms, letter.last_seen_ms, now_ms), end=""),
         (f" · {_times(letter.occurrences)} · {present.size(letter.size)}", ""),
     ]
