@@ -156,6 +156,11 @@ class StreamRun:
         text = f"{error.sentence()} Trying again ({tries}) from the confirmed position."
         await self._runs.tell(self._run, self._epoch, self.plan.stream, error.code, REDACTOR.redact(text))
 
+    async def _tell_recovered(self) -> None:
+        if self._troubled:
+            self._troubled = False
+            await self._runs.tell(self._run, self._epoch, self.plan.stream, "", "")
+
     async def _work(self, source: Driver, destination: Driver, stop: asyncio.Event) -> bool:
         target = await destination.open_target(self.plan.target_plan(self._epoch, self._run))
         try:
@@ -214,6 +219,7 @@ class StreamRun:
                 if not pages:
                     return True
                 if all(is_sign_of_life(page, self._position) for page in pages):
+                    await self._tell_recovered()
                     continue
                 await self._commit(target, pages)
                 if isinstance(source, Acknowledging):
@@ -270,9 +276,7 @@ class StreamRun:
         self._seq = self._store_seq = seq
         self._position = position
         self._committed += 1
-        if self._troubled:
-            self._troubled = False
-            await self._runs.tell(self._run, self._epoch, self.plan.stream, "", "")
+        await self._tell_recovered()
         self._measure_lag(pages)
         judged = [letter for letter in letters if letter.fault.code != NOT_SENT]
         self._breaker.count(prepared.read, [(letter.fingerprint, letter.fault) for letter in judged])
