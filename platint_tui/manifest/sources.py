@@ -21,7 +21,9 @@ class Source(Model):
     starts, `prefetch` how many messages may be unacknowledged, `idle` how long a scan waits for one more
     message before it ends, `heartbeat` how often a quiet feed is moved on, `max_retained` the bytes of log that
     a feed may keep on the server. `visibility` is how long a received message is hidden from others, where the
-    platform hides it; while it waits to be stored, that is extended.
+    platform hides it; while it waits to be stored, that is extended. `start` is where a consumer that the platform
+    does not know yet begins (with all that is there, or with what comes from then on), `max_deliveries` the number of deliveries from which on a message that nobody
+    acknowledges counts as a dead letter, where the platform only counts.
     """
 
     modes: tuple[Mode, ...] = Field(min_length=1)
@@ -33,9 +35,14 @@ class Source(Model):
     max_retained: Size = 10 * 1024**3
     max_message: Size = 16 * 1024**2
     visibility: Annotated[Positive, Field(le=43_200)] = 120.0
+    start: Literal["earliest", "latest"] = "earliest"
+    max_deliveries: Annotated[Int, Field(ge=1, le=1_000_000)] = 5
 
 
 class Sink(Model):
-    """How a target is written. `batch` rows go at a time."""
+    """How a target is written. `batch` rows go at a time. `shape` is what a row becomes in a store of keys: a hash
+    of its fields, a text of JSON, or an entry of a stream.
+    """
 
     batch: Annotated[Int, Field(ge=1, le=1_000_000)] = 2_000
+    shape: Literal["hash", "json", "stream"] = "hash"
