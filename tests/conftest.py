@@ -26,7 +26,10 @@ from peers.postgres import PostgresServer
 from peers.secret_service import Kind, SecretService
 
 if TYPE_CHECKING:
+    from peers.kafka import KafkaServer
+    from peers.mongodb import MongodbServer
     from peers.mosquitto import MosquittoServer
+    from peers.nchan import NchanServer
     from peers.rabbitmq import RabbitmqServer
     from peers.redis import RedisServer
 
@@ -183,5 +186,35 @@ def mosquitto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosqu
     from peers.mosquitto import MosquittoServer
 
     server = MosquittoServer(tmp_path_factory.mktemp("mosquitto"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A Kafka broker (`tansu`) without topics; it forgets them in a restart."""
+    from peers.kafka import KafkaServer
+
+    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongodbServer]:
+    """MongoDB (`SecantusDB`), empty, with two users."""
+    from peers.mongodb import MongodbServer
+
+    server = MongodbServer(tmp_path_factory.mktemp("mongodb"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def nchan_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NchanServer]:
+    """A real server of Server-Sent Events and WebSockets (nginx with Nchan)."""
+    from peers.nchan import NchanServer
+
+    server = NchanServer(tmp_path_factory.mktemp("nchan"))
     yield server
     server.stop()

@@ -11,7 +11,10 @@ import asyncpg
 import pytest
 
 if TYPE_CHECKING:
+    from peers.kafka import KafkaServer
+    from peers.mongodb import MongodbServer
     from peers.mosquitto import MosquittoServer
+    from peers.nchan import NchanServer
     from peers.postgres import PostgresServer
     from peers.rabbitmq import RabbitmqServer
     from peers.redis import RedisServer
@@ -153,3 +156,120 @@ async def test_mosquitto_keeps_a_session_and_a_retained_message(mosquitto_server
             raise AssertionError("let in without a password")
     assert_loopback_only(mosquitto_server.port)
     assert_loopback_only(mosquitto_server.websocket_port)
+
+
+async def test_kafka_keeps_partitions_headers_and_a_committed_offset(kafka_server: KafkaServer) -> None:
+    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+    from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic("orders", 2, 1)])
+    assert "orders" in await admin.list_topics()
+    await admin.close()
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_server.bootstrap, compression_type="zstd")
+    async with producer:
+        for number in range(6):
+            await producer.send_and_wait(
+                "orders", b"%d" % number, partition=number % 2, headers=[("h", b"1")]
+            )
+    first, second = TopicPartition("orders", 0), TopicPartition("orders", 1)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka_server.bootstrap,
+        group_id="g",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    async with consumer:
+        consumer.assign([first, second])
+        assert await consumer.end_offsets([first, second]) == {first: 3, second: 3}
+        records = [await asyncio.wait_for(consumer.getone(), 20) for _ in range(6)]
+        assert {(record.partition, record.offset, record.value) for record in records} == {
+            (number % 2, number // 2, b"%d" % number) for number in range(6)
+        }
+        assert all(record.headers == (("h", b"1"),) for record in records)
+        await consumer.commit({first: 2})
+        assert await consumer.committed(first) == 2
+    assert_loopback_only(kafka_server.port)
+
+
+async def test_mongodb_has_rights_and_its_change_stream_goes_on_after_a_kill(
+    mongodb_server: MongodbServer,
+) -> None:
+    from pymongo import AsyncMongoClient
+    from pymongo.errors import OperationFailure
+
+    quickly = {"serverSelectionTimeoutMS": 20_000}
+    async with AsyncMongoClient(mongodb_server.url, **quickly) as client:
+        orders = client.shop.orders
+        async with await orders.watch(max_await_time_ms=200) as stream:
+            await orders.insert_one({"_id": 1})
+            async with asyncio.timeout(20):
+                token = (await anext(stream))["_id"]
+        await orders.insert_one({"_id": 2})
+    mongodb_server.kill()
+    mongodb_server.start_again()
+    async with AsyncMongoClient(mongodb_server.url, **quickly) as client:
+        orders = client.shop.orders
+        assert await orders.count_documents({}) == 2
+        async with await orders.watch(resume_after=token, max_await_time_ms=200) as stream:
+            async with asyncio.timeout(20):
+                assert (await anext(stream))["documentKey"] == {"_id": 2}
+    async with AsyncMongoClient(mongodb_server.limited_url, **quickly) as client:
+        assert await client.shop.orders.count_documents({}) == 2
+        with pytest.raises(OperationFailure, match="not authorized"):
+            await client.shop.orders.insert_one({"_id": 3})
+    for url in (
+        mongodb_server.url.replace(mongodb_server.password, "wrong"),
+        f"mongodb://127.0.0.1:{mongodb_server.port}",
+    ):
+        async with AsyncMongoClient(url, **quickly) as client:
+            with pytest.raises(OperationFailure, match="authentication"):
+                await client.shop.orders.count_documents({})
+    assert_loopback_only(mongodb_server.port)
+
+
+async def test_nchan_replays_events_and_carries_websockets(nchan_server: NchanServer) -> None:
+    import aiohttp
+    from websockets.asyncio.client import connect
+    from websockets.exceptions import InvalidStatus
+
+    async def events(url: str, count: int, **headers: str) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = [{}]
+        sent = {"Accept": "text/event-stream", **headers}
+        async with (
+            asyncio.timeout(20),
+            aiohttp.ClientSession() as session,
+            session.get(url, headers=sent) as answer,
+        ):
+            answer.raise_for_status()
+            while len(found) <= count:
+                line = (await answer.content.readline()).decode().rstrip("\n")
+                name, _, value = line.partition(": ")
+                if name in ("id", "event", "data"):
+                    found[-1][name] = value
+                elif not line and "data" in found[-1]:
+                    found.append({})
+        return found[:count]
+
+    for number in range(3):
+        nchan_server.publish("orders", f"message {number}", event="order")
+    first = await events(nchan_server.sse_url("orders"), 3)
+    assert [(event["event"], event["data"]) for event in first] == [
+        ("order", f"message {n}") for n in range(3)
+    ]
+    rest = await events(nchan_server.sse_url("orders"), 2, **{"Last-Event-ID": first[0]["id"]})
+    assert rest == first[1:]
+    with pytest.raises(aiohttp.ClientResponseError, match="401"):
+        await events(nchan_server.sse_url("orders", private=True), 1, Authorization="Bearer wrong")
+    bearer = f"Bearer {nchan_server.token}"
+    assert await events(nchan_server.sse_url("orders", private=True), 3, Authorization=bearer) == first
+
+    async with asyncio.timeout(20), connect(nchan_server.ws_url("talk")) as reader:
+        private = nchan_server.ws_url("talk", private=True)
+        async with connect(f"{private}?token={nchan_server.token}") as writer:
+            await writer.send("hello")
+            assert await reader.recv() == "hello"
+        with pytest.raises(InvalidStatus, match="401"):
+            await connect(private)
+    assert_loopback_only(nchan_server.port)
