@@ -22,8 +22,9 @@ class Source(Model):
     message before it ends, `heartbeat` how often a quiet feed is moved on, `max_retained` the bytes of log that
     a feed may keep on the server. `visibility` is how long a received message is hidden from others, where the
     platform hides it; while it waits to be stored, that is extended. `start` is where a consumer that the platform
-    does not know yet begins (with all that is there, or with what comes from then on), `max_deliveries` the number of deliveries from which on a message that nobody
-    acknowledges counts as a dead letter, where the platform only counts.
+    does not know yet begins (with all that is there, or with what comes from then on), `max_deliveries` the number
+    of deliveries from which on a message that nobody acknowledges counts as a dead letter, where the platform only
+    counts.
     """
 
     modes: tuple[Mode, ...] = Field(min_length=1)
@@ -41,8 +42,11 @@ class Source(Model):
 
 class Sink(Model):
     """How a target is written. `batch` rows go at a time. `shape` is what a row becomes in a store of keys: a hash
-    of its fields, a text of JSON, or an entry of a stream.
+    of its fields, a text of JSON, or an entry of a stream. A topic that has to be made gets `partitions`, each kept
+    by `replication` brokers (without it by up to three).
     """
 
     batch: Annotated[Int, Field(ge=1, le=1_000_000)] = 2_000
     shape: Literal["hash", "json", "stream"] = "hash"
+    partitions: Annotated[Int, Field(ge=1, le=10_000)] = 3
+    replication: Annotated[Int, Field(ge=1, le=100)] | None = None
