@@ -43,10 +43,12 @@ class Source(Model):
 class Sink(Model):
     """How a target is written. `batch` rows go at a time. `shape` is what a row becomes in a store of keys: a hash
     of its fields, a text of JSON, or an entry of a stream. A topic that has to be made gets `partitions`, each kept
-    by `replication` brokers (without it by up to three).
+    by `replication` brokers (without it by up to three); a queue that has to be made is of the kind `queue`, where
+    the broker has kinds.
     """
 
     batch: Annotated[Int, Field(ge=1, le=1_000_000)] = 2_000
     shape: Literal["hash", "json", "stream"] = "hash"
     partitions: Annotated[Int, Field(ge=1, le=10_000)] = 3
     replication: Annotated[Int, Field(ge=1, le=100)] | None = None
+    queue: Literal["classic", "quorum"] = "classic"

@@ -1,0 +1,185 @@
+"""One connection to a broker, which is never opened again by itself: whoever holds it learns that it is gone.
+
+What aiormq reads passes through `Wire`, which knows where frames begin (AMQP 0-9-1, 2.3.5): it can let the broker
+wait while too much is in memory, and it notes what the broker says of the connection itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from typing import Any
+
+import aiormq
+from aiormq.abc import AbstractChannel
+from aiormq.connection import TransportFactory
+from pamqp import commands
+from yarl import URL
+
+from platint_tui import __version__
+from platint_tui.core.errors import ConfigError, PlatintError
+from platint_tui.core.redaction import REDACTOR
+from platint_tui.core.text import one_line
+from platint_tui.drivers.amqp.errors import FAILURES, translate
+from platint_tui.drivers.amqp.profile import Address
+
+# It reports what its exceptions say as well, and would write it across the console.
+logging.getLogger("aiormq").setLevel(logging.CRITICAL + 1)
+
+_METHOD = 1
+_LONGEST_HOLD = 20.0
+"""Seconds after which one frame passes all the same, so that a heartbeat behind it is heard."""
+_CLOSE_SECONDS = 5.0
+
+
+class Wire(asyncio.StreamReader):
+    """The bytes of the broker. aiormq reads each frame in three steps: its type (1 byte), its channel and size
+    (6 bytes), and the rest."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._open = asyncio.Event()
+        self._open.set()
+        self._step = 0
+        self._kind = 0
+        self._about_connection = False
+        self.free = asyncio.Event()
+        """Set while the broker takes messages from this connection."""
+        self.free.set()
+        self.blocked = ""
+        """Why the broker takes no messages now."""
+        self.closed: tuple[int, str] | None = None
+        """Code and text with which the broker closed the connection."""
+
+    def hold(self) -> None:
+        """Read nothing more, so that the broker has to wait."""
+        self._open.clear()
+
+    def release(self) -> None:
+        """Read on."""
+        self._open.set()
+
+    async def readexactly(self, n: int) -> bytes:
+        """The next part of a frame."""
+        step, self._step = self._step, (self._step + 1) % 3
+        if step == 0 and not self._open.is_set():
+            try:
+                async with asyncio.timeout(_LONGEST_HOLD):
+                    await self._open.wait()
+            except TimeoutError:
+                pass
+        data = await super().readexactly(n)
+        if step == 0:
+            self._kind = data[0]
+        elif step == 1:
+            self._about_connection = self._kind == _METHOD and data[:2] == b"\0\0"
+        elif self._about_connection:
+            self._listen(data)
+        return data
+
+    def _listen(self, payload: bytes) -> None:
+        """Note what a method on channel 0 says; its number is in the first four bytes."""
+        number = int.from_bytes(payload[:4], "big")
+        if number == commands.Connection.Close.index:
+            said = commands.Connection.Close()
+            said.unmarshal(payload[4:-1])
+            self.closed = (said.reply_code or 0, said.reply_text or "")
+        elif number == commands.Connection.Blocked.index:
+            blocked = commands.Connection.Blocked()
+            blocked.unmarshal(payload[4:-1])
+            self.blocked = one_line(REDACTOR.redact(blocked.reason or "")) or "it does not say why"
+            self.free.clear()
+        elif number == commands.Connection.Unblocked.index:
+            self.blocked = ""
+            self.free.set()
+
+
+class _Opener(TransportFactory):
+    """Opens the socket with a `Wire` behind it."""
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        self._tls = tls
+        self.wire = Wire(asyncio.get_running_loop())
+
+    async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        loop = asyncio.get_running_loop()
+        protocol = asyncio.StreamReaderProtocol(self.wire, loop=loop)
+        transport, _ = await loop.create_connection(
+            lambda: protocol,
+            url.host or "",
+            url.port or 0,
+            ssl=self._tls,
+            server_hostname=url.host if self._tls else None,
+        )
+        return self.wire, asyncio.StreamWriter(transport, protocol, self.wire, loop)
+
+
+class Link:
+    """An open connection. `product` and `version` are what the broker calls itself."""
+
+    def __init__(self, address: Address, connection: aiormq.Connection, wire: Wire) -> None:
+        self.address = address
+        self.wire = wire
+        self._connection = connection
+        self.product = one_line(connection.server_properties.get("product"))
+        self.version = one_line(connection.server_properties.get("version"))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone."""
+        return self._connection.is_closed
+
+    @property
+    def is_rabbitmq(self) -> bool:
+        """Whether the broker is RabbitMQ, which has kinds of queues."""
+        return self.product == "RabbitMQ"
+
+    async def channel(self, *, confirms: bool = False) -> AbstractChannel:
+        """A new channel. Raises PlatintError."""
+        try:
+            async with asyncio.timeout(self.address.connect_seconds):
+                return await self._connection.channel(publisher_confirms=confirms)
+        except FAILURES as error:
+            raise self.error(error) from None
+        except ValueError:
+            raise ConfigError(
+                "The broker does not confirm what is published.",
+                where=self.address.where,
+                hint="It has to support publisher confirms, as RabbitMQ does.",
+                code="no_confirms",
+            ) from None
+
+    def error(self, error: BaseException, need: str = "") -> PlatintError:
+        """The typed form of an error of this connection or of one of its channels."""
+        return translate(error, self.address, self.wire.closed, need)
+
+    async def close(self) -> None:
+        """End the connection: what was delivered over it and not acknowledged goes back to its queues."""
+        self.wire.release()
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._connection.close(ConnectionError("closed"))
+        except FAILURES:
+            pass
+
+
+async def open_link(address: Address, purpose: str = "") -> Link:
+    """Connect and sign in. `purpose` is shown at the broker in the connection's name.
+
+    Raises CredentialError, ConfigError or TransientError.
+    """
+    opener = _Opener(address.tls_context())
+    name = f"platint-tui: {purpose}" if purpose else "platint-tui"
+    properties: dict[str, Any] = {"connection_name": name, "product": "platint-tui", "version": __version__}
+    connection = aiormq.Connection(
+        address.url(),
+        transport_factory=opener,
+        client_properties=properties,
+    )
+    try:
+        async with asyncio.timeout(address.connect_seconds):
+            await connection.connect()
+    except FAILURES as error:
+        raise translate(error, address, opener.wire.closed) from None
+    return Link(address, connection, opener.wire)

@@ -1,0 +1,246 @@
+"""Reading a queue: pages of messages, where reading goes on, and when a scan is finished.
+
+A position says up to where what was read over a channel is acknowledged: `channel` and `tag`, which mean nothing
+to a later connection (the broker itself knows what is left). A stream (a queue of RabbitMQ that keeps what was
+read) has the `offset` of the last message beside them, and goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+from aiormq.abc import DeliveredMessage
+
+from platint_tui.core.errors import ConfigError, PlatintError, PositionLost
+from platint_tui.core.ids import new_id
+from platint_tui.core.model import BadElement, Gap, JsonObject, Page, ReadOptions, Record
+from platint_tui.core.text import clean
+from platint_tui.drivers.amqp.link import Link
+from platint_tui.drivers.amqp.messages import OFFSET, Message, message_of, record_of
+from platint_tui.drivers.amqp.session import Session
+from platint_tui.drivers.amqp.unnamed import Unnamed
+from platint_tui.manifest.sources import Source
+
+PAGE_BYTES = 4 * 1024 * 1024
+_ALIVE = 5.0
+"""Seconds of silence after which a followed queue gives a sign of life."""
+_FIRST = 5.0
+"""Seconds within which a stream gives the message that was read last, or no longer has it."""
+_STRIKES = 4
+"""How often a queue that holds messages may give none before somebody else is taken to get them."""
+
+
+class Scan:
+    """One reading of one queue, over a connection of its own."""
+
+    def __init__(self, link: Link, queue: str, source: Source, position: JsonObject | None) -> None:
+        self.link = link
+        self.queue = queue
+        self._source = source
+        self._given = dict(position or {})
+        self._offset: int | None = self._given.get("offset")
+        self._checked = self._offset is None
+        self._unnamed = Unnamed(self._given.get("unnamed"), source.prefetch)
+        first = "first" if source.start == "earliest" else "next"
+        self._start: int | str = first if self._offset is None else self._offset
+        self._gaps: list[Gap] = []
+        self._strikes = 0
+        self.is_stream = False
+        self.session: Session
+
+    async def open(self, prefetch: int | None = None) -> None:
+        """Begin to consume. Raises PlatintError: no such queue, no right to read it."""
+        self.is_stream = self.link.is_rabbitmq
+        try:
+            await self._consume(prefetch)
+        except ConfigError as error:
+            # Every kind of queue but a stream refuses the argument.
+            if not self.is_stream or error.code != "PRECONDITION_FAILED" or OFFSET not in error.message:
+                raise
+            self.is_stream = False
+            await self._consume(prefetch)
+
+    async def _consume(self, prefetch: int | None) -> None:
+        wanted = prefetch or self._source.prefetch
+        known = int(self._given.get("prefetch", wanted))
+        self.session = Session(self.link, self.queue, wanted, known, self._arguments)
+        await self.session.start()
+
+    def _arguments(self) -> dict[str, Any] | None:
+        if not self.is_stream:
+            return None
+        newest = self.session.newest
+        offset = message_of(newest).offset if newest is not None else None
+        return {OFFSET: self._start if offset is None else offset + 1}
+
+    def position(self) -> dict[str, Any]:
+        """Where reading goes on after what was given so far."""
+        session = self.session
+        if not session.given and self._given:
+            return self._given
+        position: dict[str, Any] = {"channel": session.token, "tag": session.given}
+        if self._offset is not None:
+            position["offset"] = self._offset
+        if (unnamed := self._unnamed.position()) is not None:
+            position["unnamed"] = unnamed
+        if session.prefetch < session.wanted:
+            position["prefetch"] = session.prefetch
+        return position
+
+    async def pages(self, options: ReadOptions) -> AsyncIterator[Page]:
+        """The pages. Without `follow` they end when the queue is empty and nothing came for a moment; a queue that
+        is filled all the time ends with what was there and one prefetch more."""
+        follow = options.follow
+        most = 0 if follow else await self._there() + self.session.wanted
+        count = 0
+        while True:
+            wait = _FIRST if not self._checked else _ALIVE if follow else self._source.idle
+            delivered = await self.session.take(self._chunk(), PAGE_BYTES, wait)
+            if not self._checked:
+                await self._check_offset(delivered, options.on_lost)
+            elif not delivered:
+                done = not follow and await self._is_drained()
+                yield Page((), self.position(), last=done)
+                if done:
+                    return
+            if not delivered:
+                continue
+            messages = [message_of(item) for item in delivered]
+            if not self._unnamed.mark and any(not item.id and item.offset is None for item in messages):
+                # Stored before the first identity is made, so that a repetition makes the same ones.
+                self._unnamed.mark = new_id("m").removeprefix("m_")
+                yield Page((), {**self.position(), "unnamed": self._unnamed.position()}, last=False)
+            count += len(delivered)
+            done = not follow and self._is_beyond(count, most, messages[-1])
+            yield replace(self._page(messages), last=done)
+            if done:
+                return
+
+    def _chunk(self) -> int:
+        """Messages of a page: not all that may be unacknowledged, so that the broker goes on meanwhile."""
+        return min(self._source.chunk, max(1, self.session.prefetch // 4))
+
+    def _page(self, messages: list[Message]) -> Page:
+        records: list[Record] = []
+        bad: list[BadElement] = []
+        happened: list[int] = []
+        size = 0
+        for message in messages:
+            if message.offset is not None:
+                if self._offset is not None and message.offset <= self._offset:
+                    continue
+                self._offset = message.offset
+            size += len(message.body)
+            if message.timestamp is not None:
+                happened.append(message.timestamp)
+            made = record_of(message, self.queue, self._identity(message), self._source.max_message)
+            (records if isinstance(made, Record) else bad).append(made)  # type: ignore[arg-type]
+        self.session.given = messages[-1].tag
+        gaps, self._gaps = self._gaps, []
+        return Page(records, self.position(), False, 1, size, bad, happened, gaps)
+
+    def _identity(self, message: Message) -> str:
+        if message.id:
+            return message.id
+        if message.offset is not None:
+            return f"{self.queue}@{message.offset}"
+        return self._unnamed.identity(message.digest(), message.redelivered)
+
+    async def _there(self) -> int:
+        """For a queue how many messages it holds, for a stream the offset up to which it is filled, about."""
+        if not self.is_stream:
+            return await self.session.count()
+        last = Session(self.link, self.queue, 1, 1, lambda: {OFFSET: "last"})
+        await last.start()
+        found = await last.take(1, 1, self._source.idle)
+        await last.end()
+        return (message_of(found[0]).offset or 0) if found else 0
+
+    def _is_beyond(self, count: int, most: int, newest: Message) -> bool:
+        return (newest.offset if newest.offset is not None else count) > most
+
+    async def _is_drained(self) -> bool:
+        """Whether a silence means that everything has come. Raises ConfigError when somebody else gets it."""
+        session = self.session
+        if session.full:
+            return False
+        if self.is_stream or await session.count() == 0:
+            return True
+        if session.outstanding:
+            return False
+        self._strikes += 1
+        if self._strikes > _STRIKES:
+            raise ConfigError(
+                f"The queue '{clean(self.queue)}' holds messages, but the broker gives them to somebody else.",
+                where=self.link.address.where,
+                hint="It has a single active consumer, or one with a higher priority: stop that one first.",
+                code="other_consumer",
+            )
+        return False
+
+    async def _check_offset(self, delivered: list[DeliveredMessage], on_lost: str) -> None:
+        """Whether the stream still has what follows the position: it was asked for the message that was read
+        last."""
+        self._checked = True
+        offset = self._offset
+        assert offset is not None, "only a position with an offset is checked"
+        if not self.is_stream:
+            await self._lost(on_lost, f"'{self.queue}' is no stream any more", "")
+            return
+        first = message_of(delivered[0]).offset if delivered else None
+        if first is not None and first <= offset + 1:
+            return
+        if first is not None:
+            what = f"the stream '{self.queue}' begins with offset {first} now"
+            await self._lost(on_lost, what, str(first - 1))
+            return
+        await self._lost(
+            on_lost, f"the stream '{self.queue}' does not reach up to offset {offset} any more", ""
+        )
+
+    async def _lost(self, on_lost: str, what: str, end: str) -> None:
+        """Go on as `on_lost` says, or raise PositionLost. What is still there is read in both cases; a stream that
+        was made anew is skipped as it is."""
+        offset = self._offset
+        if on_lost not in ("resnapshot", "skip"):
+            raise PositionLost(
+                f"Reading was to go on after offset {offset}, but {clean(what)}.",
+                where=self.link.address.where,
+                hint="Choose: read everything that is there, or go on from now with a gap.",
+            )
+        skip = on_lost == "skip"
+        if skip:
+            self._gaps.append(Gap(f"{what}.", str((offset or 0) + 1), end))
+        self._offset = None
+        if not end and self.is_stream:
+            self._start = "next" if skip else "first"
+            await self.session.end()
+            await self._consume(None)
+
+
+async def look(scan: Scan, most: int, seconds: float) -> list[Message]:
+    """Up to `most` messages from the front of the queue, which then go back to where they were."""
+    delivered: list[DeliveredMessage] = []
+    session = scan.session
+    while len(delivered) < most:
+        more = await session.take(most - len(delivered), PAGE_BYTES, seconds)
+        delivered += more
+        if not more:
+            break
+    if delivered and not scan.is_stream:
+        await session.give_back()
+    return [message_of(item) for item in delivered]
+
+
+def only_consumes(options: ReadOptions, address: str) -> PlatintError | None:
+    """Why a queue cannot be read in the wanted mode, None when it can."""
+    if options.mode in ("", "consume"):
+        return None
+    return ConfigError(
+        f"Queues are consumed; there is no mode '{clean(options.mode)}' for them.",
+        where=address,
+        hint="Leave `mode` out of the integration file.",
+        code="mode",
+    )
