@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from peers.nchan import NchanServer
     from peers.rabbitmq import RabbitmqServer
     from peers.redis import RedisServer
+    from peers.servicebus import ServicebusServer
 
 
 @pytest.fixture
@@ -216,5 +217,15 @@ def nchan_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NchanServ
     from peers.nchan import NchanServer
 
     server = NchanServer(tmp_path_factory.mktemp("nchan"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def servicebus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServicebusServer]:
+    """Azure Service Bus (our stand-in over AMQP 1.0) with empty queues and a topic."""
+    from peers.servicebus import ServicebusServer
+
+    server = ServicebusServer(tmp_path_factory.mktemp("servicebus"))
     yield server
     server.stop()

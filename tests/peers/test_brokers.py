@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from peers.postgres import PostgresServer
     from peers.rabbitmq import RabbitmqServer
     from peers.redis import RedisServer
+    from peers.servicebus import ServicebusServer
 
 
 def assert_loopback_only(port: int) -> None:
@@ -273,3 +274,115 @@ async def test_nchan_replays_events_and_carries_websockets(nchan_server: NchanSe
         with pytest.raises(InvalidStatus, match="401"):
             await connect(private)
     assert_loopback_only(nchan_server.port)
+
+
+async def test_microsofts_client_works_with_the_service_bus(servicebus_server: ServicebusServer) -> None:
+    from azure.servicebus import ServiceBusMessage, ServiceBusSubQueue
+    from azure.servicebus.aio import ServiceBusClient
+
+    def client(connection_string: str) -> ServiceBusClient:
+        return ServiceBusClient.from_connection_string(connection_string, retry_total=0)
+
+    async with client(servicebus_server.connection_string) as bus:
+        async with bus.get_queue_sender("orders") as sender:
+            message = ServiceBusMessage("first", message_id="m1", application_properties={"k": 1})
+            await sender.send_messages(message)
+            await sender.send_messages(
+                [ServiceBusMessage(text) for text in ("second", "third", "fourth", "fifth")]
+            )
+        async with bus.get_queue_receiver("orders") as receiver:
+            peeked = await receiver.peek_messages(max_message_count=10, sequence_number=2)
+            assert [(str(one), one.sequence_number) for one in peeked] == [
+                ("second", 2),
+                ("third", 3),
+                ("fourth", 4),
+                ("fifth", 5),
+            ]
+            got = await receiver.receive_messages(max_message_count=5, max_wait_time=10)
+            assert (got[0].message_id, got[0].application_properties, got[0].delivery_count) == (
+                "m1",
+                {b"k": 1},
+                0,
+            )
+            assert got[0].enqueued_time_utc is not None and len({one.lock_token for one in got}) == 5
+            await receiver.complete_message(got[0])
+            await receiver.dead_letter_message(got[1], reason="bad", error_description="cannot be read")
+            await receiver.defer_message(got[2])
+            await receiver.renew_message_lock(got[3])
+            await receiver.complete_message(got[3])
+            await receiver.abandon_message(got[4])
+            (deferred,) = await receiver.receive_deferred_messages([3])
+            await receiver.complete_message(deferred)
+            for count in (1, 2):
+                (again,) = await receiver.receive_messages(max_wait_time=10)
+                assert (str(again), again.delivery_count) == ("fifth", count)
+                await receiver.abandon_message(again)
+            assert await receiver.peek_messages() == []
+        async with bus.get_queue_receiver("orders", sub_queue=ServiceBusSubQueue.DEAD_LETTER) as receiver:
+            dead = [
+                (str(one), one.dead_letter_reason, one.dead_letter_error_description)
+                for one in await receiver.peek_messages(max_message_count=10)
+            ]
+            assert dead == [
+                ("second", "bad", "cannot be read"),
+                (
+                    "fifth",
+                    "MaxDeliveryCountExceeded",
+                    "Message could not be consumed after 3 delivery attempts.",
+                ),
+            ]
+
+
+async def test_a_lost_lock_a_topic_and_a_kill_of_the_service_bus(servicebus_server: ServicebusServer) -> None:
+    from azure.servicebus import ServiceBusMessage
+    from azure.servicebus.aio import ServiceBusClient
+    from azure.servicebus.exceptions import MessageLockLostError
+
+    connection_string = servicebus_server.connection_string
+    async with ServiceBusClient.from_connection_string(connection_string) as bus:
+        async with bus.get_queue_sender("short") as sender, bus.get_topic_sender("events") as topic:
+            await sender.send_messages(ServiceBusMessage("slow"))
+            await topic.send_messages(ServiceBusMessage("event"))
+        async with bus.get_queue_receiver("short") as receiver:
+            (first,) = await receiver.receive_messages(max_wait_time=10)
+            (second,) = await receiver.receive_messages(max_wait_time=10)
+            assert (first.delivery_count, second.delivery_count) == (0, 1)
+            with pytest.raises(MessageLockLostError):
+                await receiver.complete_message(first)
+            await receiver.complete_message(second)
+    servicebus_server.kill()
+    servicebus_server.start_again()
+    async with ServiceBusClient.from_connection_string(connection_string) as bus:
+        for subscription in ("billing", "audit"):
+            async with bus.get_subscription_receiver("events", subscription) as receiver:
+                (event,) = await receiver.receive_messages(max_wait_time=10)
+                assert (str(event), event.sequence_number) == ("event", 1)
+                await receiver.complete_message(event)
+                assert await receiver.peek_messages() == []
+
+
+async def test_the_service_bus_refuses_wrong_keys_and_missing_rights(
+    servicebus_server: ServicebusServer,
+) -> None:
+    from azure.servicebus import ServiceBusMessage
+    from azure.servicebus.aio import ServiceBusClient
+    from azure.servicebus.exceptions import (
+        MessagingEntityNotFoundError,
+        ServiceBusAuthenticationError,
+        ServiceBusError,
+    )
+
+    def client(connection_string: str) -> ServiceBusClient:
+        return ServiceBusClient.from_connection_string(connection_string, retry_total=0)
+
+    wrong = servicebus_server.connection_string_of(servicebus_server.key_name, "d3Jvbmc=")
+    async with client(wrong) as bus:
+        with pytest.raises(ServiceBusAuthenticationError):
+            await bus.get_queue_receiver("orders").peek_messages()
+    async with client(servicebus_server.listen_connection_string) as bus:
+        assert await bus.get_queue_receiver("other").peek_messages() == []
+        with pytest.raises(ServiceBusError):
+            await bus.get_queue_sender("other").send_messages(ServiceBusMessage("not allowed"))
+        with pytest.raises(MessagingEntityNotFoundError):
+            await bus.get_queue_receiver("missing").receive_messages(max_wait_time=1)
+    assert_loopback_only(servicebus_server.port)
