@@ -26,6 +26,7 @@ from peers.postgres import PostgresServer
 from peers.secret_service import Kind, SecretService
 
 if TYPE_CHECKING:
+    from peers.grpc_server import GrpcServer
     from peers.kafka import KafkaServer
     from peers.mongodb import MongodbServer
     from peers.mosquitto import MosquittoServer
@@ -227,5 +228,15 @@ def servicebus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
     from peers.servicebus import ServicebusServer
 
     server = ServicebusServer(tmp_path_factory.mktemp("servicebus"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def grpc_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrpcServer]:
+    """A gRPC server of orders with reflection, without orders."""
+    from peers.grpc_server import GrpcServer
+
+    server = GrpcServer(tmp_path_factory.mktemp("grpc"))
     yield server
     server.stop()

@@ -80,7 +80,7 @@ class ServicebusServer(Peer):
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "config.json").write_text(json.dumps(config))
-        return [program("python", str(PROTON)), str(SERVER), str(self.folder / "config.json")]
+        return [program("python", str(PROTON)), "-P", str(SERVER), str(self.folder / "config.json")]
 
     def ready(self) -> bool:
         return listening(self.port)

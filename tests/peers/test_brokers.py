@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
 
 if TYPE_CHECKING:
+    from peers.grpc_server import GrpcServer
     from peers.kafka import KafkaServer
     from peers.mongodb import MongodbServer
     from peers.mosquitto import MosquittoServer
@@ -386,3 +388,87 @@ async def test_the_service_bus_refuses_wrong_keys_and_missing_rights(
         with pytest.raises(MessagingEntityNotFoundError):
             await bus.get_queue_receiver("missing").receive_messages(max_wait_time=1)
     assert_loopback_only(servicebus_server.port)
+
+
+class Orders:
+    """The methods of the gRPC server, from its reflection."""
+
+    def __init__(self, server: GrpcServer, token: str) -> None:
+        import grpc
+        from google.protobuf import descriptor_pool, message_factory
+        from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+            ProtoReflectionDescriptorDatabase,
+        )
+
+        options = [("grpc.enable_http_proxy", 0)]
+        if server.certificate is None:
+            self.channel = grpc.insecure_channel(server.target, options)
+        else:
+            trusted = grpc.ssl_channel_credentials(server.certificate.certificate.read_bytes())
+            self.channel = grpc.secure_channel(server.target, trusted, options)
+        database = ProtoReflectionDescriptorDatabase(self.channel)
+        assert server.service in database.get_services()
+        pool = descriptor_pool.DescriptorPool(database)
+        self._service = pool.FindServiceByName(server.service)
+        self._of = message_factory.GetMessageClass
+        self._metadata = [("authorization", f"Bearer {token}")]
+
+    def call(self, name: str, **fields: object) -> object:
+        method = self._service.methods_by_name[name]
+        make = self.channel.unary_stream if method.server_streaming else self.channel.unary_unary
+        asks, gives = self._of(method.input_type), self._of(method.output_type)
+        path = f"/{self._service.full_name}/{name}"
+        callable_ = make(path, asks.SerializeToString, gives.FromString)
+        return callable_(asks(**fields), metadata=self._metadata, timeout=20)
+
+
+def test_grpc_has_reflection_streams_errors_and_a_token(grpc_server: GrpcServer) -> None:
+    import grpc
+
+    orders = Orders(grpc_server, grpc_server.token)
+    for customer in ("ada", "bob", "eve"):
+        orders.call("Create", customer=customer, items=[{"sku": "a", "count": 2}], state=1)
+    page = orders.call("List", page_size=2)
+    assert [order.customer for order in page.orders] == ["ada", "bob"] and page.next_page_token == "2"
+    stream = orders.call("Watch", after_id=2)
+    assert next(stream).customer == "eve"
+    orders.call("Create", customer="zoe")
+    assert next(stream).customer == "zoe"
+    stream.cancel()
+    for code in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.PERMISSION_DENIED):
+        with pytest.raises(grpc.RpcError) as caught:
+            orders.call("Fail", code=code.value[0], message="slow down")
+        assert (caught.value.code(), caught.value.details()) == (code, "slow down")
+        assert (("retry-after", "7") in caught.value.trailing_metadata()) == (code.value[0] == 8)
+    stranger = Orders(grpc_server, "wrong")
+    for method in ("List", "Export"):
+        with pytest.raises(grpc.RpcError) as caught:
+            list(getattr(stranger.call(method), "orders", None) or stranger.call(method))
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    orders.channel.close()
+    stranger.channel.close()
+
+    grpc_server.kill()
+    grpc_server.start_again()
+    orders = Orders(grpc_server, grpc_server.token)
+    assert [order.id for order in orders.call("Export")] == [1, 2, 3, 4]
+    orders.channel.close()
+    assert_loopback_only(grpc_server.port)
+
+
+def test_grpc_may_have_a_certificate(tmp_path: Path) -> None:
+    import grpc
+    from peers.grpc_server import GrpcServer
+
+    server = GrpcServer(tmp_path, tls=True)
+    try:
+        orders = Orders(server, server.token)
+        assert not orders.call("List").orders
+        orders.channel.close()
+        with (
+            grpc.insecure_channel(server.target, [("grpc.enable_http_proxy", 0)]) as channel,
+            pytest.raises(grpc.RpcError),
+        ):
+            channel.unary_unary("/shop.v1.Orders/List")(b"", timeout=5)
+    finally:
+        server.stop()
