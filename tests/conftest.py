@@ -28,6 +28,7 @@ from peers.secret_service import Kind, SecretService
 if TYPE_CHECKING:
     from peers.grpc_server import GrpcServer
     from peers.kafka import KafkaServer
+    from peers.mariadb import MariadbServer
     from peers.mongodb import MongodbServer
     from peers.mosquitto import MosquittoServer
     from peers.nchan import NchanServer
@@ -238,5 +239,15 @@ def grpc_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrpcServer
     from peers.grpc_server import GrpcServer
 
     server = GrpcServer(tmp_path_factory.mktemp("grpc"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariadbServer]:
+    """A real MariaDB with an empty database `shop` and two users."""
+    from peers.mariadb import MariadbServer
+
+    server = MariadbServer()
     yield server
     server.stop()

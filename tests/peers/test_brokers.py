@@ -14,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from peers.grpc_server import GrpcServer
     from peers.kafka import KafkaServer
+    from peers.mariadb import MariadbServer
     from peers.mongodb import MongodbServer
     from peers.mosquitto import MosquittoServer
     from peers.nchan import NchanServer
@@ -472,3 +473,31 @@ def test_grpc_may_have_a_certificate(tmp_path: Path) -> None:
             channel.unary_unary("/shop.v1.Orders/List")(b"", timeout=5)
     finally:
         server.stop()
+
+
+async def test_mariadb_has_rights_and_keeps_what_was_committed(mariadb_server: MariadbServer) -> None:
+    from sqlalchemy import text
+    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    async def run(url: str, *statements: str) -> list[tuple[object, ...]]:
+        engine = create_async_engine(url.replace("mysql://", "mysql+aiomysql://"))
+        try:
+            async with engine.begin() as connection:
+                for statement in statements:
+                    result = await connection.execute(text(statement))
+                return [tuple(row) for row in result] if result.returns_rows else []
+        finally:
+            await engine.dispose()
+
+    made = "CREATE TABLE peer_check (id BIGINT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(20))"
+    await run(mariadb_server.url, made, "INSERT INTO peer_check (name) VALUES ('é'), ('b')")
+    mariadb_server.kill()
+    mariadb_server.start_again()
+    assert await run(mariadb_server.limited_url, "SELECT * FROM peer_check") == [(1, "é"), (2, "b")]
+    with pytest.raises(OperationalError, match="denied"):
+        await run(mariadb_server.limited_url, "INSERT INTO peer_check (name) VALUES ('c')")
+    with pytest.raises(OperationalError, match="Access denied"):
+        await run(mariadb_server.url.replace(mariadb_server.password, "wrong"), "SELECT 1")
+    await run(mariadb_server.url, "DROP TABLE peer_check")
+    assert_loopback_only(mariadb_server.port)

@@ -1,0 +1,102 @@
+"""A real MariaDB: a fresh data folder, two users with passwords, loopback only."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from collections.abc import Mapping
+
+from peers.process import missing, program
+from peers.server import Peer, exchange, private_folder
+
+USER = "ada"
+PASSWORD = "maria-canary-0be3"
+LIMITED_USER = "app"
+LIMITED_PASSWORD = "maria-canary-app-64fa"
+DATABASE = "shop"
+
+
+class MariadbServer(Peer):
+    """`ada` may do everything; `app` may read the database `shop`.
+
+    A kill loses nothing that was committed: the files are the system's by then, even though little is forced to
+    disk. `settings` are further options by name, such as `{"log-bin": "log", "binlog-format": "ROW"}`.
+    """
+
+    user = USER
+    password = PASSWORD
+    limited_user = LIMITED_USER
+    limited_password = LIMITED_PASSWORD
+    database = DATABASE
+
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        install = program("mariadb-install-db")
+        # Run by root the server changes to another user, who cannot enter the private folders of the test run.
+        folder = private_folder("maria")
+        self._as: list[str] = []
+        if os.geteuid() == 0:
+            try:
+                account = pwd.getpwnam("mysql")
+            except KeyError:
+                raise missing("A user account that MariaDB can run as") from None
+            os.chown(folder, account.pw_uid, account.pw_gid)
+            self._as = ["--user=mysql"]
+        self._settings = {
+            "datadir": str(folder / "data"),
+            "socket": str(folder / "socket"),
+            "pid-file": str(folder / "pid"),
+            "bind-address": self.host,
+            "init-file": str(folder / "users.sql"),
+            "innodb-flush-log-at-trx-commit": "2",
+            "innodb-buffer-pool-size": "32M",
+            "innodb-log-file-size": "16M",
+            "key-buffer-size": "1M",
+            "performance-schema": "OFF",
+            "character-set-server": "utf8mb4",
+            **(settings or {}),
+        }
+        (folder / "users.sql").write_text(
+            "DROP USER IF EXISTS root@localhost;\n"
+            f"CREATE DATABASE IF NOT EXISTS {DATABASE};\n"
+            f"CREATE USER IF NOT EXISTS {USER}@'%' IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL ON *.* TO {USER}@'%' WITH GRANT OPTION;\n"
+            f"CREATE USER IF NOT EXISTS {LIMITED_USER}@'%' IDENTIFIED BY '{LIMITED_PASSWORD}';\n"
+            f"GRANT SELECT ON {DATABASE}.* TO {LIMITED_USER}@'%';\n"
+        )
+        (folder / "users.sql").chmod(0o644)
+        how = ["--auth-root-authentication-method=normal", "--skip-test-db", f"--datadir={folder / 'data'}"]
+        subprocess.run(
+            [install, "--no-defaults", *self._as, *how],
+            check=True,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=120,
+        )
+        super().__init__(folder)
+
+    @property
+    def url(self) -> str:
+        """`mysql://` with the user who may do everything."""
+        return f"mysql://{USER}:{PASSWORD}@{self.host}:{self.port}/{DATABASE}"
+
+    @property
+    def limited_url(self) -> str:
+        """`mysql://` with the user who may read."""
+        return f"mysql://{LIMITED_USER}:{LIMITED_PASSWORD}@{self.host}:{self.port}/{DATABASE}"
+
+    def command(self) -> list[str]:
+        options = [f"--{name}={value}" for name, value in self._settings.items()]
+        return [
+            program("mariadbd"),
+            "--no-defaults",
+            *self._as,
+            f"--port={self.port}",
+            "--skip-name-resolve",
+            *options,
+        ]
+
+    def ready(self) -> bool:
+        # It greets after the users are made: the fifth byte is the version of the protocol.
+        return exchange(self.port, b"", lambda answer: len(answer) >= 5)[4:5] == b"\x0a"
