@@ -57,7 +57,7 @@ class MariadbServer(Peer):
             **(settings or {}),
         }
         (folder / "users.sql").write_text(
-            "DROP USER IF EXISTS root@localhost;\n"
+            "DELETE FROM mysql.global_priv WHERE User = 'root';\nFLUSH PRIVILEGES;\n"
             f"CREATE DATABASE IF NOT EXISTS {DATABASE};\n"
             f"CREATE USER IF NOT EXISTS {USER}@'%' IDENTIFIED BY '{PASSWORD}';\n"
             f"GRANT ALL ON *.* TO {USER}@'%' WITH GRANT OPTION;\n"
