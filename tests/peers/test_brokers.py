@@ -197,6 +197,31 @@ async def test_kafka_keeps_partitions_headers_and_a_committed_offset(kafka_serve
     assert_loopback_only(kafka_server.port)
 
 
+async def test_kafka_can_refuse_everybody(tmp_path: Path) -> None:
+    from aiokafka import AIOKafkaConsumer
+    from aiokafka.errors import KafkaConnectionError
+    from peers.kafka import KafkaServer
+
+    server = KafkaServer(tmp_path, options=["--authentication"])
+    try:
+        stranger = AIOKafkaConsumer(bootstrap_servers=server.bootstrap)
+        with pytest.raises(KafkaConnectionError):
+            await stranger.start()
+        await stranger.stop()
+        unknown = AIOKafkaConsumer(
+            bootstrap_servers=server.bootstrap,
+            security_protocol="SASL_PLAINTEXT",
+            sasl_mechanism="SCRAM-SHA-512",
+            sasl_plain_username="ada",
+            sasl_plain_password="wrong",
+        )
+        with pytest.raises(KeyError, match="v"):  # it reads no `e=unknown-user` where the proof would be
+            await unknown.start()
+        await unknown.stop()
+    finally:
+        server.stop()
+
+
 async def test_mongodb_has_rights_and_its_change_stream_goes_on_after_a_kill(
     mongodb_server: MongodbServer,
 ) -> None:
