@@ -62,10 +62,12 @@ def _row(stream: Stream) -> tuple[object, ...]:
     can = "+".join(word for word, able in (("read", stream.readable), ("write", stream.writable)) if able)
     notes = [f"Refused: {stream.refused}"] if stream.refused else []
     notes += [f"Needs {', '.join(stream.needs)}."] if stream.needs else []
+    facts = ", ".join(f"{name} {value}".strip() for name, value in stream.facts)
+    notes += [f"{stream.kind}: {facts}".rstrip(": ")] if stream.kind else []
     return (
         stream.name,
         ", ".join(stream.key) or "-",
-        stream.cursor or (f"({stream.cursors[0]}?)" if stream.cursors else "-"),
+        stream.cursor or ", ".join(stream.modes) or (f"({stream.cursors[0]}?)" if stream.cursors else "-"),
         len(stream.fields),
         "" if stream.estimate is None else f"{stream.estimate:,}",
         can or "-",

@@ -10,6 +10,7 @@ from platint_tui.services import metrics, profiles
 from platint_tui.services.engine import engine_is_running
 from platint_tui.services.profiles import ProfileView
 from platint_tui.services.workspace import Workspace
+from platint_tui.store.ports import SeenQueue
 
 _ENOUGH = 20
 """Requests of a window from which a share of errors above `_FAILING` is more than a bad moment."""
@@ -46,6 +47,14 @@ class Dashboard:
     series: tuple[MetricPoint, ...]
     headline: metrics.Headline
     engine_running: bool
+    queues: tuple[SeenQueue, ...] = ()
+    lag_p95_ms: float | None = None
+    """The worst p95 of the syncs in real time, of the same window."""
+
+    @property
+    def native_letters(self) -> int:
+        """How many dead letters brokers keep in queues of their own, as last seen."""
+        return sum(item.queue.depth or 0 for item in self.queues)
 
 
 async def load(workspace: Workspace, window_s: float = 3600.0) -> Dashboard:
@@ -54,6 +63,7 @@ async def load(workspace: Workspace, window_s: float = 3600.0) -> Dashboard:
     since = workspace.clock.now_ms() - int(window_s * 1000)
     latency = await workspace.store.metrics.by_profile(since)
     active = await workspace.store.runs.list(states=tuple(ACTIVE_RUN_STATES), limit=50)
+    lags = await workspace.store.metrics.lags(since)
     issues = await workspace.store.dead_letters.issues((IssueState.OPEN, IssueState.ACKNOWLEDGED))
     return Dashboard(
         health=tuple(
@@ -67,6 +77,8 @@ async def load(workspace: Workspace, window_s: float = 3600.0) -> Dashboard:
         series=tuple(await metrics.series(workspace, window_s)),
         headline=await metrics.headline(workspace, window_s),
         engine_running=engine_is_running(workspace),
+        queues=tuple(await workspace.store.dead_letters.dead_queues()),
+        lag_p95_ms=max((item.p95_ms for item in lags.values() if item.p95_ms is not None), default=None),
     )
 
 

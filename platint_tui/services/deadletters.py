@@ -310,6 +310,12 @@ async def native_ids(workspace: Workspace, ids: Sequence[str]) -> list[str]:
     return found
 
 
+async def environment_of(workspace: Workspace, profile: str) -> str:
+    """The environment of a profile; production when it is gone, which asks for the most care."""
+    found = await workspace.store.profiles.get(profile)
+    return found.environment.value if found is not None else "production"
+
+
 async def discard_native(workspace: Workspace, ids: Sequence[str]) -> tuple[int, dict[str, str]]:
     """Remove dead letters at their platform for good; how many, and what could not be removed and why."""
     result = await call(workspace, "discard_native", {"dead_letters": list(ids)}, timeout=_LONGEST)

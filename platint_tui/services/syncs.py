@@ -11,6 +11,7 @@ from platint_tui.core.model import (
     Environment,
     Integration,
     KnownGap,
+    LatencySummary,
     Profile,
     Run,
     SchemaChange,
@@ -24,6 +25,7 @@ from platint_tui.manifest.writes import chosen_write
 from platint_tui.services.engine import call, refuse_read_only
 from platint_tui.services.workspace import Workspace
 
+_LAG_WINDOW_MS = 3_600_000
 _LOOKED_BACK = 20
 """How many runs back the last part of each stream is looked for."""
 
@@ -32,7 +34,8 @@ _LOOKED_BACK = 20
 class SyncView:
     """One integration with where its streams stand and its newest run.
 
-    `progress` is each stream's part in the newest run that had it, `open` its unresolved dead letters.
+    `progress` is each stream's part in the newest run that had it, `open` its unresolved dead letters, `lags` how
+    old its records of the last hour were when they were stored, `gaps` how many spans of it were not read.
     """
 
     integration: Integration
@@ -41,6 +44,13 @@ class SyncView:
     unresolved: int
     progress: Mapping[str, StreamProgress] = field(default_factory=dict)
     open: Mapping[str, int] = field(default_factory=dict)
+    lags: Mapping[str, LatencySummary] = field(default_factory=dict)
+    gaps: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def in_real_time(self) -> bool:
+        """Whether its runs go on without an end."""
+        return self.integration.sync_frequency == "real_time"
 
 
 async def import_file(
@@ -176,13 +186,33 @@ async def list_syncs(workspace: Workspace) -> list[SyncView]:
         streams = unresolved.setdefault(issue.integration, {})
         streams[issue.stream] = streams.get(issue.stream, 0) + issue.open
     views = []
+    lags = await workspace.store.metrics.lags(workspace.clock.now_ms() - _LAG_WINDOW_MS)
+    known_gaps = await workspace.store.runs.gaps(limit=1_000)
     for integration in await workspace.store.integrations.list():
+        name = integration.name
+        holes: dict[str, int] = {}
+        for gap in known_gaps:
+            if gap.integration == name:
+                holes[gap.stream] = holes.get(gap.stream, 0) + 1
         runs = await workspace.store.runs.list(integration=integration.name, limit=_LOOKED_BACK)
         own = tuple(state for state in states if state.integration == integration.name)
         waiting = unresolved.get(integration.name, {})
         newest = {item.stream: item for run in reversed(runs) for item in run.streams}
         views.append(
-            SyncView(integration, own, runs[0] if runs else None, sum(waiting.values()), newest, open=waiting)
+            SyncView(
+                integration,
+                own,
+                runs[0] if runs else None,
+                sum(waiting.values()),
+                newest,
+                open=waiting,
+                lags={
+                    item.stream: lags[f"{name}/{item.stream}"]
+                    for item in integration.streams
+                    if f"{name}/{item.stream}" in lags
+                },
+                gaps=holes,
+            )
         )
     return views
 

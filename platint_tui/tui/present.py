@@ -52,6 +52,7 @@ _LOOKS: dict[str, tuple[str, str, str]] = {
     "edited": ("half", "muted", "edited"),
     "superseded": ("tick", "muted", "superseded"),
     "discarded": ("slash", "muted", "discarded"),
+    "gone": ("slash", "muted", "gone"),
     "acknowledged": ("half", "warn", "acknowledged"),
     "resolved": ("tick", "ok", "resolved"),
     "ignored": ("slash", "muted", "ignored"),

@@ -150,7 +150,7 @@ class DashboardSection(SectionView):
     def _issue_columns(self) -> tuple[Column[Issue], ...]:
         return (
             Column("open", lambda row: Cell(present.count(row.open), "bad"), 6, align="right"),
-            Column("stream", lambda row: Cell(f"{row.integration}/{row.stream}"), 16, grow=2, most=32),
+            Column("stream", lambda row: Cell(row.place), 16, grow=2, most=32),
             Column("why", lambda row: Cell(row.message, "muted"), 18, grow=5),
             Column("last", lambda row: Cell(self._age(row.last_seen_ms), "muted"), 10, align="right"),
         )
@@ -216,14 +216,18 @@ class DashboardSection(SectionView):
         """Numbers of the last hour, as many as fit, over two sparklines."""
         line = snapshot.headline
         room = (self.size.width or self.app.size.width) - 6
-        facts = (
+        facts = [
             ("", present.plural(line.requests, "request")),
             ("p50 ", present.milliseconds(line.api_latency_p50_ms)),
             ("p95 ", present.milliseconds(line.api_latency_p95_ms)),
             ("p99 ", present.milliseconds(line.api_latency_p99_ms)),
             ("errors ", present.percent(line.error_rate if line.requests else None)),
             ("committed ", present.rate(line.sync_throughput)),
-        )
+        ]
+        if snapshot.native_letters:
+            facts.insert(1, ("in brokers' dead-letter queues ", present.count(snapshot.native_letters)))
+        if snapshot.lag_p95_ms is not None:
+            facts.insert(1, ("lag p95 ", present.milliseconds(snapshot.lag_p95_ms)))
         pieces: list[tuple[str, str]] = [("Last hour", "strong")]
         used = len("Last hour")
         for label, value in facts:

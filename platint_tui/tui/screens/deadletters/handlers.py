@@ -9,7 +9,7 @@ from textual.app import SuspendNotSupported
 from textual.widgets import Static
 
 from platint_tui.core.errors import ConfigError, PlatintError
-from platint_tui.core.model import DeadLetter, Issue, ReplayJob
+from platint_tui.core.model import NATIVE, DeadLetter, Issue, ReplayJob
 from platint_tui.core.states import DeadLetterState, IssueState
 from platint_tui.services import deadletters
 from platint_tui.services.deadletters import DeadLetterFilter, DeadLetterView, ReplayPlan
@@ -230,6 +230,9 @@ class Handlers:
         workspace = view.console.workspace
         letters = await self._chosen()
         ids = [item.id for item in letters if item.state in (DeadLetterState.OPEN, DeadLetterState.UNKNOWN)]
+        native = [item for item in letters if item.direction == NATIVE and item.id in ids]
+        if native:
+            return await self._remove_native(native)
         number = await deadletters.discard(workspace, ids)
         if not number:
             raise ConfigError("None of these can be discarded.", hint="Only open and unknown ones can.")
@@ -240,6 +243,49 @@ class Handlers:
         view.console.offer_undo(f"discard of {present.plural(number, 'dead letter')}", undo)
         view.items_pane.table.clear_marks()
         return f"Discarded {present.plural(number, 'dead letter')}; z takes it back."
+
+    async def _remove_native(self, letters: Sequence[DeadLetter]) -> str:
+        """Remove dead letters at the platform that keeps them, after asking: it cannot be taken back."""
+        view = _me(self)
+        workspace = view.console.workspace
+        profiles = sorted({item.profile for item in letters})
+        environments = [await deadletters.environment_of(workspace, name) for name in profiles]
+        production = "production" in environments
+        asked = Confirmation(
+            f"Remove {present.plural(len(letters), 'dead letter')} at {letters[0].platform}",
+            "Remove",
+            ("They are removed from the queue that holds them, for good: z does not bring them back.",),
+            host=", ".join(sorted({item.stream for item in letters})),
+            method="remove from the queue",
+            count=len(letters),
+            noun="dead letter",
+            typed=profiles[0] if production or len(letters) > 1 else "",
+        )
+        if not await view.console.confirm(asked):
+            return "Nothing was removed."
+        removed, errors = await deadletters.discard_native(workspace, [item.id for item in letters])
+        view.items_pane.table.clear_marks()
+        if errors:
+            first = next(iter(errors.values()))
+            raise PlatintError(f"{removed} of {len(letters)} were removed.", hint=first)
+        return f"Removed {present.plural(removed, 'dead letter')} at {letters[0].platform}."
+
+    async def pull_native(self) -> str | None:
+        """Look at every broker's own dead-letter queues."""
+        workspace = _me(self).console.workspace
+        names = await deadletters.holders(workspace)
+        if not names:
+            raise ConfigError(
+                "No profile's platform keeps dead letters of its own.",
+                hint="RabbitMQ, Kafka, SQS, Service Bus and Redis do: 2 adds a profile.",
+            )
+        found = [await deadletters.pull(workspace, name) for name in names]
+        new, queues = sum(item.new for item in found), sum(len(item.queues) for item in found)
+        errors = [f"{name}: {text}" for item in found for name, text in item.errors.items()]
+        said = f"{present.plural(new, 'new dead letter')} in {present.plural(queues, 'queue')} of {', '.join(names)}"
+        if errors:
+            raise PlatintError(f"{said}; {len(errors)} could not be looked at.", hint=errors[0])
+        return f"{said}."
 
     async def acknowledge(self) -> str | None:
         """Acknowledge the issue, or open it again."""

@@ -105,7 +105,7 @@ ACTIONS: tuple[Action, ...] = (
             "edit_in_editor", _edit, writes=True),
     _action("mark", "space", "mark", "Mark a dead letter, for one replay or discard of several.",
             "mark_row", _mark, footer=8),
-    _action("discard", "d", "discard", "Put dead letters aside, or ignore an issue; z takes it back.",
+    _action("discard", "d", "discard", "Put dead letters aside, or ignore an issue. Brokers' own are removed there.",
             "discard_chosen", _anything, writes=True, footer=3),
     _action("acknowledge", "c", "acknowledge", "Say that somebody has seen this issue, or open it again.",
             "acknowledge", _issue, writes=True, footer=7),
@@ -116,6 +116,8 @@ ACTIONS: tuple[Action, ...] = (
     _action("view", "v", "view", "Unresolved or all; in a dead letter: payload, raw, exchange, attempts.",
             "change_view", lambda context: None, footer=5),
     _action("copy", "y", "copy", "Copy the row as JSON.", "copy_row", _anything, footer=10),
+    _action("pull", "a", "brokers", "Bring in the dead letters that brokers keep themselves; nothing is taken there.",
+            "pull_native", lambda context: None, writes=True, footer=11),
     _action("curl", "Y", "copy curl", "Copy the request as curl, without secrets.", "copy_curl", _sent),
     _action("save", "o", "save", "Save what is listed to a new file, as JSON lines.", "save_file", _anything),
 )  # fmt: skip

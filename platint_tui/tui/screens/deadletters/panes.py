@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import DeadLetter, Issue
-from platint_tui.services.deadletters import DeadLetterView
+from platint_tui.services.deadletters import DeadLetterView, SeenQueue
 from platint_tui.tui import glyphs, present
 from platint_tui.tui.listing import Listing
 from platint_tui.tui.screens.deadletters import words
@@ -21,7 +21,8 @@ from platint_tui.tui.widgets.virtual_table import Glyphs, VirtualTable
 EMPTY_ISSUES = (
     "No dead letters.\n\n"
     "A record that its target refuses is kept here, whole, with its cause.\n"
-    "Syncs that are running (4) put theirs here as they meet them."
+    "Syncs that are running (4) put theirs here as they meet them.\n"
+    "a  brings in those that brokers keep in queues of their own."
 )
 FACES = ("payload", "raw", "exchange", "attempts")
 
@@ -32,6 +33,7 @@ class IssuesPane(Vertical):
     def __init__(self, now: Callable[[], int]) -> None:
         super().__init__(id="pane-issues")
         self._now = now
+        self.queues: tuple[SeenQueue, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Filter, list, facts."""
@@ -51,6 +53,10 @@ class IssuesPane(Vertical):
         """Facts of the issue under the cursor."""
         issue = self.listing.current
         pieces = words.issue_facts(issue, self._now()) if issue else []
+        if issue is not None and not issue.integration:
+            for queue in self.queues:
+                if (queue.profile, queue.queue.name) == (issue.profile, issue.stream):
+                    pieces += words.queue_facts(queue, self._now())
         self.query_one("#issue-facts", Static).update(present.joined(pieces, lines=True))
         self.set_class(issue is None, "-bare")
 

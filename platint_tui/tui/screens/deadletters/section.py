@@ -14,7 +14,7 @@ from textual.widgets import ContentSwitcher, Static
 from platint_tui.core.model import Issue
 from platint_tui.core.states import UNRESOLVED_DEAD_LETTER_STATES, DeadLetterState, IssueState
 from platint_tui.services import deadletters
-from platint_tui.services.deadletters import DeadLetterFilter, DeadLetterView
+from platint_tui.services.deadletters import DeadLetterFilter, DeadLetterView, SeenQueue
 from platint_tui.tui import present
 from platint_tui.tui.listing import Listing
 from platint_tui.tui.screens.deadletters.handlers import Handlers
@@ -44,6 +44,7 @@ class Inbox:
     issues: tuple[Issue, ...]
     all_issues: int
     item: DeadLetterView | None
+    queues: tuple[SeenQueue, ...] = ()
 
 
 class DeadLettersSection(Handlers, SectionView):
@@ -106,7 +107,8 @@ class DeadLettersSection(Handlers, SectionView):
         item = None
         if self.level == "item" and self.number:
             item = await deadletters.show(workspace, self.number)
-        return Inbox(version, tuple(found), len(whole), item)
+        queues = tuple(await deadletters.dead_queues(workspace))
+        return Inbox(version, tuple(found), len(whole), item, queues)
 
     def show(self, snapshot: Inbox) -> None:
         """Put a snapshot on the screen."""
@@ -117,6 +119,7 @@ class DeadLettersSection(Handlers, SectionView):
             bar.found(f"{present.count(len(snapshot.issues))} of {present.count(snapshot.all_issues)}")
         elif self.every_state:
             empty = "No dead letters were ever kept."
+        self.issues_pane.queues = snapshot.queues
         self.issues_pane.listing.show(snapshot.issues, empty=empty)
         self.issues_pane.draw_facts()
         if self.issue is not None:

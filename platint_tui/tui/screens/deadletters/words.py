@@ -8,7 +8,7 @@ from collections.abc import Callable
 from platint_tui.core.errors import ErrorClass
 from platint_tui.core.model import Attempt, DeadLetter, Issue, ReplayJob, Trigger
 from platint_tui.core.states import DeadLetterState
-from platint_tui.services.deadletters import DeadLetterView
+from platint_tui.services.deadletters import DeadLetterView, SeenQueue
 from platint_tui.tui import present
 from platint_tui.tui.widgets.cells import Cell, Column
 
@@ -39,11 +39,14 @@ _STATE_NEXT: dict[DeadLetterState, str] = {
     DeadLetterState.EDITED: "Nothing: an edited copy took its place.",
     DeadLetterState.SUPERSEDED: "Nothing: the target has a newer version of this record.",
     DeadLetterState.DISCARDED: "Nothing: it was discarded.",
+    DeadLetterState.GONE: "Nothing: its platform holds it no longer.",
 }
 
 
 def whose_fault(error_class: ErrorClass, code: str = "") -> str:
     """Who has to act, in words."""
+    if code == "dead_lettered":
+        return "whoever reads that queue: its platform gave the message up"
     if code in _UNREAD:
         return "the record: the source sent none that can be told apart by its key"
     return WHOSE.get(error_class, "unknown")
@@ -149,8 +152,32 @@ def item_facts(view: DeadLetterView, now_ms: int) -> Pieces:
         *fact("whose fault", whose_fault(letter.error_class, letter.code)),
         *fact("what next", what_next(letter.error_class, letter.hint, letter.state)),
         *fact("record", f"{key_text(letter.record_key)} · {letter.place}"),
+        *_origin(letter, now_ms),
         *fact("seen", _seen(letter.first_seen_ms, letter.last_seen_ms, now_ms), end=""),
         (f" · {_times(letter.occurrences)} · {present.size(letter.size)}", ""),
+    ]
+
+
+def _origin(letter: DeadLetter, now_ms: int) -> Pieces:
+    """Of one that a broker keeps: where it came from, when it died, how often it was delivered."""
+    if letter.origin is None:
+        return []
+    said = [str(letter.origin.get("origin") or "an unknown place")]
+    if letter.origin.get("died_ms"):
+        said.append(f"dead since {present.age(letter.origin['died_ms'], now_ms)}")
+    if letter.origin.get("deliveries"):
+        said.append(f"delivered {_times(letter.origin['deliveries'])}")
+    return fact("goes back to", " · ".join(said))
+
+
+def queue_facts(queue: SeenQueue, now_ms: int) -> Pieces:
+    """A broker's dead-letter queue in a line: how deep, how old, when that was seen."""
+    depth = "depth unknown" if queue.queue.depth is None else f"{present.count(queue.queue.depth)} in it"
+    oldest = queue.queue.oldest_ms
+    age = f", the oldest {present.age(oldest, now_ms)}" if oldest is not None else ""
+    return [
+        ("\n", ""),
+        *fact("its queue", f"{depth}{age}, seen {present.age(queue.seen_ms, now_ms)}", end=""),
     ]
 
 
@@ -180,7 +207,9 @@ def attempts_text(view: DeadLetterView, now_ms: int) -> Pieces:
         pieces += _attempt(attempt)
     pieces += [
         ("\nlineage\n", "strong"),
-        *indented("run", f"{letter.run} of {letter.integration}"),
+        *indented(
+            "run", f"{letter.run} of {letter.integration}" if letter.run else "none: its platform keeps it"
+        ),
         *indented("edit of", letter.parent or "nothing: this is the original"),
         *indented("manifest", letter.manifest_version),
         *indented("fingerprint", letter.fingerprint),

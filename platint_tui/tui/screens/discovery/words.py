@@ -77,6 +77,11 @@ def _about(stream: Stream) -> list[tuple[str, str]]:
         said.append((f"x not permitted: {stream.refused}", "bad"))
     if stream.needs:
         said.append((f"needs {', '.join(stream.needs)}", "warn" if stream.refused else "muted"))
+    state = [value if not name else f"{name} {value}" for name, value in stream.facts]
+    if stream.kind or state:
+        said.append((" · ".join([stream.kind, *state] if stream.kind else state), "info"))
+    if len(stream.modes) > 1:
+        said.append((f"can be read by {', '.join(stream.modes)}", "muted"))
     others = [name for name in stream.cursors if name != stream.cursor]
     if others and not stream.cursor:
         said.append((f"could be read by what is new in: {', '.join(others[:_CANDIDATES])}", "info"))
@@ -94,7 +99,9 @@ def stream_line(stream: Stream, mark: str, widest: int, width: int) -> Pieces:
         parts.append(("key", ", ".join(stream.key) or "none", "" if stream.key else "warn"))
     if stream.incomplete and stream.name.endswith("*"):
         return [*pieces, ("   not all are known: open for why", "warn")]
-    if stream.readable or stream.refused:
+    if stream.modes:
+        parts.append(("by", stream.modes[0], ""))
+    elif stream.readable or stream.refused:
         cursor = stream.cursor or "none: read whole every time"
         parts.append(("cursor", cursor, "" if stream.cursor else "muted"))
     if stream.parent:

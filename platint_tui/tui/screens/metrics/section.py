@@ -96,7 +96,7 @@ class MetricsSection(SectionView):
         head = await metrics.headline(workspace, seconds)
         summaries = await metrics.summary(workspace, seconds, by_operation=not grouped)
         points = await metrics.series(workspace, seconds, points=_POINTS, platform=platform)
-        rows = tuple(words.rows_of(head, summaries))
+        rows = tuple(words.rows_of(head, summaries, await metrics.lags(workspace, seconds)))
         return Measured(window, grouped, platform, head, rows, tuple(points), workspace.clock.now_ms())
 
     def show(self, snapshot: Measured) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from platint_tui.core.model import LatencySummary, MetricPoint
@@ -41,7 +41,7 @@ LINES: tuple[tuple[str, str], ...] = (("p99", "warn"), ("p95", "accent"), ("p50"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the table: everything, a platform, or an operation of it."""
+    """A row of the table: everything, a platform, an operation of it, or the lag of a sync."""
 
     title: str
     summary: LatencySummary
@@ -49,12 +49,16 @@ class Row:
     @property
     def key(self) -> str:
         """Names the row."""
-        return f"{self.summary.platform}\n{self.summary.operation}"
+        return f"{self.title}\n{self.summary.platform}\n{self.summary.operation}"
 
 
-def rows_of(head: Headline, summaries: Sequence[LatencySummary]) -> list[Row]:
-    """The table: everything first, then the rows by platform, the busiest operation first."""
-    if not summaries:
+def rows_of(
+    head: Headline, summaries: Sequence[LatencySummary], lags: Mapping[str, LatencySummary] | None = None
+) -> list[Row]:
+    """The table: everything first, then the rows by platform, the busiest operation first, and the lag of each
+    sync (how old its records were when they were stored).
+    """
+    if not summaries and not lags:
         return []
     errors = round(head.error_rate * head.requests)
     whole = LatencySummary(
@@ -62,7 +66,8 @@ def rows_of(head: Headline, summaries: Sequence[LatencySummary]) -> list[Row]:
         head.api_latency_p50_ms, head.api_latency_p95_ms, head.api_latency_p99_ms,
     )  # fmt: skip
     ordered = sorted(summaries, key=lambda item: (item.platform, -item.count, item.operation))
-    return [Row("everything", whole), *(Row(item.platform, item) for item in ordered)]
+    late = [Row("lag", replace(item, operation=sync)) for sync, item in sorted((lags or {}).items())]
+    return [Row("everything", whole), *(Row(item.platform, item) for item in ordered), *late]
 
 
 def columns() -> tuple[Column[Row], ...]:

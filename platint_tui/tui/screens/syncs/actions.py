@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from platint_tui.tui.actions import Action, Context
+from platint_tui.tui.screens.syncs.detail import LOST
 
 if TYPE_CHECKING:
     from platint_tui.tui.screens.syncs.section import SyncsSection
@@ -45,6 +46,17 @@ def _may_reset(context: Context) -> str | None:
     row = _view(context).current
     known = row is not None and row.state is not None and row.state.confirmed is not None
     return None if known else "It has no position to forget."
+
+
+def _may_recover(context: Context) -> str | None:
+    reason = _on_stream(context)
+    if reason is not None:
+        return reason
+    if _view(context).active:
+        return "A run is active; cancel it first."
+    row = _view(context).current
+    lost = row is not None and row.progress is not None and row.progress.error_code == LOST
+    return None if lost else "Its platform still has what follows the position."
 
 
 ACTIONS = (
@@ -100,6 +112,27 @@ ACTIONS = (
         writes=True,
         footer=50,
         enabled=_may_reset,
+    ),
+    Action(
+        "syncs.plan",
+        ("c",),
+        "plan",
+        "Show the tables and columns that a run would make or change.",
+        "plan_target",
+        section="syncs",
+        footer=55,
+        enabled=_chosen,
+    ),
+    Action(
+        "syncs.recover",
+        ("e",),
+        "recover",
+        "Decide how a stream goes on whose position its platform has lost.",
+        "recover_stream",
+        section="syncs",
+        writes=True,
+        footer=0,
+        enabled=_may_recover,
     ),
     Action(
         "syncs.preview",

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from platint_tui.services.syncs import SyncView
 
 Pieces = list[tuple[str, str]]
+LOST = "position_lost"
+STALE_S = 60.0
+"""Seconds after which a source that is followed counts as silent; the drivers say something every few."""
 
 
 def describe(view: SyncView, chosen: StreamMapping | None, pace: Pace, now_ms: int, width: int) -> Content:
@@ -26,6 +29,8 @@ def describe(view: SyncView, chosen: StreamMapping | None, pace: Pace, now_ms: i
         lines.append([("It has not run yet.  ", "muted"), ("r", "key"), (" runs it.", "muted")])
     else:
         lines += _run_lines(run, pace, now_ms, width)
+        if view.in_real_time and run.state == RunState.RUNNING:
+            lines += _live_lines(view, run, now_ms)
     if view.unresolved:
         noun = present.plural(view.unresolved, "dead letter")
         waits = "waits" if view.unresolved == 1 else "wait"
@@ -56,6 +61,30 @@ def _run_lines(run: Run, pace: Pace, now_ms: int, width: int) -> list[Pieces]:
         if row.stream.error:
             lines.append([("  " + row.stream.error, "bad")])
     return lines
+
+
+def _live_lines(view: SyncView, run: Run, now_ms: int) -> list[Pieces]:
+    """In real time: when each source was last heard, and how old records are when they are stored."""
+    lines: list[Pieces] = []
+    for stream in run.streams:
+        pieces: Pieces = [(f"{stream.stream}  ", "muted"), *heard_words(stream.heard_ms, now_ms)]
+        lag = view.lags.get(stream.stream)
+        if lag is not None:
+            values = (("p50", lag.p50_ms), ("p95", lag.p95_ms), ("p99", lag.p99_ms))
+            pieces.append(("   lag", "muted"))
+            pieces += [(f"  {name} {present.milliseconds(value)}", "") for name, value in values]
+        lines.append(pieces)
+    return lines
+
+
+def heard_words(heard_ms: int | None, now_ms: int) -> Pieces:
+    """Since when nothing was heard of a source that should say something all the time."""
+    if heard_ms is None:
+        return [("not heard yet", "muted")]
+    silent = (now_ms - heard_ms) / 1000
+    if silent > STALE_S:
+        return [(f"! stale: nothing heard for {present.duration(silent)}", "warn")]
+    return [(f"heard {present.age(heard_ms, now_ms)}", "ok")]
 
 
 def _stream_line(row: Progress, wide: int, now_ms: int, width: int) -> Pieces:
@@ -90,6 +119,11 @@ def _stream_line(row: Progress, wide: int, now_ms: int, width: int) -> Pieces:
     return pieces
 
 
+def _lost(view: SyncView, chosen: StreamMapping) -> bool:
+    progress = view.progress.get(chosen.stream)
+    return progress is not None and progress.error_code == LOST
+
+
 def _mapping_lines(view: SyncView, chosen: StreamMapping) -> list[Pieces]:
     state = next((item for item in view.states if item.stream == chosen.stream), None)
     lines: list[Pieces] = [
@@ -97,6 +131,14 @@ def _mapping_lines(view: SyncView, chosen: StreamMapping) -> list[Pieces]:
         [("into      ", "muted"), (chosen.target, "")],
         [("position  ", "muted"), (present.position(state.confirmed if state else None), "")],
     ]
+    if chosen.mode:
+        lines.append([("read by   ", "muted"), (f"{chosen.mode} {chosen.cursor}".rstrip(), "")])
+    holes = view.gaps.get(chosen.stream, 0)
+    if holes:
+        text = f"{present.plural(holes, 'span')} of it could not be read (syncs gaps lists them)"
+        lines.append([("gaps      ", "muted"), (text, "warn")])
+    if _lost(view, chosen):
+        lines.append([("lost      ", "bad"), ("e", "key"), (" decides how it goes on", "muted")])
     if chosen.select:
         lines.append([("fields    ", "muted"), (", ".join(chosen.select), "")])
     if chosen.map:

@@ -13,12 +13,14 @@ from textual.widgets import Static
 from platint_tui.core.states import ACTIVE_RUN_STATES
 from platint_tui.tui import present
 from platint_tui.tui.dialogs.ask import Question
+from platint_tui.tui.dialogs.choose import Choice, ChooseScreen
 from platint_tui.tui.dialogs.confirm import Confirmation
 from platint_tui.tui.listing import Listing
 from platint_tui.tui.pace import Pace
 from platint_tui.tui.panel import Panel
 from platint_tui.tui.screens.syncs.actions import ACTIONS
 from platint_tui.tui.screens.syncs.detail import describe
+from platint_tui.tui.screens.syncs.plan import PlanScreen
 from platint_tui.tui.screens.syncs.question import run_question
 from platint_tui.tui.screens.syncs.rows import SyncRow, columns, rows_of
 from platint_tui.tui.sections import SectionView
@@ -181,6 +183,48 @@ class SyncsSection(SectionView):
 
         await syncs.undo_reset(self.console.workspace, state)
         return f"{state.integration}/{state.stream} goes on where it was."
+
+    async def recover_stream(self) -> str | None:
+        """How a stream goes on whose position its platform has lost."""
+        from platint_tui.services import syncs
+
+        row = self.current
+        if row is None or row.stream is None or row.progress is None:
+            return None
+        made, stream = row.view.integration.name, row.stream.stream
+        how = await self.app.push_screen_wait(
+            ChooseScreen(
+                f"{made}/{stream} has lost its place",
+                (row.progress.error,),
+                (
+                    Choice("stop", "s", "Leave it", "nothing is done; it stays stopped"),
+                    Choice(
+                        "resnapshot", "a", "Read all again", "rows are replaced by key; nothing is missing"
+                    ),
+                    Choice("skip", "g", "Go on from now", "what came in between is a recorded gap"),
+                ),
+            )
+        )
+        if how not in ("resnapshot", "skip"):
+            return "Nothing was decided."
+        await syncs.recover(self.console.workspace, made, stream, how)
+        what = "reads everything again" if how == "resnapshot" else "goes on from now; the gap is recorded"
+        return f"The next run of {made}/{stream} {what}: r runs it."
+
+    async def plan_target(self) -> str | None:
+        """Tables and columns that a run would make or change."""
+        from platint_tui.services import syncs
+
+        row = self.current
+        if row is None:
+            return None
+        made = row.view.integration
+        streams = (row.stream.stream,) if row.stream is not None else ()
+        planned = await syncs.plan_target(self.console.workspace, made.name, streams)
+        await self.app.push_screen_wait(
+            PlanScreen(f"What a run of {row.name_with_integration} changes", planned)
+        )
+        return None
 
     async def import_file(self) -> str | None:
         """Import an integration file by its path."""
