@@ -100,6 +100,10 @@ class Letters:
                 f"Several queues send their dead letters to {letter.queue}, and this one does not say which it "
                 "came from.",
             )
+        try:
+            text = letter.payload.decode()
+        except UnicodeDecodeError:
+            return Returned("refused", "SQS takes texts only, and this payload is none.")
         queue = await self._usable(letter.queue)
         origin = await self._queues.url(letter.origin)
         found = await self._find(queue, letter.id)
@@ -107,7 +111,7 @@ class Letters:
             return await self._not_found(queue)
         body: dict[str, Json] = {
             "QueueUrl": origin,
-            "MessageBody": letter.payload.decode(),
+            "MessageBody": text,
             "MessageAttributes": letter.properties.get("attributes") or {},
         }
         if letter.origin.endswith(".fifo"):
@@ -120,10 +124,12 @@ class Letters:
                 "SendMessage", body, operation="return", stream=stream_of(letter.origin), safe=False
             )
         except TransientError as error:
+            await self._show(queue, [found])
             if error.code != UNKNOWN:
                 raise
             return Returned("unknown", f"{error.message} The old one is still in {queue.name}.")
         except PlatintError as error:
+            await self._show(queue, [found])
             return Returned("refused", error.sentence())
         try:
             await self._delete(queue, found)
