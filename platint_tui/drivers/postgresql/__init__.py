@@ -1,4 +1,4 @@
-"""PostgreSQL tables as targets: rows and position in one transaction. Needs the extra `postgresql`."""
+"""PostgreSQL: tables and views are read, followed by logical replication, and written. Needs the extra `postgresql`."""
 
 from __future__ import annotations
 

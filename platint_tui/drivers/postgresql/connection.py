@@ -31,6 +31,12 @@ from platint_tui.manifest.vectors import rule_for_code
 TLS_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _LOCK_MS = 30_000
+# The text of a value depends on these; a snapshot and the feed of changes must give the same text.
+_SETTINGS = f"""
+SET synchronous_commit = on; SET lock_timeout = {_LOCK_MS}; SET idle_in_transaction_session_timeout = 300000;
+SET timezone = 'UTC'; SET datestyle = 'ISO, MDY'; SET intervalstyle = 'iso_8601'; SET bytea_output = 'hex';
+SET extra_float_digits = 1; SET lc_monetary = 'C'; SET standard_conforming_strings = on;
+"""
 FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 """What asyncpg raises; an internal client error comes when the server closed the connection unasked."""
 # Errors of asyncpg's own encoder, for values that do not fit a column.
@@ -92,21 +98,20 @@ def address_of(context: DriverContext) -> Address:
     )
 
 
-async def connect(address: Address) -> asyncpg.Connection[Any]:
-    """A connection with our settings. Raises CredentialError, ConfigError or TransientError."""
+async def connect(address: Address, *, replication: bool = False) -> asyncpg.Connection[Any]:
+    """A connection with our settings. Raises CredentialError, ConfigError or TransientError.
+
+    `replication`: it takes the commands of the streaming replication protocol (and `execute`, nothing else).
+    """
     try:
         try:
-            connection = await _connect(address, _tls_context(address))
+            connection = await _connect(address, _tls_context(address), replication)
         except ConnectionError as error:
             if address.tls != "prefer" or "rejected SSL upgrade" not in str(error):
                 raise
-            connection = await _connect(address, False)
+            connection = await _connect(address, False, replication)
         try:
-            await connection.execute(
-                f"SET synchronous_commit = on; SET lock_timeout = {_LOCK_MS}; SET timezone = 'UTC';"
-                " SET idle_in_transaction_session_timeout = 300000;"
-                f" SET search_path = {quoted(address.schema)}"
-            )
+            await connection.execute(f"{_SETTINGS} SET search_path = {quoted(address.schema)}")
         except BaseException:
             connection.terminate()
             raise
@@ -115,8 +120,13 @@ async def connect(address: Address) -> asyncpg.Connection[Any]:
     return connection
 
 
-async def _connect(address: Address, tls: ssl.SSLContext | bool) -> asyncpg.Connection[Any]:
+async def _connect(
+    address: Address, tls: ssl.SSLContext | bool, replication: bool
+) -> asyncpg.Connection[Any]:
     # Everything is said here, so that neither PG* variables nor ~/.pgpass have a say.
+    settings = {"application_name": "platint-tui"}
+    if replication:
+        settings["replication"] = "database"
     connection: asyncpg.Connection[Any] = await asyncpg.connect(
         host=address.host,
         port=address.port,
@@ -126,7 +136,7 @@ async def _connect(address: Address, tls: ssl.SSLContext | bool) -> asyncpg.Conn
         ssl=tls,
         timeout=address.connect_seconds,
         command_timeout=address.command_seconds,
-        server_settings={"application_name": "platint-tui"},
+        server_settings=settings,
         target_session_attrs=SessionAttribute.any,
     )
     return connection

@@ -1,15 +1,11 @@
-"""The PostgreSQL driver: checks and lists a database, opens its tables as targets."""
+"""The PostgreSQL driver: checks and lists a database, reads its tables and views, opens tables as targets."""
 
 # ruff: noqa: S608 - identifiers are quoted, values are bound
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
-import asyncpg
-
-from platint_tui.core.errors import ConfigError, ErrorClass, PlatintError
+from platint_tui.core.errors import ConfigError, PlatintError
 from platint_tui.core.jsontext import content_hash
 from platint_tui.core.model import (
     READ_ALL,
@@ -23,36 +19,15 @@ from platint_tui.core.model import (
 )
 from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
-from platint_tui.drivers.postgresql.connection import FAILURES, address_of, connect, translate
+from platint_tui.drivers.postgresql import discovery, probes
+from platint_tui.drivers.postgresql.connection import address_of
+from platint_tui.drivers.postgresql.slots import Slot
+from platint_tui.drivers.postgresql.source import Source
 from platint_tui.drivers.postgresql.target import PostgresqlTarget
-from platint_tui.drivers.tables import OWN_COLUMNS, check_table_name, quoted
+from platint_tui.drivers.tables import check_table_name, quoted
+from platint_tui.manifest.schema import Probe
 
-_TYPES = {
-    "text": "string",
-    "character varying": "string",
-    "uuid": "string",
-    "bigint": "integer",
-    "integer": "integer",
-    "smallint": "integer",
-    "numeric": "number",
-    "double precision": "number",
-    "real": "number",
-    "boolean": "boolean",
-    "timestamp with time zone": "timestamp",
-    "timestamp without time zone": "timestamp",
-}
 _CHUNK = 2_000
-_TABLES = """
-SELECT c.relname AS name, c.relkind::text AS kind, c.reltuples::bigint AS rows, a.attname AS field,
-       format_type(a.atttypid, NULL) AS type, a.attnotnull AS required,
-       coalesce(a.attnum = ANY (i.indkey::int2[]), false) AS key
-FROM pg_class c
-JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
-WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') AND NOT starts_with(c.relname::text, '_platint_')
-ORDER BY c.relname, a.attnum
-"""
 
 
 class PostgresqlDriver:
@@ -65,63 +40,79 @@ class PostgresqlDriver:
     def __init__(self, context: DriverContext) -> None:
         self._context = context
         self._address = address_of(context)
-
-    @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[asyncpg.Connection[Any]]:
-        """A connection for a few statements. Errors come out as PlatintError."""
-        connection = await connect(self._address)
-        try:
-            yield connection
-        except FAILURES as error:
-            raise translate(error, self._address) from None
-        finally:
-            connection.terminate()
+        self._source = Source(context, self._address)
 
     async def check(self) -> Sequence[Capability]:
-        """Sign in and run the probes of the manifest."""
+        """Sign in and run the probes of the manifest; after a required one failed the others are not tried."""
         clock = self._context.clock
-        results = []
+        results: list[Capability] = []
+        blocked = ""
         for probe in self._context.connector.check:
+            if blocked:
+                said = f"Not tried: '{blocked}' failed."
+                results.append(Capability(probe.id, False, probe.optional, said, tried=False))
+                continue
             started = clock.monotonic()
+            kind = ""
             try:
-                ok, detail = await self._probe(probe.query or "SELECT 1")
-                kind = "" if ok else ErrorClass.AUTH.value
+                detail = await self._probe(probe)
             except PlatintError as error:
-                ok, detail, kind = False, error.sentence(), error.error_class.value
+                detail, kind = error.sentence(), error.error_class.value
             seconds = clock.monotonic() - started
-            self._context.telemetry.observe(f"check {probe.id}", seconds, ok)
-            results.append(Capability(probe.id, ok, probe.optional, detail, seconds * 1000, kind))
+            self._context.telemetry.observe(f"check {probe.id}", seconds, not kind)
+            results.append(Capability(probe.id, not kind, probe.optional, detail, seconds * 1000, kind))
+            if kind and not probe.optional:
+                blocked = probe.label or probe.id
         return results
 
-    async def _probe(self, query: str) -> tuple[bool, str]:
-        """Whether the query answers, with something else than false or null."""
-        async with self._connection() as connection:
+    async def _probe(self, probe: Probe) -> str:
+        """What a probe found: its own answer, or that its query answers with something else than false or null.
+
+        Raises PlatintError when it fails.
+        """
+        async with self._source.connection() as connection:
+            if probe.id in probes.NAMES:
+                return await probes.probe(probe.id, connection, self._address)
+            query = probe.query or "SELECT 1"
             answer = await connection.fetchval(query)
-            version = connection.get_server_version()
+            version = await connection.fetchval("SELECT current_setting('server_version')")
         if answer is None or answer is False:
-            return False, f"The server answers no to: {clean(query)}."
-        return True, f"PostgreSQL {version.major}.{version.minor}"
+            raise ConfigError(f"The server answers no to: {clean(query)}.", where=self._address.where)
+        return f"PostgreSQL {clean(str(version))}"
 
     async def discover(self) -> Sequence[Stream]:
-        """The tables of the schema, as targets. Raises CredentialError, ConfigError, TransientError."""
-        async with self._connection() as connection:
-            rows = await connection.fetch(_TABLES, self._address.schema)
-        tables: dict[str, list[asyncpg.Record]] = {}
-        for row in rows:
-            tables.setdefault(row["name"], []).append(row)
-        return [_stream(name, columns) for name, columns in tables.items()]
+        """The tables and views of all schemas. Raises CredentialError, ConfigError, TransientError."""
+        async with self._source.connection() as connection:
+            return await discovery.discover(connection, self._address.schema, self._address.user)
 
-    async def read(
+    def read(
         self, stream: str, position: JsonObject | None, options: ReadOptions = READ_ALL
     ) -> AsyncIterator[Page]:
-        """PostgreSQL is a target only as yet: raises ConfigError."""
-        raise ConfigError(
-            f"PostgreSQL tables are targets only; '{clean(stream)}' cannot be read from one.",
-            where=self._context.profile.name,
-            hint="Name another platform as the source of the integration.",
-            code="not_readable",
-        )
-        yield  # makes this an iterator, as the protocol wants it
+        """Pages of a table or view: a snapshot, what is new by a cursor, or a feed of changes.
+
+        Raises ConfigError with the remedy, CredentialError, TransientError, PositionLost.
+        """
+        return self._source.read(stream, position, options)
+
+    def follows(self, stream: str, options: ReadOptions) -> bool:
+        """Whether reading goes on without an end: only a feed of changes does."""
+        return self._source.mode_of(stream, options) == "cdc"
+
+    async def acknowledge(self, stream: str, position: JsonObject) -> None:
+        """Let the server forget the changes before `position`. Raises TransientError."""
+        await self._source.acknowledge(stream, position)
+
+    async def release(self, sync: str, stream: str) -> None:
+        """Drop the slot and the publication that were made for a stream of a sync, if they are there.
+
+        To be called when the stream is removed or reset: a slot that nobody reads keeps the server's log for ever.
+        Raises TransientError when somebody goes on reading the slot, ConfigError without the right to drop it.
+        """
+        await self._source.release(sync, stream)
+
+    async def slots(self) -> Sequence[Slot]:
+        """The replication slots of ours in this database, whichever sync made them."""
+        return await self._source.slots()
 
     async def open_target(self, plan: TargetPlan) -> PostgresqlTarget:
         """The table `plan.target`, made or checked, with a column for each declared field.
@@ -148,7 +139,7 @@ class PostgresqlDriver:
         """
         check_table_name(table)
         name = f"{quoted(self._address.schema)}.{quoted(table)}"
-        async with self._connection() as connection:
+        async with self._source.connection() as connection:
             if await connection.fetchval("SELECT to_regclass($1)", name) is None:
                 return
             after = ""
@@ -163,18 +154,4 @@ class PostgresqlDriver:
                 after = rows[-1]["_key"]
 
     async def close(self) -> None:
-        """Nothing to release: each target has its own connection."""
-
-
-def _stream(name: str, columns: Sequence[asyncpg.Record]) -> Stream:
-    ours = {column["field"] for column in columns}.issuperset(OWN_COLUMNS)
-    fields = tuple(
-        Field(column["field"], _TYPES.get(column["type"], "any"), required=column["required"])
-        for column in columns
-        if not ours or column["field"] not in OWN_COLUMNS
-    )
-    key = tuple(column["field"] for column in columns if column["key"])
-    rows = columns[0]["rows"]
-    note = () if ours else ("not made by platint-tui: choose another target name",)
-    estimate = rows if rows >= 0 else None
-    return Stream(name, key, None, fields, readable=False, writable=ours, estimate=estimate, notes=note)
+        """Nothing to release: each read and each target has its own connection."""
