@@ -31,7 +31,8 @@ def check_resources(found: Findings, connector: Connector) -> None:
         listed = connector.discover.type == "introspect" or any(
             item.into == name for item in connector.discover.listings
         )
-        if name.endswith("*") and not listed:
+        own = resource.source is not None or resource.sink is not None  # the driver lists these itself
+        if name.endswith("*") and not listed and not own:
             found.add(path, f"'{name}' needs a listing in `discover.listings` that leads into it")
         if resource.read is None and resource.write is None and connector.driver == "http":
             found.add(path, "needs read or write")
