@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import subprocess
 from collections.abc import Mapping
 
-from peers.process import missing, program
-from peers.server import Peer, exchange, private_folder
+from peers.process import program
+from peers.server import OtherUser, Peer, exchange, private_folder
 
 USER = "ada"
 PASSWORD = "maria-canary-0be3"
@@ -32,16 +30,10 @@ class MariadbServer(Peer):
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         install = program("mariadb-install-db")
-        # Run by root the server changes to another user, who cannot enter the private folders of the test run.
+        # MariaDB refuses to run as root, and its user cannot enter the private folders of the test run.
         folder = private_folder("maria")
-        self._as: list[str] = []
-        if os.geteuid() == 0:
-            try:
-                account = pwd.getpwnam("mysql")
-            except KeyError:
-                raise missing("A user account that MariaDB can run as") from None
-            os.chown(folder, account.pw_uid, account.pw_gid)
-            self._as = ["--user=mysql"]
+        self._user = OtherUser("MariaDB", "mysql", "nobody")
+        self._user.give(folder)
         self._settings = {
             "datadir": str(folder / "data"),
             "socket": str(folder / "socket"),
@@ -67,7 +59,7 @@ class MariadbServer(Peer):
         (folder / "users.sql").chmod(0o644)
         how = ["--auth-root-authentication-method=normal", "--skip-test-db", f"--datadir={folder / 'data'}"]
         subprocess.run(
-            [install, "--no-defaults", *self._as, *how],
+            [*self._user.prefix, install, "--no-defaults", *how],
             check=True,
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -89,9 +81,9 @@ class MariadbServer(Peer):
     def command(self) -> list[str]:
         options = [f"--{name}={value}" for name, value in self._settings.items()]
         return [
+            *self._user.prefix,
             program("mariadbd"),
             "--no-defaults",
-            *self._as,
             f"--port={self.port}",
             "--skip-name-resolve",
             *options,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -11,8 +10,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from peers.process import PeerProcess, missing, program
-from peers.server import Peer, private_folder
+from peers.process import PeerProcess, program
+from peers.server import OtherUser, Peer, private_folder
 
 USER = "platint"
 PASSWORD = "pg-canary-5f0c2e71"
@@ -34,15 +33,15 @@ class PostgresServer(Peer):
         initdb = self.tool("initdb")
         # PostgreSQL refuses to run as root, and its user cannot enter the private folders of the test run.
         folder = private_folder("pg")
-        self._as = self._other_user()
+        self._user = OtherUser("PostgreSQL", "postgres", "nobody")
         password_file = folder / "password"
         password_file.write_text(PASSWORD)
-        self._give(password_file)
-        self._give(folder)
+        self._user.give(password_file)
+        self._user.give(folder)
         self._data = folder / "data"
         options = ["-U", USER, "--auth=scram-sha-256", "-N", "-E", "UTF8", "--locale=C"]
         subprocess.run(
-            [*self._as, initdb, "-D", str(self._data), *options, f"--pwfile={password_file}"],
+            [*self._user.prefix, initdb, "-D", str(self._data), *options, f"--pwfile={password_file}"],
             check=True,
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -100,7 +99,15 @@ class PostgresServer(Peer):
 
     def command(self) -> list[str]:
         options = [option for name, value in self._settings.items() for option in ("-c", f"{name}={value}")]
-        return [*self._as, self.tool("postgres"), "-D", str(self._data), "-p", str(self.port), *options]
+        return [
+            *self._user.prefix,
+            self.tool("postgres"),
+            "-D",
+            str(self._data),
+            "-p",
+            str(self.port),
+            *options,
+        ]
 
     def start_again(self) -> None:
         self._process = PeerProcess(self.command(), folder=self._logs, env=self.environment())
@@ -124,27 +131,6 @@ class PostgresServer(Peer):
         os.kill(self.pid, signal.SIGSTOP)
         listed = Path(f"/proc/{self.pid}/task/{self.pid}/children")
         return [int(word) for word in listed.read_text().split()] if listed.exists() else []
-
-    def _other_user(self) -> list[str]:
-        if os.geteuid() != 0:
-            return []
-        for name in ("postgres", "nobody"):
-            try:
-                account = pwd.getpwnam(name)
-            except KeyError:
-                continue
-            self._account: pwd.struct_passwd | None = account
-            return [
-                program("setpriv"),
-                f"--reuid={account.pw_uid}",
-                f"--regid={account.pw_gid}",
-                "--clear-groups",
-            ]
-        raise missing("A user account that PostgreSQL can run as")
-
-    def _give(self, path: Path) -> None:
-        if self._as and self._account is not None:
-            os.chown(path, self._account.pw_uid, self._account.pw_gid)
 
     def stop(self) -> None:
         """End the server and remove its files."""

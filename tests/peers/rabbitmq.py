@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +27,9 @@ class RabbitmqServer(Peer):
     """`ada` is the administrator of the virtual hosts `/` and `other`.
 
     `app` may read and write what is named `app.*` in `/`, declare nothing, and not use the management API.
-    What is durable survives a kill. It takes four ports: AMQP, management, and two for Erlang.
+    What is durable survives a kill: messages that were confirmed by themselves, and queues, exchanges and
+    bindings because `kill` calls `flush` first (left alone, Erlang writes them up to two seconds later). It takes
+    four ports: AMQP, management, and two for Erlang.
     """
 
     ports = 4
@@ -40,6 +43,7 @@ class RabbitmqServer(Peer):
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._registry: PeerProcess | None = None
+        self._serves = False
         (folder / "definitions.json").write_text(json.dumps(_definitions()))
         (folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
         super().__init__(folder)
@@ -80,6 +84,28 @@ class RabbitmqServer(Peer):
                 basic=f"{USER}:{PASSWORD}",
             )
         return len(names)
+
+    def flush(self) -> None:
+        """Return when every queue, exchange and binding that was declared so far is on disk."""
+        cookie = (self.folder / ".erlang.cookie").read_text().strip()
+        address = ["-address", f"{self.host}:{self.port + 2}", "-c", cookie]
+        done = subprocess.run(
+            [program("erl_call"), *address, "-a", "mnesia sync_log []"],
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        if done.stdout.strip() != "ok":
+            raise PeerError(f"RabbitMQ did not write its log: {done.stdout}{done.stderr}")
+
+    def kill(self) -> None:
+        if self._serves:
+            self.flush()
+        self._serves = False
+        super().kill()
 
     def command(self) -> list[str]:
         (self.folder / "rabbitmq.conf").write_text(
@@ -145,6 +171,7 @@ class RabbitmqServer(Peer):
             )
             self._registry.wait_ready(lambda: listening(port))
         super().start_again()
+        self._serves = True
 
     def _begin(self) -> None:
         try:
@@ -157,7 +184,12 @@ class RabbitmqServer(Peer):
         if self._registry is not None:
             self._registry.stop()
 
+    def shut_down(self) -> None:
+        self._serves = False
+        super().shut_down()
+
     def stop(self) -> None:
+        self._serves = False
         self.kill()
         self._end_registry()
         shutil.rmtree(self.folder, ignore_errors=True)

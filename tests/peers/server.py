@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import random
 import shutil
 import socket
@@ -10,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from peers.process import PeerError, PeerProcess
+from peers.process import PeerError, PeerProcess, missing, program
 
 HOST = "127.0.0.1"
 
@@ -36,6 +37,29 @@ def steady_ports(count: int = 1) -> int:
         if all(_free(first + step) for step in range(count)):
             return first
     raise PeerError("no free ports between 12000 and 32000.")
+
+
+class OtherUser:
+    """Who a server runs as that refuses to run as root: one of `names`, or the user of the tests who is not root."""
+
+    def __init__(self, server: str, *names: str) -> None:
+        self._account: pwd.struct_passwd | None = None
+        self.prefix: list[str] = []
+        """Goes before the command."""
+        if os.geteuid() != 0:
+            return
+        known = {account.pw_name: account for account in pwd.getpwall()}
+        self._account = next((known[name] for name in names if name in known), None)
+        if self._account is None:
+            raise missing(f"A user account that {server} can run as")
+        ids = [f"--reuid={self._account.pw_uid}", f"--regid={self._account.pw_gid}", "--clear-groups"]
+        # A change of user makes the kernel forget that the server is to end with the tests.
+        self.prefix = [program("setpriv"), *ids, "--pdeathsig=KILL"]
+
+    def give(self, path: Path) -> None:
+        """Let the server own this file or folder."""
+        if self._account is not None:
+            os.chown(path, self._account.pw_uid, self._account.pw_gid)
 
 
 def private_folder(name: str) -> Path:
@@ -87,7 +111,7 @@ class Peer:
 
     @property
     def pid(self) -> int:
-        """The process that was started, for a test that stops it for a while (SIGSTOP, SIGCONT)."""
+        """The leader of its group of processes, for a test that halts it (`os.killpg`, SIGSTOP and SIGCONT)."""
         assert self._process is not None
         return self._process.process.pid
 
