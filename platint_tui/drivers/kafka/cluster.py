@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
@@ -41,9 +42,9 @@ logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 FAILURES = (kafka_errors.KafkaError, OSError, EOFError, ValueError, KeyError, AssertionError)
 """What aiokafka raises while it connects and asks; the last three for answers that it did not expect."""
 _CLOSE_SECONDS = 1.0
-_TLS_ALERT = 0x1503
-"""The first two bytes of a TLS alert, where a Kafka answer has its length."""
+_PROBE_SECONDS = 2.0
 _HTTP = int.from_bytes(b"HTTP", "big")
+"""What a web server's answer says where one of Kafka has its length."""
 _LISTENER = (
     "If this stays so, compare the profile's security protocol with the listener: one for TLS or SASL answers "
     "other clients in this way."
@@ -195,7 +196,19 @@ class Cluster:
                 )
             ok = True
         except FAILURES as error:
-            raise connect_failure(error, address, f"{host}:{port}") from None
+            failure = connect_failure(error, address, f"{host}:{port}")
+            if (
+                isinstance(failure, TransientError)
+                and not address.tls
+                and await _speaks_tls(host, port, min(_PROBE_SECONDS, address.connect_seconds))
+            ):
+                failure = ConfigError(
+                    "The broker speaks TLS on this port, and the profile does not.",
+                    where=failure.where,
+                    hint="Set the profile's security protocol to SSL or SASL_SSL, or use the plaintext port.",
+                    code="tls",
+                )
+            raise failure from None
         finally:
             self._telemetry.observe("connect", self._clock.monotonic() - started, ok)
         return connection
@@ -251,7 +264,7 @@ def connect_failure(error: BaseException, address: Address, place: str) -> Plati
     where = f"kafka://{clean(place)}"
     failure = _sign_in_failure(error, address) or _tls_failure(error)
     if failure is None:
-        failure = _network_failure(error)
+        failure = _network_failure(error, address.tls)
     failure.where = where
     return failure
 
@@ -280,33 +293,25 @@ def _tls_failure(error: BaseException) -> PlatintError | None:
             hint="Give the certificate authority in the profile's ca_file.",
             code="tls",
         )
-    if isinstance(error, ssl.SSLError):
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         return ConfigError(
             "The broker does not speak TLS on this port.",
             hint="Set the profile's security protocol to PLAINTEXT or SASL_PLAINTEXT, or use the TLS port.",
             code="tls",
         )
-    cause = error.__cause__
-    if isinstance(cause, asyncio.IncompleteReadError) and cause.expected is not None:
-        if cause.expected >> 16 == _TLS_ALERT:
-            return ConfigError(
-                "The broker speaks TLS on this port, and the profile does not.",
-                hint="Set the profile's security protocol to SSL or SASL_SSL, or use the plaintext port.",
-                code="tls",
-            )
-        if cause.expected == _HTTP:
-            return ConfigError(
-                "A web server answers on this port, no Kafka broker.", hint="Check the port.", code="no_kafka"
-            )
     return None
 
 
-def _network_failure(error: BaseException) -> PlatintError:
+def _network_failure(error: BaseException, tls: bool) -> PlatintError:
     if isinstance(error, TimeoutError):
         return TransientError(
             "The broker did not answer in time.", hint=f"Check host and port. {_LISTENER}", code="timeout"
         )
     if isinstance(error, OSError):
+        if tls and not isinstance(error, ConnectionRefusedError | socket.gaierror):
+            return TransientError(
+                f"The broker cannot be reached over TLS: {_words(error)}.", hint=_LISTENER, code="unreachable"
+            )
         return TransientError(
             f"The broker cannot be reached: {_words(error)}.",
             hint="Check host and port, and that the broker runs.",
@@ -315,9 +320,27 @@ def _network_failure(error: BaseException) -> PlatintError:
     if isinstance(error, kafka_errors.BrokerResponseError):
         return SystemicError(f"The broker refuses the connection: {_words(error)}.", code="protocol")
     cause = error.__cause__
+    if isinstance(cause, asyncio.IncompleteReadError) and cause.expected == _HTTP:
+        return ConfigError(
+            "A web server answers on this port, no Kafka broker.", hint="Check the port.", code="no_kafka"
+        )
     if cause is not None and not isinstance(cause, OSError | EOFError):
         return SystemicError(f"The broker's answer cannot be understood: {_words(cause)}.", code="protocol")
     return TransientError("The broker closed the connection at once.", hint=_LISTENER, code="unreachable")
+
+
+async def _speaks_tls(host: str, port: int, seconds: float) -> bool:
+    """Whether a TLS handshake succeeds there. Nothing is sent over it, so that its certificate does not matter."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(seconds):
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
+    except (OSError, EOFError):
+        return False
+    writer.close()
+    return True
 
 
 def _words(error: BaseException) -> str:

@@ -75,7 +75,8 @@ class Fetched:
             yield from self._of_batch(batch, self.data[begin:close])
 
     def _of_batch(self, batch: Any, data: bytes) -> Iterator[Message | Broken]:
-        following = self.start
+        # Batches of the old formats (before 0.11) do not say where they begin.
+        following = max(self.start, getattr(batch, "base_offset", self.start))
         try:
             for message in batch:
                 if message.offset >= self.start:

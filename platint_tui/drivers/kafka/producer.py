@@ -99,7 +99,9 @@ class Outgoing:
 
     def partition(self, count: int) -> int:
         """The partition of a topic with `count` of them, as Kafka's own clients choose it for a key."""
-        number: int = crc32(self.spread.encode("utf-8", "surrogatepass")) if self.key is None else murmur2(self.key)
+        number: int = (
+            crc32(self.spread.encode("utf-8", "surrogatepass")) if self.key is None else murmur2(self.key)
+        )
         return (number & 0x7FFFFFFF) % count
 
     @property

@@ -86,6 +86,7 @@ class Reader:
         self._behind: dict[int, float] = {}
         """Since when a partition seems to end before the offset that comes next."""
         self._gaps: list[Gap] = []
+        self._anew = False
         self._moves = 0
 
     async def pages(self, position: JsonObject | None) -> AsyncGenerator[Page, None]:
@@ -277,8 +278,10 @@ class Reader:
         one = {partition: self._leaders[partition]}
         begin = (await self._ask_offsets(first_offsets, one))[partition]
         end = (await self._ask_offsets(end_offsets, one))[partition]
-        offset = self._ahead[partition]
-        return not begin <= offset <= end and await self._lose(partition, begin, end)
+        if begin <= self._ahead[partition] <= end:
+            await self._move()  # whoever said so may not be the leader any more
+            return False
+        return await self._lose(partition, begin, end)
 
     async def _lose(self, partition: int, begin: int = 0, end: int = 0) -> bool:
         """What comes next is not there: go on as `on_lost` says. True when the whole topic is read anew. Raises
@@ -308,7 +311,8 @@ class Reader:
         there = partition in self._leaders
         place = f"{self._topic}/{partition}"
         self._gaps.append(Gap(reason, f"{place}/{first}", f"{place}/{after}" if there else ""))
-        if self._options.on_lost == "resnapshot":
+        if self._options.on_lost == "resnapshot" and not self._anew:
+            self._anew = True  # what is lost from now on, at the beginning, is lost for every reader
             await self._ground()
             self._go_to(await self._ask_offsets(first_offsets, self._leaders))
             return True
