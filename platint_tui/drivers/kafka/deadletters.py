@@ -233,7 +233,9 @@ class DeadTopics:
                 note = known.adding(offset, begin).commit()
                 if note is not None:
                     await commit(self._cluster, self._group, letter.queue, {partition: note})
-                    return f"{stays}; the group '{clean(self._group)}' says that it is dealt with."
+                    # Not every broker keeps the metadata of a commit.
+                    if await self._is_handled(letter):
+                        return f"{stays}; the group '{clean(self._group)}' says that it is dealt with."
         except PlatintError as error:
             return f"{stays}; only this inbox knows that it is dealt with: {error.sentence()}"
         return f"{stays}; only this inbox knows that it is dealt with."

@@ -210,7 +210,10 @@ class Producer:
             if error is None:
                 continue
             wait = backoff(self._policy, max(1, tries), self._context.rng)
-            spent = tries >= self._policy.attempts or waited + wait > self._policy.budget
+            # A batch in doubt may be sent again for as long as the broker knows this producer, so it is given all
+            # the time that there is: a person would have to look after each of its messages.
+            patient = any(queue[0].doubt for queue in queues.values() if queue)
+            spent = (tries >= self._policy.attempts and not patient) or waited + wait > self._policy.budget
             if spent or self._stopping() or not isinstance(error, TransientError):
                 raise error
             await self._context.clock.sleep(wait)

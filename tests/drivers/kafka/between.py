@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import functools
 import hashlib
 import hmac
 import secrets
@@ -34,12 +33,13 @@ USER, PASSWORD = "ada", "kafka-canary-5b7e"
 
 @dataclass
 class Asked:
-    """A request. `forward` gives the broker's answer, without length and correlation id."""
+    """A request. `forward` gives the broker's answer, without length and correlation id; it may be given another
+    body to ask with."""
 
     key: int
     version: int
     body: bytes
-    forward: Callable[[], Awaitable[bytes]]
+    forward: Callable[..., Awaitable[bytes]]
 
 
 class Torn(bytes):
@@ -98,7 +98,8 @@ class Between:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.behind)
         signed_in = not self.mechanisms
 
-        async def forwarded(frame: bytes) -> bytes:
+        async def forwarded(head: bytes, body: bytes) -> bytes:
+            frame = head + body
             up_writer.write(struct.pack(">i", len(frame)) + frame)
             length = struct.unpack(">i", await up_reader.readexactly(4))[0]
             return (await up_reader.readexactly(length))[4:]
@@ -109,8 +110,13 @@ class Between:
                 key, version, correlation, named = struct.unpack(">hhih", frame[:10])
                 self.seen.append(key)
                 flexible = (key, version) == (INIT_PRODUCER, 3)
-                body = frame[10 + max(0, named) + flexible :]
-                asked = Asked(key, version, body, functools.partial(forwarded, frame))
+                begin = 10 + max(0, named) + flexible
+                head, body = frame[:begin], frame[begin:]
+
+                async def forward(changed: bytes = body, head: bytes = head) -> bytes:
+                    return await forwarded(head, changed)
+
+                asked = Asked(key, version, body, forward)
                 answer: bytes | None
                 if key in (HANDSHAKE, AUTHENTICATE) and self.mechanisms:
                     answer = self._sign_in(asked, writer)

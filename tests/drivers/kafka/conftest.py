@@ -31,13 +31,16 @@ def kafka_context(
     *,
     source: Mapping[str, Any] | None = None,
     seconds: float = 5.0,
+    budget: float = 0.3,
 ) -> DriverContext:
     """A context with the product's manifest, which tries less often; `source` changes how topics are read."""
     connector = load_connector(FOLDER / "kafka.yaml")
     every = connector.resources["*"]
     assert every.source is not None
     changed = every.model_copy(update={"source": every.source.model_copy(update=dict(source or {}))})
-    policy = connector.errors.policy.model_copy(update={"attempts": 3, "base": 0.02, "cap": 0.05})
+    policy = connector.errors.policy.model_copy(
+        update={"attempts": 3, "base": 0.02, "cap": 0.05, "budget": budget}
+    )
     timeout = connector.transport.timeout.model_copy(update={"connect": min(seconds, 3.0), "read": seconds})
     connector = connector.model_copy(
         update={

@@ -76,7 +76,7 @@ async def kit_of(server: KafkaServer, *, crash: bool) -> Kit:
         server.start_again()
 
     return Kit(
-        driver=lambda: KafkaDriver(kafka_context({"bootstrap_servers": server.bootstrap})),
+        driver=lambda: KafkaDriver(kafka_context({"bootstrap_servers": server.bootstrap}, budget=20.0)),
         stream=source,
         put=put,
         target=target,
