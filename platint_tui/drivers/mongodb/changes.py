@@ -96,7 +96,6 @@ class _Scan:
         self._clock = clock
         self._twins = Twins(reading.collection, reading.session)
         self._until = reading.session.operation_time
-        self._goes_on = False
         self.heard = False
         """Whether the server gave changes, or said that there are none, since a position was lost."""
 
@@ -138,10 +137,10 @@ class _Scan:
 
     async def _changed(self, events: Events) -> AsyncIterator[Page]:
         """The page of a batch of changes, and what a change of the collection itself takes."""
-        changes = events.changes
-        renamed = changes[-1] if changes and changes[-1].kind is Kind.RENAMED else None
+        changes, again = events.changes, events.end is End.INVALID
         gaps: list[Gap] = []
-        if renamed is not None:
+        if changes and changes[-1].kind is Kind.RENAMED:
+            renamed = changes[-1]
             gone = f"the collection was renamed to '{clean(renamed.to)}', where its documents are now"
             wanted = self._reading.options.on_lost
             if wanted not in ("resnapshot", "skip"):
@@ -149,12 +148,9 @@ class _Scan:
                     yield await self._page(changes[:-1], _at(changes[-2].token), ())
                 raise self.lost(gone)
             if wanted == "skip":
-                self._goes_on = True
+                again, changes = False, changes[:-1]
                 when = datetime.fromtimestamp(renamed.happened_ms / 1000, UTC).isoformat()
                 gaps.append(Gap(_sentence(gone), when, when))
-        again = events.end is End.INVALID and not self._goes_on
-        if events.end is End.INVALID:
-            self._goes_on = False
         position = _at(events.token, phase="snapshot") if again else _at(events.token)
         yield await self._page(changes, position, gaps)
 
@@ -170,8 +166,6 @@ class _Scan:
             return [identified(change.raw)]
         if change.kind is Kind.DELETED:
             return [identified(change.raw, Op.DELETE)]
-        if change.kind is Kind.RENAMED and self._goes_on:
-            return []
         return [(None, Record(dumps({}), {}, Op.TRUNCATE))]
 
     def lost(self, reason: str) -> PositionLost:

@@ -132,7 +132,8 @@ class Feed:
     async def batch(self) -> Events:
         """What came: changes as soon as there are any, or none with the place that the server has come to.
 
-        A change of the collection itself is the last of its batch. Raises what pymongo raises.
+        A change of the collection itself is the last of its batch, whose place is after the end of the stream that
+        follows it. Raises what pymongo raises.
         """
         changes: list[Change] = []
         size = 0
@@ -142,6 +143,8 @@ class Feed:
                 break
             if came is None:
                 self._token = self._moved()
+                if not self._stream.alive:
+                    return Events(tuple(changes), self._token, End.INVALID)
                 end = End.THROUGH if not changes and self._is_through() else End.OPEN
                 return Events(tuple(changes), self._token, end)
             assert isinstance(came, RawBSONDocument)
@@ -157,8 +160,14 @@ class Feed:
             if change is not None:
                 changes.append(change)
                 if change.kind in (Kind.EMPTIED, Kind.RENAMED):
-                    break
+                    return Events(tuple(changes), await self._closing(token), End.INVALID)
         return Events(tuple(changes), self._token)
+
+    async def _closing(self, token: Token) -> Token:
+        """The place after the event that ends the stream, which comes next; else the one that it has."""
+        came = await self._arrival(None)
+        ends = isinstance(came, RawBSONDocument) and came["operationType"] == "invalidate"
+        return decoded(came["_id"].raw) if ends and isinstance(came, RawBSONDocument) else token
 
     async def _arrival(self, seconds: float | None) -> Arrival | object:
         """The next event, None after an answer without any, _LATER when none came in time."""

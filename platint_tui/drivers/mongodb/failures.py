@@ -10,6 +10,7 @@ from pymongo.errors import (
     ConfigurationError,
     ConnectionFailure,
     NetworkTimeout,
+    NotPrimaryError,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
@@ -39,6 +40,7 @@ NAMESPACE_EXISTS = 48
 _SIGN_IN = frozenset({11, 18, 8000})
 _CHANGES_UNSUPPORTED = 40573
 _DISK_FULL = 14031
+_TOO_LARGE = 10334
 _MEMORY = frozenset({146, 292})
 LOST = frozenset({136, 260, 280, 286})
 """Codes with which a change stream says that what follows a position is gone, or was never there."""
@@ -83,12 +85,16 @@ _TLS_TEXT = re.compile(r"\[SSL|SSL handshake|CERTIFICATE_VERIFY_FAILED", re.I)
 def translate(error: BaseException, address: Address, doing: str = "read") -> PlatintError:
     """The error of the program for one of pymongo; `doing` is what was tried: read, write or look."""
     if isinstance(error, OperationFailure) and error.code is not None:
-        code = str(error.code)
-        return by_rules(_of_code(error, address, doing), address.connector, code)
+        found = _of_code(error, address, doing)
+        # The rules that blame a record are about writing: what cannot be read is no record.
+        blames = error.code in _RECORD and doing != "write"
+        return found if blames else by_rules(found, address.connector, str(error.code))
     if isinstance(error, ServerSelectionTimeoutError):
         return _unreachable(error, address)
     if isinstance(error, NetworkTimeout):
         return TransientError("The database did not answer in time.", where=address.where, code="timeout")
+    if isinstance(error, NotPrimaryError):
+        return TransientError("The server is no longer the primary.", where=address.where, code="not_primary")
     if isinstance(error, AutoReconnect | ConnectionFailure | OSError):
         return TransientError(
             f"The connection to the database was lost: {_words(error)}.",
@@ -192,6 +198,13 @@ def _of_code(error: OperationFailure, address: Address, doing: str) -> PlatintEr
             f"The server has too little memory to sort the collection: {text}.",
             where=where,
             hint="Make an index on the field that the stream is read by.",
+            code=native,
+        )
+    if code == _TOO_LARGE and doing != "write":
+        return SystemicError(
+            "A change is larger than the 16 MB that the server can send.",
+            where=where,
+            hint="Go on from now with a gap, or read the collection again from the beginning.",
             code=native,
         )
     if code == TIME_LIMIT:

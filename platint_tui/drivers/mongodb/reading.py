@@ -6,7 +6,6 @@ import difflib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from pymongo.errors import OperationFailure
 
@@ -46,7 +45,7 @@ def place_of(listed: Mapping[str, Any]) -> Place:
     elif options.get("capped"):
         kind = CAPPED
     mark = (listed.get("info") or {}).get("uuid")
-    return Place(str(listed["name"]), kind, mark.hex if isinstance(mark, UUID) else "", options)
+    return Place(str(listed["name"]), kind, bytes(mark).hex() if isinstance(mark, bytes) else "", options)
 
 
 async def list_places(database: Database, name: str | None = None) -> list[Place]:

@@ -37,7 +37,7 @@ from platint_tui.drivers.mongodb.connection import Address, Database, durable
 from platint_tui.drivers.mongodb.documents import document, encoded, id_value, natives_of
 from platint_tui.drivers.mongodb.failures import DUPLICATE_KEY, FAILURES, said, translate
 from platint_tui.drivers.mongodb.reading import COLLECTION, Place, list_places
-from platint_tui.drivers.mongodb.values import OWN
+from platint_tui.drivers.mongodb.values import OPTIONS, OWN
 from platint_tui.drivers.retries import Retries
 from platint_tui.drivers.tables import Refusal, record_fault, version_of
 from platint_tui.manifest.vectors import rule_for_code
@@ -63,6 +63,7 @@ class MongodbTarget:
     def __init__(
         self, database: Database, address: Address, plan: TargetPlan, context: DriverContext
     ) -> None:
+        _check_name(plan.target, address)
         self._database = database
         self._address = address
         self._plan = plan
@@ -75,7 +76,7 @@ class MongodbTarget:
         key = plan.key[0] if len(plan.key) == 1 else ""
         self._id_native = self._natives.get("_id") or self._natives.get(key, "")
         self._collection: AsyncCollection[dict[str, Any]] = database.get_collection(
-            plan.target, write_concern=durable(address)
+            plan.target, codec_options=OPTIONS, write_concern=durable(address)
         )
 
     async def prepare(self) -> None:
@@ -119,18 +120,6 @@ class MongodbTarget:
     async def _look(self) -> Place | None:
         plan, where = self._plan, self._address.where
         name = plan.target
-        if (
-            not name.isprintable()
-            or not 0 < len(name.encode()) <= _MOST_NAME
-            or "$" in name
-            or name[:7] == "system."
-        ):
-            raise ConfigError(
-                f"'{clean(name)}' cannot be the name of a collection.",
-                where=where,
-                hint="Choose another target in the integration.",
-                code="target_name",
-            )
         if plan.operation not in ("", "upsert"):
             raise ConfigError(
                 f"A collection is written by upsert, not by {clean(plan.operation)}.",
@@ -313,6 +302,18 @@ class MongodbTarget:
             else f"The collection refuses this document: {told}."
         )
         return record_fault(code, message, _field_of(error), (rule.hint if rule else "") or hint)
+
+
+def _check_name(name: str, address: Address) -> None:
+    """Raise ConfigError unless `name` can be the name of a collection of ours."""
+    known = name.isprintable() and "$" not in name and not name.startswith((".", "system."))
+    if not known or name.endswith(".") or not 0 < len(name.encode()) <= _MOST_NAME:
+        raise ConfigError(
+            f"'{clean(name)}' cannot be the name of a collection.",
+            where=address.where,
+            hint="Choose another target in the integration.",
+            code="target_name",
+        )
 
 
 def _is_key(value: Any, key: str) -> bool:

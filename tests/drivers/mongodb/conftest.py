@@ -75,6 +75,7 @@ def mongodb_driver(
 async def shop(mongodb_server: MongodbServer) -> AsyncIterator[AsyncDatabase[dict[str, Any]]]:
     """The database as its administrator sees it, emptied before each test."""
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(mongodb_server.url, tz_aware=True)
+    await client.admin.command("configureFailPoint", "failCommand", mode="off")
     for name in await client.shop.list_collection_names():
         await client.shop.drop_collection(name)
     yield client.shop
@@ -122,6 +123,16 @@ def what(record: Record) -> Any:
     if record.op is Op.TRUNCATE:
         return "*"
     return (record.value["_id"],) if record.op is Op.DELETE else record.value["_id"]
+
+
+async def fail(shop: AsyncDatabase[dict[str, Any]], command: str, times: int = 1, **data: Any) -> None:
+    """Let the next such commands of the driver fail."""
+    await shop.client.admin.command(
+        "configureFailPoint",
+        "failCommand",
+        mode={"times": times},
+        data={"failCommands": [command], "appName": "platint-tui", **data},
+    )
 
 
 def plan(*fields: Field, **changes: Any) -> TargetPlan:
