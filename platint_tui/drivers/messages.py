@@ -23,7 +23,7 @@ from platint_tui.core.model import BadElement, Json, Record
 BASE64 = "base64"
 JSON_MEDIA = "application/json"
 _SHAPE = frozenset({"id", "body", "headers", "timestamp"})
-_PLACES = frozenset({"queue", "topic", "exchange", "subscription", "channel"})
+_PLACES = frozenset({"queue", "topic", "exchange", "subscription", "channel", "stream"})
 
 
 def decoded(content: bytes | str, media: str = "") -> dict[str, Json]:
