@@ -80,10 +80,11 @@ class Decoder:
             if encoded:
                 tail += ',"key_encoding":"base64"'
         shown = shown_headers(headers) if headers else {}
+        heads = _object_text(shown) if headers else "{}"
         stamp = self._moment(message.timestamp)
         place = f"{self._text}/{partition}/{offset}"
         raw = (
-            f'{{"id":"{place}","key":{key_text},"body":{text},"headers":{dumps(shown) if shown else "{}"},'
+            f'{{"id":"{place}","key":{key_text},"body":{text},"headers":{heads},'
             f'"topic":"{self._text}","partition":{partition},"offset":{offset},'
             f'"timestamp":{"null" if stamp is None else chr(34) + stamp + chr(34)}{tail}}}'
         )
@@ -182,6 +183,14 @@ def shown_headers(headers: Headers) -> dict[str, Any]:
             shown[name] = [shown[name], value]
             lists.add(name)
     return shown
+
+
+def _object_text(shown: dict[str, Any]) -> str:
+    """Headers as JSON; most of them are texts, for which no encoder needs to be set up."""
+    if all(type(value) is str for value in shown.values()):
+        pairs = [f"{encode_basestring(name)}:{encode_basestring(value)}" for name, value in shown.items()]
+        return "{" + ",".join(pairs) + "}"
+    return dumps(shown)
 
 
 def header_bytes(value: Any) -> list[bytes | None]:
