@@ -31,7 +31,7 @@ from platint_tui.drivers.kafka.deadletters import DeadTopics
 from platint_tui.drivers.kafka.discover import discover, groups, marked_topics, user_topics
 from platint_tui.drivers.kafka.offsets import Committed, commit, end_offsets, first_offsets, leaders_of
 from platint_tui.drivers.kafka.reader import Reader, offsets_of
-from platint_tui.drivers.kafka.target import KafkaTarget
+from platint_tui.drivers.kafka.target import KafkaTarget, counted
 from platint_tui.drivers.retries import Retries
 from platint_tui.manifest.loader import resource
 from platint_tui.manifest.schema import Probe
@@ -101,14 +101,13 @@ class KafkaDriver:
                 denied = [item for item in found if item.code]
                 if found and len(denied) == len(found):
                     raise error_of(denied[0].code, self._address, topic=denied[0].name)
-                return f"{len(found)} topics"
+                return counted(len(found), "topic")
             if probe.query == "groups":
-                return f"{len(await groups(cluster))} consumer groups"
+                return counted(len(await groups(cluster)), "consumer group")
             place = cluster.brokers.get(cluster.controller)
             controller = f", controller {clean(place[0])}:{place[1]}" if place else ""
             named = f" {clean(cluster.id)}" if cluster.id else ""
-            count = len(cluster.brokers)
-            return f"Kafka cluster{named}: {count} broker{'' if count == 1 else 's'}{controller}"
+            return f"Kafka cluster{named}: {counted(len(cluster.brokers), 'broker')}{controller}"
 
     async def discover(self) -> Sequence[Stream]:
         """The topics but Kafka's own. Raises CredentialError, ConfigError, TransientError."""

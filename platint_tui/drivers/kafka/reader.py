@@ -110,6 +110,8 @@ class Reader:
                 if self._options.follow and now - learned >= METADATA_SECONDS:
                     learned = now
                     await self._learn()
+                    if min(self._leaders.values()) < 0:
+                        self._miss(10)  # the others go on, but not for long: somebody has to know
             yield self._page(_Page(), last=True)
         finally:
             await self._ground()
@@ -343,8 +345,6 @@ class Reader:
     async def _learn(self) -> None:
         """Learn the leaders again; new partitions are read from their beginning."""
         self._leaders = (await self._cluster.topic(self._topic)).leaders
-        if min(self._leaders.values()) < 0:
-            self._miss(10)  # the others go on, but not for long: somebody has to know
         if self._options.follow:
             await self._welcome()
 

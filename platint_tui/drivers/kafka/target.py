@@ -195,9 +195,7 @@ async def plan_target(address: Address, plan: TargetPlan, context: DriverContext
         _check_allowed(plan, cluster)
         sink = _sink(context, plan.target)
         replication = _replication(cluster, sink)
-        detail = (
-            f"a topic of {_count(sink.partitions, 'partition')}, each kept by {_count(replication, 'broker')}"
-        )
+        detail = f"a topic of {counted(sink.partitions, 'partition')}, each kept by {counted(replication, 'broker')}"
         statement = (
             f"kafka-topics --create --topic {plan.target} --partitions {sink.partitions}"
             f" --replication-factor {replication}"
@@ -205,7 +203,8 @@ async def plan_target(address: Address, plan: TargetPlan, context: DriverContext
         return (SchemaChange("create_topic", plan.target, "", detail, statement),)
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """A number of things in words."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
