@@ -20,6 +20,10 @@ def page_size(page: Page) -> int:
     return sum(len(item.raw) for item in page.records) + sum(len(item.raw) for item in page.bad)
 
 
+def _is_position(page: Page) -> bool:
+    return not page.records and not page.bad
+
+
 class PageBuffer:
     """Holds up to 4 pages, or more of them while they are small (3,000 records together), and never more
     than 4 MiB of text, or one page that is larger by itself.
@@ -65,7 +69,7 @@ class PageBuffer:
     async def take(self, records: int) -> list[Page]:
         """The next page, and further ones that are there already up to about `records` records.
 
-        Empty when reading has ended well. Raises what ended reading otherwise.
+        A page that only moves the position ends them: what follows may rely on its being stored. Empty when reading has ended well. Raises what ended reading otherwise.
         """
         async with self._changed:
             await self._changed.wait_for(lambda: bool(self._pages) or self._closed)
@@ -75,7 +79,11 @@ class PageBuffer:
                 return []
             taken = [self._pop()]
             count = len(taken[0].records)
-            while self._pages and count + len(self._pages[0][0].records) <= records:
+            while (
+                self._pages
+                and not _is_position(taken[-1])
+                and count + len(self._pages[0][0].records) <= records
+            ):
                 taken.append(self._pop())
                 count += len(taken[-1].records)
             self._changed.notify_all()

@@ -187,6 +187,7 @@ class StreamRun:
         forms = target.takes if isinstance(target, TakesBlocks) and not self.plan.mapping.map else frozenset()
         options = self.plan.read_options(forms)
         self._position, forced = recovery_of(start.position)
+        begun = self._position
         if forced:
             options = replace(options, on_lost=forced)
         reading = read_ahead(
@@ -222,7 +223,8 @@ class StreamRun:
                     await self._tell_recovered()
                     continue
                 await self._commit(target, pages)
-                if isinstance(source, Acknowledging):
+                # The position that reading began with was delivered over an earlier connection, or never.
+                if isinstance(source, Acknowledging) and pages[-1].position != begun:
                     await source.acknowledge(self.plan.stream, pages[-1].position)
                     failpoint("after_acknowledge")
                 last = pages[-1].last
@@ -275,7 +277,7 @@ class StreamRun:
         failpoint("after_store_commit")
         self._seq = self._store_seq = seq
         self._position = position
-        self._committed += 1
+        self._committed += bool(prepared.read)
         await self._tell_recovered()
         self._measure_lag(pages)
         judged = [letter for letter in letters if letter.fault.code != NOT_SENT]
