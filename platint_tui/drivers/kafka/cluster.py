@@ -39,8 +39,16 @@ from platint_tui.drivers.kafka.codes import error_of
 # Its debug log has whole requests, the sign-in with the password among them.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
-FAILURES = (kafka_errors.KafkaError, OSError, EOFError, ValueError, KeyError, AssertionError)
-"""What aiokafka raises while it connects and asks; the last three for answers that it did not expect."""
+FAILURES = (
+    kafka_errors.KafkaError,
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    AssertionError,
+    NotImplementedError,
+)
+"""What aiokafka raises while it connects and asks; the last four for answers that it did not expect."""
 _CLOSE_SECONDS = 1.0
 _PROBE_SECONDS = 2.0
 _HTTP = int.from_bytes(b"HTTP", "big")
@@ -99,6 +107,8 @@ class Cluster:
                     connection.close()
                     raise
             except PlatintError as error:
+                if isinstance(error, AnswerLost):
+                    error.hint = _LISTENER
                 failures.append(error)
                 continue
             known = next((node for node, place in self.brokers.items() if place == (host, port)), None)
@@ -217,7 +227,7 @@ class Cluster:
         count_request()
         try:
             return await connection.send(request)
-        except kafka_errors.IncompatibleBrokerVersion:
+        except (kafka_errors.IncompatibleBrokerVersion, NotImplementedError):
             raise error_of(35, self.address) from None
         except FAILURES as error:
             if isinstance(error, TimeoutError):
@@ -256,7 +266,7 @@ def _lost(error: BaseException, address: Address) -> PlatintError:
             where=address.where,
             code="protocol",
         )
-    return AnswerLost("The connection to the broker was lost.", where=address.where, hint=_LISTENER)
+    return AnswerLost("The connection to the broker was lost.", where=address.where)
 
 
 def connect_failure(error: BaseException, address: Address, place: str) -> PlatintError:

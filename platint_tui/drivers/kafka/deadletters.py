@@ -206,7 +206,8 @@ class DeadTopics:
             return Returned("refused", delivery.failure.sentence())
         partition, offset = delivery.places[0]
         noted = await self._note(letter)
-        return Returned("sent", f"It is in {clean(letter.origin)}/{partition} at offset {offset}. {noted}")
+        place = f"{clean(letter.origin)}/{partition}{f' at offset {offset}' if offset >= 0 else ''}"
+        return Returned("sent", f"It is in {place}. {noted}")
 
     async def discard(self, letter: NativeLetter) -> Returned:
         """Note a letter as dealt with; it stays in its topic."""

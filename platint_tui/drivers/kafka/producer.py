@@ -25,7 +25,7 @@ from platint_tui.core.backoff import backoff
 from platint_tui.core.errors import ErrorClass, PlatintError, TransientError, UnknownOutcome
 from platint_tui.core.model import Fault
 from platint_tui.drivers.base import DriverContext
-from platint_tui.drivers.kafka.cluster import AnswerLost, Cluster
+from platint_tui.drivers.kafka.cluster import Cluster
 from platint_tui.drivers.kafka.codes import (
     ABOUT_RECORDS,
     AMBIGUOUS,
@@ -40,6 +40,7 @@ _BATCH_BYTES = 512 * 1024
 _OVERHEAD = 64
 _ALL_REPLICAS = -1
 _NO_LEADER = 5
+_TIMED_OUT = 7
 _SEQUENCE = 45
 _MAGIC = 2
 _UNBOUNDED = 2**31 - 1
@@ -134,8 +135,8 @@ _Queues: TypeAlias = Mapping[int, deque[_Batch]]
 
 @dataclass(slots=True)
 class Delivery:
-    """What became of messages by their index: `places` (partition, offset) of those that are appended, `faults` of
-    those that are refused or of unknown outcome. `failure` is what kept the rest from being sent.
+    """What became of messages by their index: `places` (partition, offset or -1) of those that are appended, `faults`
+    of those that are refused or of unknown outcome. `failure` is what kept the rest from being sent.
     """
 
     places: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -241,10 +242,9 @@ class Producer:
         for batches, answer in zip(by_node.values(), answers, strict=True):
             for batch in batches:
                 if isinstance(answer, PlatintError):
-                    batch.doubt |= isinstance(answer, AnswerLost)
                     errors.append(answer)
                     continue
-                code, offset = answer[batch.partition]
+                code, offset = answer.get(batch.partition, (_TIMED_OUT, -1))
                 error = self._judge(batch, code, offset, queues, delivery)
                 if error is not None:
                     errors.append(error)
@@ -263,7 +263,7 @@ class Producer:
             self._sequences[batch.partition] += len(batch.items)
             delivery.touched = True
             for number, (index, _) in enumerate(batch.items):
-                delivery.places[index] = (batch.partition, offset + number)
+                delivery.places[index] = (batch.partition, offset + number if offset >= 0 else -1)
             return None
         error = error_of(code, self._cluster.address, topic=self._topic, act="write to")
         if code in ABOUT_RECORDS:
@@ -301,6 +301,8 @@ class Producer:
             answer = await self._cluster.ask(request, node)
             ok = True
         except PlatintError as error:
+            for batch in batches:
+                batch.doubt |= batch.flying  # whatever it was that came, it was no answer
             _land(batches)
             return error
         finally:

@@ -16,6 +16,7 @@ from platint_tui.core.model import (
     Confirmed,
     Evolution,
     Fault,
+    Json,
     JsonObject,
     Op,
     Row,
@@ -115,7 +116,8 @@ class KafkaTarget:
         await self._cluster.close()
 
     def _place(self, partition: int, offset: int) -> JsonObject:
-        return {"topic": self._plan.target, "partition": partition, "offset": offset}
+        place: dict[str, Json] = {"topic": self._plan.target, "partition": partition}
+        return place if offset < 0 else {**place, "offset": offset}
 
     def _message(self, row: Row) -> Outgoing:
         """Raises RecordError for a row that is no message: not JSON, not text, or too large for any broker."""
