@@ -115,8 +115,7 @@ async def browse(
                 patience.check(message.deliveries, where)
             except ConfigError as error:
                 refusal = error
-        if messages:
-            await channel.basic_nack(messages[-1].tag, multiple=True, requeue=True)
+        # The end of the channel puts them back in their places; after basic.nack a quorum queue has them at its end.
         await channel.close(ConnectionError("closed"))
     except FAILURES as error:
         raise link.error(error, "read") from None

@@ -19,7 +19,7 @@ from platint_tui.core.model import BadElement, Gap, JsonObject, Page, ReadOption
 from platint_tui.core.text import clean
 from platint_tui.drivers.amqp.link import Link
 from platint_tui.drivers.amqp.messages import OFFSET, Message, message_of, record_of
-from platint_tui.drivers.amqp.session import Session
+from platint_tui.drivers.amqp.session import Session, ready_count
 from platint_tui.drivers.amqp.unnamed import Unnamed
 from platint_tui.manifest.sources import Source
 
@@ -47,20 +47,32 @@ class Scan:
         self._start: int | str = first if self._offset is None else self._offset
         self._gaps: list[Gap] = []
         self._strikes = 0
+        self._there = 0
+        """For a queue how many messages it held, for a stream the offset up to which it was filled."""
         self.is_stream = False
         self.session: Session
 
     async def open(self, prefetch: int | None = None) -> None:
-        """Begin to consume. Raises PlatintError: no such queue, no right to read it."""
-        self.is_stream = self.link.is_rabbitmq
+        """Look at the queue, and begin to consume. Raises PlatintError: no such queue, no right to read it."""
+        self._there = await ready_count(self.link, self.queue)
+        if self.link.is_rabbitmq:
+            await self._look_for_stream()
+        await self._consume(prefetch)
+
+    async def _look_for_stream(self) -> None:
+        """Whether the queue is a stream, and up to which offset it is filled, about: every other kind of queue
+        refuses to be read from an offset."""
+        last = Session(self.link, self.queue, 1, 1, lambda: {OFFSET: "last"})
         try:
-            await self._consume(prefetch)
+            await last.start()
         except ConfigError as error:
-            # Every kind of queue but a stream refuses the argument.
-            if not self.is_stream or error.code != "PRECONDITION_FAILED" or OFFSET not in error.message:
+            if error.code != "PRECONDITION_FAILED" or OFFSET not in error.message:
                 raise
-            self.is_stream = False
-            await self._consume(prefetch)
+            return
+        self.is_stream = True
+        found = await last.take(1, 1, self._source.idle)
+        await last.end()
+        self._there = (message_of(found[0]).offset or 0) if found else 0
 
     async def _consume(self, prefetch: int | None) -> None:
         wanted = prefetch or self._source.prefetch
@@ -93,13 +105,16 @@ class Scan:
         """The pages. Without `follow` they end when the queue is empty and nothing came for a moment; a queue that
         is filled all the time ends with what was there and one prefetch more."""
         follow = options.follow
-        most = 0 if follow else await self._there() + self.session.wanted
+        most = self._there + self.session.wanted
         count = 0
         while True:
             wait = _FIRST if not self._checked else _ALIVE if follow else self._source.idle
             delivered = await self.session.take(self._chunk(), PAGE_BYTES, wait)
             if not self._checked:
-                await self._check_offset(delivered, options.on_lost)
+                delivered = await self._checked_offset(delivered, options.on_lost)
+                if self._gaps and not delivered:
+                    gaps, self._gaps = self._gaps, []
+                    yield Page((), self.position(), last=False, gaps=gaps)
             elif not delivered:
                 done = not follow and await self._is_drained()
                 yield Page((), self.position(), last=done)
@@ -148,16 +163,6 @@ class Scan:
             return f"{self.queue}@{message.offset}"
         return self._unnamed.identity(message.digest(), message.redelivered)
 
-    async def _there(self) -> int:
-        """For a queue how many messages it holds, for a stream the offset up to which it is filled, about."""
-        if not self.is_stream:
-            return await self.session.count()
-        last = Session(self.link, self.queue, 1, 1, lambda: {OFFSET: "last"})
-        await last.start()
-        found = await last.take(1, 1, self._source.idle)
-        await last.end()
-        return (message_of(found[0]).offset or 0) if found else 0
-
     def _is_beyond(self, count: int, most: int, newest: Message) -> bool:
         return (newest.offset if newest.offset is not None else count) > most
 
@@ -166,7 +171,10 @@ class Scan:
         session = self.session
         if session.full:
             return False
-        if self.is_stream or await session.count() == 0:
+        count = await session.count()
+        if count is None:
+            return False
+        if self.is_stream or count == 0:
             return True
         if session.outstanding:
             return False
@@ -180,29 +188,31 @@ class Scan:
             )
         return False
 
-    async def _check_offset(self, delivered: list[DeliveredMessage], on_lost: str) -> None:
-        """Whether the stream still has what follows the position: it was asked for the message that was read
-        last."""
-        self._checked = True
+    async def _checked_offset(
+        self, delivered: list[DeliveredMessage], on_lost: str
+    ) -> list[DeliveredMessage]:
+        """What was delivered, when the stream still has what follows the position: it was asked for the message that
+        was read last. Empty when reading begins anew."""
         offset = self._offset
         assert offset is not None, "only a position with an offset is checked"
         if not self.is_stream:
             await self._lost(on_lost, f"'{self.queue}' is no stream any more", "")
-            return
-        first = message_of(delivered[0]).offset if delivered else None
-        if first is not None and first <= offset + 1:
-            return
-        if first is not None:
+            return delivered
+        if not delivered:
+            if await self.session.count() is not None:
+                what = f"the stream '{self.queue}' does not reach up to offset {offset} any more"
+                await self._lost(on_lost, what, "")
+            return []
+        self._checked = True
+        first = message_of(delivered[0]).offset or 0
+        if first > offset + 1:
             what = f"the stream '{self.queue}' begins with offset {first} now"
             await self._lost(on_lost, what, str(first - 1))
-            return
-        await self._lost(
-            on_lost, f"the stream '{self.queue}' does not reach up to offset {offset} any more", ""
-        )
+        return delivered
 
     async def _lost(self, on_lost: str, what: str, end: str) -> None:
-        """Go on as `on_lost` says, or raise PositionLost. What is still there is read in both cases; a stream that
-        was made anew is skipped as it is."""
+        """Go on as `on_lost` says, or raise PositionLost. `end` is the last offset that is not there any more, ""
+        for a queue that was made anew: of that nothing (`skip`) or everything is read."""
         offset = self._offset
         if on_lost not in ("resnapshot", "skip"):
             raise PositionLost(
@@ -210,14 +220,27 @@ class Scan:
                 where=self.link.address.where,
                 hint="Choose: read everything that is there, or go on from now with a gap.",
             )
-        skip = on_lost == "skip"
+        skip, anew = on_lost == "skip", not end and self.is_stream
+        self._given, self._offset, self._checked = {}, None, True
+        if anew:
+            self._start = "first"
+            await self.session.end()
+            if skip and (newest := await self._newest()) is not None:
+                self._offset, self._start, end = newest, newest, str(newest)
+            await self._consume(None)
         if skip:
             self._gaps.append(Gap(f"{what}.", str((offset or 0) + 1), end))
-        self._offset = None
-        if not end and self.is_stream:
-            self._start = "next" if skip else "first"
-            await self.session.end()
-            await self._consume(None)
+
+    async def _newest(self) -> int | None:
+        """The offset of the last message of the stream, None when it is empty."""
+        last = Session(self.link, self.queue, self._source.prefetch, 1_000, lambda: {OFFSET: "last"})
+        await last.start()
+        newest: int | None = None
+        while found := await last.take(1_000, PAGE_BYTES, self._source.idle):
+            newest = message_of(found[-1]).offset
+            await last.acknowledge(found[-1].delivery_tag or 0)
+        await last.end()
+        return newest
 
 
 async def look(scan: Scan, most: int, seconds: float) -> list[Message]:
@@ -229,8 +252,7 @@ async def look(scan: Scan, most: int, seconds: float) -> list[Message]:
         delivered += more
         if not more:
             break
-    if delivered and not scan.is_stream:
-        await session.give_back()
+    await session.end()
     return [message_of(item) for item in delivered]
 
 

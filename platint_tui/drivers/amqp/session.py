@@ -64,6 +64,7 @@ class Session:
         self._cancelled = False
         self._left = False
         self._task: asyncio.Task[None] | None = None
+        self._counting: asyncio.Task[int] | None = None
 
     @property
     def outstanding(self) -> bool:
@@ -129,7 +130,7 @@ class Session:
         if self._bytes > MOST_WAITING // 2:
             return
         self.link.wire.release()
-        if self.prefetch < self.wanted and self._fitting() >= 2 * self.prefetch:
+        if self.prefetch < self.wanted and self._fitting() >= min(self.wanted, 2 * self.prefetch):
             self._change(self._fitting())
 
     def _fitting(self) -> int:
@@ -175,8 +176,9 @@ class Session:
 
     async def _explain_cancel(self) -> None:
         """Raise what the broker's cancellation of the consumer means."""
+        self.link.wire.release()
         try:
-            await self.count()
+            await ready_count(self.link, self.queue)
         except ConfigError as error:
             raise ConfigError(
                 f"The queue '{clean(self.queue)}' was deleted while it was read.",
@@ -190,9 +192,17 @@ class Session:
             code="consumer_cancelled",
         )
 
-    async def count(self) -> int:
-        """Messages that are ready in the queue. Raises ConfigError when there is no such queue."""
-        return await ready_count(self.link, self.queue)
+    async def count(self) -> int | None:
+        """Messages that are ready in the queue, None when one arrives meanwhile: the answer comes behind everything
+        that is on its way. Raises ConfigError when there is no such queue any more."""
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(ready_count(self.link, self.queue))
+        arrival = asyncio.create_task(self._arrived.wait())
+        try:
+            await asyncio.wait({self._counting, arrival}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            arrival.cancel()
+        return self._counting.result() if self._counting.done() and not self._waiting else None
 
     async def acknowledge(self, tag: int) -> None:
         """Acknowledge everything up to this delivery tag. Raises TransientError when the channel is gone."""
@@ -207,28 +217,21 @@ class Session:
         if self._left and not self.outstanding:
             await self.close()
 
-    async def give_back(self) -> None:
-        """Return everything that was delivered to the queue."""
-        newest = self.newest.delivery_tag if self.newest is not None else None
-        if newest:
-            try:
-                await self._opened().basic_nack(newest, multiple=True, requeue=True)
-            except FAILURES as error:
-                raise self.link.error(error) from None
-
     async def end(self) -> None:
-        """End the consumer and its channel; the connection stays."""
+        """End the consumer and its channel; the connection stays. What was delivered and not acknowledged is back in
+        its place in the queue (a quorum queue puts at its end what is returned by itself, with `basic.nack`)."""
         self._left = True
         self._waiting.clear()
-        await self._end_task()
+        await self._end_tasks()
         if self._channel is not None:
             with contextlib.suppress(*FAILURES):
                 await self._channel.close(ConnectionError("closed"))
 
-    async def _end_task(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    async def _end_tasks(self) -> None:
+        tasks = [task for task in (self._task, self._counting) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def leave(self) -> None:
         """Nothing more is taken. The connection stays while acknowledgements are to come; without any it ends."""
@@ -242,7 +245,7 @@ class Session:
         """End the connection; what is not acknowledged goes back to the queue."""
         self._left = True
         self._waiting.clear()
-        await self._end_task()
+        await self._end_tasks()
         await self.link.close()
 
     @property

@@ -1,0 +1,129 @@
+"""A crash between the commit and the acknowledgement: what is delivered again replaces itself."""
+
+from __future__ import annotations
+
+import pytest
+from drivers.amqp.conftest import Broker, amqp_driver, numbered, reading, scan, values
+from peers.rabbitmq import RabbitmqServer
+
+from platint_tui.core.jsontext import content_hash
+from platint_tui.core.model import JsonObject, Page
+from platint_tui.drivers.amqp.unnamed import Unnamed
+
+
+class Stored:
+    """A target that keeps records by key, and the position that was committed with them."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, str] = {}
+        self.position: JsonObject | None = None
+        self.writes = 0
+
+    def commit(self, page: Page) -> None:
+        for record in page.records:
+            self.rows[record.value["id"]] = content_hash(record.raw)
+            self.writes += 1
+        self.position = page.position
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+@pytest.mark.parametrize("named", [True, False], ids=["with_ids", "without_ids"])
+async def test_a_crash_before_every_acknowledgement_doubles_nothing(
+    named: bool, kind: str, broker: Broker, rabbitmq_server: RabbitmqServer, make_name: str
+) -> None:
+    queue = await broker.queue(make_name, queue_type=kind)
+    await broker.send(queue, numbered(60), **({"message_id": "{id}"} if named else {}))
+    stored = Stored()
+    for pages_before_crash in (1, 2, 3, 1):
+        driver = amqp_driver(rabbitmq_server, source={"chunk": 7, "prefetch": 30})
+        async with reading(driver, queue, stored.position) as pages:
+            got = 0
+            async for page in pages:
+                stored.commit(page)
+                got += bool(page.records)
+                if got == pages_before_crash:
+                    break  # committed, and the process ends before it acknowledges
+                await driver.acknowledge(queue, page.position)
+        await driver.close()
+    driver = amqp_driver(rabbitmq_server, source={"chunk": 7, "prefetch": 30})
+    async with reading(driver, queue, stored.position) as pages:
+        async for page in pages:
+            stored.commit(page)
+            await driver.acknowledge(queue, page.position)
+    await driver.close()
+    assert len(stored.rows) == 60 and stored.writes == 60 + 4 * 7
+    assert await broker.ready(queue) == 0
+
+
+async def test_a_page_that_was_written_and_not_committed_gets_the_same_ids_again(
+    broker: Broker, rabbitmq_server: RabbitmqServer, make_name: str
+) -> None:
+    queue = await broker.queue(make_name)
+    await broker.send(queue, numbered(5))
+    driver = amqp_driver(rabbitmq_server)
+    async with reading(driver, queue) as pages:
+        before = await anext(pages)
+        assert not before.records  # the engine stores it before any record has an identity
+        first = await anext(pages)
+    assert values(await scan(driver, queue, before.position)) == values([first])
+    await driver.close()
+
+
+async def test_equal_messages_without_ids_are_as_many_records(
+    broker: Broker, rabbitmq_server: RabbitmqServer, make_name: str
+) -> None:
+    queue = await broker.queue(make_name)
+    await broker.send(queue, [b"tick"] * 9)
+    driver = amqp_driver(rabbitmq_server)
+    first = await scan(driver, queue)
+    assert len({value["id"] for value in values(first)}) == 9
+    await broker.send(queue, [b"tick"] * 3)
+    later = await scan(driver, queue, first[-1].position)
+    assert len({value["id"] for value in values([*first, *later])}) == 12
+    await driver.close()
+
+
+async def test_a_message_that_somebody_else_returned_is_new(
+    broker: Broker, rabbitmq_server: RabbitmqServer, make_name: str
+) -> None:
+    queue = await broker.queue(make_name)
+    await broker.send(queue, [b"tick"])
+    channel = await broker.channel()
+    got = await channel.basic_get(queue)
+    await channel.basic_nack(got.delivery_tag or 0)
+    driver = amqp_driver(rabbitmq_server)
+    pages = await scan(driver, queue)
+    assert [value["id"].rpartition("-")[2] for value in values(pages)] == ["1"]
+    await driver.close()
+
+
+async def test_a_delivery_counted_by_the_broker_is_the_same_record(
+    broker: Broker, rabbitmq_server: RabbitmqServer, make_name: str
+) -> None:
+    queue = await broker.queue(make_name, queue_type="quorum")
+    await broker.send(queue, [b"{}"], message_id="one", headers={"own": 1})
+    driver = amqp_driver(rabbitmq_server)
+    raws = {
+        record.raw
+        for _ in range(3)
+        for page in await scan(driver, queue, ack=False)
+        for record in page.records
+    }
+    assert len(raws) == 1 and '"headers":{"own":1}' in raws.pop()
+    await driver.close()
+
+
+def test_only_as_many_are_remembered_as_can_be_unacknowledged() -> None:
+    unnamed = Unnamed(None, 3)
+    unnamed.mark = "x"
+    made = [unnamed.identity(f"{number:016x}", False) for number in range(5)]
+    kept = unnamed.position()
+    assert kept is not None and len(kept["recent"]) == 3
+    again = Unnamed(kept, 3)
+    assert [again.identity(f"{number:016x}", True) for number in (4, 2, 3)] == [made[4], made[2], made[3]]
+    assert again.identity(f"{4:016x}", True).endswith(
+        "-6"
+    )  # a second one with that content is another message
+    assert again.identity(f"{0:016x}", True).endswith("-7")  # too long ago
+    third = Unnamed(again.position(), 3)
+    assert third.identity(f"{3:016x}", True) == made[3]
