@@ -49,13 +49,16 @@ class KafkaTarget:
 
     The key of a message is the text of the row's key (a JSON array where there are several), its value the row
     as JSON, none for a deleted row. A row that was a message itself is sent on as that (see `drivers.messages`).
-    It ends a batch early rather than send a message twice: see `failure`.
+    It ends a batch early rather than send a message twice: see `failure`. `changes` has the topic that was made.
     """
 
     transactional = False
     applies = frozenset({Op.UPSERT, Op.DELETE})
 
-    def __init__(self, cluster: Cluster, plan: TargetPlan, context: DriverContext) -> None:
+    def __init__(
+        self, cluster: Cluster, plan: TargetPlan, context: DriverContext, changes: list[SchemaChange]
+    ) -> None:
+        self.changes = changes
         self._cluster = cluster
         self._plan = plan
         self._stopping = False
@@ -177,15 +180,18 @@ async def open_target(address: Address, plan: TargetPlan, context: DriverContext
     """
     check_name(plan.target)
     cluster = Cluster(address, context)
+    changes: list[SchemaChange] = []
     try:
         await cluster.open()
         if not await _exists(cluster, plan.target):
-            await _create(cluster, plan, _sink(context, plan.target))
+            sink = _sink(context, plan.target)
+            await _create(cluster, plan, sink)
+            changes.append(_creation(cluster, plan, sink))
             await _wait_for_leaders(cluster, plan.target, context)
     except BaseException:
         await cluster.close()
         raise
-    return KafkaTarget(cluster, plan, context)
+    return KafkaTarget(cluster, plan, context, changes)
 
 
 async def plan_target(address: Address, plan: TargetPlan, context: DriverContext) -> Sequence[SchemaChange]:
@@ -195,14 +201,19 @@ async def plan_target(address: Address, plan: TargetPlan, context: DriverContext
         if await _exists(cluster, plan.target):
             return ()
         _check_allowed(plan, cluster)
-        sink = _sink(context, plan.target)
-        replication = _replication(cluster, sink)
-        detail = f"a topic of {counted(sink.partitions, 'partition')}, each kept by {counted(replication, 'broker')}"
-        statement = (
-            f"kafka-topics --create --topic {plan.target} --partitions {sink.partitions}"
-            f" --replication-factor {replication}"
-        )
-        return (SchemaChange("create_topic", plan.target, "", detail, statement),)
+        return (_creation(cluster, plan, _sink(context, plan.target)),)
+
+
+def _creation(cluster: Cluster, plan: TargetPlan, sink: Sink) -> SchemaChange:
+    replication = _replication(cluster, sink)
+    detail = (
+        f"a topic of {counted(sink.partitions, 'partition')}, each kept by {counted(replication, 'broker')}"
+    )
+    statement = (
+        f"kafka-topics --create --topic {plan.target} --partitions {sink.partitions}"
+        f" --replication-factor {replication}"
+    )
+    return SchemaChange("create_topic", plan.target, "", detail, statement)
 
 
 def counted(number: int, what: str) -> str:

@@ -381,7 +381,7 @@ async def test_a_topic_is_made_when_the_contract_allows_it(kafka: Kafka, driver:
         with pytest.raises(ConfigError, match="does not allow"):
             await attempt(plan(topic, contract=frozen))
     target = await opened(driver, topic)
-    assert (await target.write(page([row(1)]))).written == 1
+    assert target.changes == [change] and (await target.write(page([row(1)]))).written == 1
     await target.close()
     assert await driver.plan_target(plan(topic)) == ()
     await (await driver.open_target(plan(topic, contract=frozen))).close()
