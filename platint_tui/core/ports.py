@@ -159,6 +159,14 @@ class TakesBlocks(Protocol):
 
 
 @runtime_checkable
+class ReportsChanges(Protocol):
+    """A target that says what it made and changed at its platform."""
+
+    changes: list[SchemaChange]
+    """Every change so far, in order; each was committed."""
+
+
+@runtime_checkable
 class AppliesOps(Protocol):
     """A target that carries out more than writing: deletes by key, truncates."""
 

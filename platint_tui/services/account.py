@@ -50,7 +50,7 @@ class StreamAccount:
 class _ScansKeys(Protocol):
     """A driver that can list the keys of a target table itself."""
 
-    def scan_keys(self, table: str) -> AsyncIterator[tuple[str, str]]: ...
+    def scan_keys(self, table: str) -> AsyncIterator[tuple[str, str | None]]: ...
 
 
 async def account(workspace: Workspace, integration: Integration) -> list[StreamAccount]:

@@ -1,12 +1,10 @@
 """The PostgreSQL driver: checks and lists a database, reads its tables and views, opens tables as targets."""
 
-# ruff: noqa: S608 - identifiers are quoted, values are bound
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
 from platint_tui.core.errors import ConfigError, PlatintError
-from platint_tui.core.jsontext import content_hash
 from platint_tui.core.model import (
     READ_ALL,
     Capability,
@@ -14,6 +12,7 @@ from platint_tui.core.model import (
     JsonObject,
     Page,
     ReadOptions,
+    SchemaChange,
     Stream,
     TargetPlan,
 )
@@ -21,13 +20,12 @@ from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.postgresql import discovery, probes
 from platint_tui.drivers.postgresql.connection import address_of
+from platint_tui.drivers.postgresql.held import held_keys
 from platint_tui.drivers.postgresql.slots import Slot
 from platint_tui.drivers.postgresql.source import Source
 from platint_tui.drivers.postgresql.target import PostgresqlTarget
-from platint_tui.drivers.tables import check_table_name, quoted
+from platint_tui.drivers.tables import check_table_name
 from platint_tui.manifest.schema import Probe
-
-_CHUNK = 2_000
 
 
 class PostgresqlDriver:
@@ -117,7 +115,8 @@ class PostgresqlDriver:
     async def open_target(self, plan: TargetPlan) -> PostgresqlTarget:
         """The table `plan.target`, made or checked, with a column for each declared field.
 
-        Raises ConfigError when it has another shape, CredentialError, TransientError, Fenced.
+        Raises ConfigError when it has another shape or the contract does not let it be changed (code `contract`),
+        CredentialError, TransientError, Fenced.
         """
         target = PostgresqlTarget(self._address, plan, self._context)
         try:
@@ -127,31 +126,28 @@ class PostgresqlDriver:
             raise
         return target
 
+    async def plan_target(self, plan: TargetPlan) -> Sequence[SchemaChange]:
+        """The statements that `open_target` would run for the table. Changes nothing. Raises what it raises."""
+        target = PostgresqlTarget(self._address, plan, self._context)
+        try:
+            return await target.planned()
+        finally:
+            await target.close()
+
     async def describe_target(self, target: str) -> Sequence[Field] | None:
         """None: a table takes any field; new ones get a column."""
         check_table_name(target)
         return None
 
-    async def scan_keys(self, table: str) -> AsyncIterator[tuple[str, str]]:
+    async def scan_keys(self, table: str) -> AsyncIterator[tuple[str, str | None]]:
         """(key, content hash of the raw text) of every row of a target table, in the order of the keys.
 
-        For the account of what a source has and a target holds. Empty when there is no such table.
+        For the account of what a source has and a target holds: see `held.held_keys`.
         """
         check_table_name(table)
-        name = f"{quoted(self._address.schema)}.{quoted(table)}"
         async with self._source.connection() as connection:
-            if await connection.fetchval("SELECT to_regclass($1)", name) is None:
-                return
-            after = ""
-            while True:
-                rows = await connection.fetch(
-                    f"SELECT _key, _raw FROM {name} WHERE _key > $1 ORDER BY _key LIMIT {_CHUNK}", after
-                )
-                for row in rows:
-                    yield row["_key"], content_hash(row["_raw"])
-                if len(rows) < _CHUNK:
-                    return
-                after = rows[-1]["_key"]
+            async for key, digest in held_keys(connection, self._address, table):
+                yield key, digest
 
     async def close(self) -> None:
         """Nothing to release: each read and each target has its own connection."""

@@ -1,238 +1,212 @@
-"""The shape of a target table in PostgreSQL: made, checked, and given new columns."""
+"""Target tables in PostgreSQL: the statements that make them, change them, and write into them."""
 
-# ruff: noqa: S608 - identifiers are quoted, values are bound
+# ruff: noqa: S608 - identifiers are quoted, values are bound, types are those of `columntypes`
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
-
-from platint_tui.core.errors import ConfigError
-from platint_tui.core.model import TargetPlan
+from platint_tui.core.jsontext import dumps
+from platint_tui.core.model import Op, Row, TargetPlan
 from platint_tui.core.text import clean
+from platint_tui.drivers.postgresql import columntypes
+from platint_tui.drivers.postgresql.books import OWN_TYPES, other_shape
 from platint_tui.drivers.postgresql.connection import Address
-from platint_tui.drivers.postgresql.values import DECLARED, STORED
-from platint_tui.drivers.tables import (
-    COLUMNS,
-    OWN_COLUMNS,
-    POSITIONS,
-    RowEncoder,
-    accepted_cells,
-    plan_columns,
-    quoted,
-)
+from platint_tui.drivers.postgresql.values import Storage, storage_of
+from platint_tui.drivers.shapes import Shape
+from platint_tui.drivers.tablerows import RowEncoder, accepted_cells
+from platint_tui.drivers.tables import OWN_COLUMNS, Column, quoted, version_of
 
-_OWN_TYPES = {
-    "_key": "text",
-    "_raw": "text",
-    "_version": "jsonb",
-    "_synced_at": "timestamp with time zone",
-    "_run": "text",
-}
-_SYSTEM_COLUMNS = ("ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "oid")
-_KINDS = {
-    "v": "a view",
-    "m": "a materialized view",
-    "f": "a foreign table",
-    "S": "a sequence",
-    "i": "an index",
-}
-_POSITION_COLUMNS = {"sync", "stream", "seq", "epoch", "position", "run", "target"}
+STAGED = "pg_temp._platint_rows"
+
+
+class PostgresqlDialect:
+    """Columns and statements of PostgreSQL for tables of one schema."""
+
+    fold = False
+    reserved = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid", "oid"})
+    column_type = staticmethod(columntypes.column_type)
+    keeps = staticmethod(columntypes.keeps)
+    holds = staticmethod(columntypes.holds)
+    widened = staticmethod(columntypes.widened)
+    type_of_value = staticmethod(columntypes.type_of_value)
+    can_key = staticmethod(columntypes.can_key)
+
+    def __init__(self, schema: str) -> None:
+        self._schema = schema
+
+    def table(self, name: str) -> str:
+        """The qualified name as an identifier."""
+        return f"{quoted(self._schema)}.{quoted(name)}"
+
+    def create(self, shape: Shape) -> str:
+        """CREATE TABLE with the columns of the records in their order."""
+        columns = [f"{quoted(column.name)} {shape.types[column.name]}" for column in shape.columns]
+        if shape.mirror:
+            own = ["_version jsonb", "_synced_at timestamp with time zone NOT NULL DEFAULT now()"]
+        else:
+            own = [f"{name} {kind}" for name, kind in OWN_TYPES.items()]
+            own[0] += " NOT NULL"
+        key = ", ".join(map(quoted, shape.key))
+        listed = ", ".join([*columns, *own] if shape.mirror else [*own, *columns])
+        return f"CREATE TABLE {self.table(shape.target)} ({listed}, PRIMARY KEY ({key}))"
+
+    def add(self, target: str, name: str, kind: str) -> str:
+        """ALTER TABLE ... ADD COLUMN."""
+        return f"ALTER TABLE {self.table(target)} ADD COLUMN {quoted(name)} {kind}"
+
+    def alter(self, target: str, name: str, existing: str, wanted: str) -> str:
+        """ALTER TABLE ... ALTER COLUMN ... TYPE ... USING ..."""
+        column = quoted(name)
+        using = columntypes.conversion(column, existing, wanted)
+        return f"ALTER TABLE {self.table(target)} ALTER COLUMN {column} TYPE {wanted} USING {using}"
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The columns after the last commit, in the order of the encoded row; `seen` are all keys known."""
+    """How rows are written into the table as it is after the last commit.
 
-    names: tuple[str, ...]
-    seen: frozenset[str]
-    encoder: RowEncoder
-    upsert: str
-
-
-async def prepare(connection: asyncpg.Connection[Any], address: Address, plan: TargetPlan) -> Layout:
-    """Make or check the tables of `plan`. Raises ConfigError for another shape."""
-    schema = quoted(address.schema)
-    # Two engines that start at once would both make the tables; the lock ends with the transaction.
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtext('platint-tui tables'))")
-    if await connection.fetchval("SELECT to_regnamespace($1)", schema) is None:
-        raise ConfigError(
-            f"There is no schema '{clean(address.schema)}' in this database.",
-            where=address.where,
-            hint="Create it, or name another in the profile.",
-            code="3F000",
-        )
-    await _own_tables(connection, address)
-    target = plan.target
-    types = await _columns_of(connection, address, target)
-    known: dict[str, str] = {}
-    if types is None:
-        own = ", ".join(f"{name} {kind}" for name, kind in _OWN_TYPES.items() if name != "_key")
-        await connection.execute(
-            f"CREATE TABLE {schema}.{quoted(target)} (_key text NOT NULL PRIMARY KEY, {own})"
-        )
-        # What an earlier table of this name left behind says nothing about this one.
-        for name in (POSITIONS, COLUMNS):
-            await connection.execute(f"DELETE FROM {schema}.{name} WHERE target = $1", target)
-        types = dict(_OWN_TYPES)
-    else:
-        await _check_shape(connection, address, target, types)
-        known = await _known_columns(connection, address, target, types)
-    return await _with_columns(connection, address, plan, types, known, ())
-
-
-async def evolve(
-    connection: asyncpg.Connection[Any],
-    address: Address,
-    plan: TargetPlan,
-    layout: Layout,
-    keys: Sequence[str],
-) -> Layout:
-    """The layout with columns for further `keys`, which are added to the table.
-
-    Columns are read again first: another stream may write to the same table.
+    `staged` are the columns of the temporary table that rows are copied into, with their types; `names` those
+    that a row fills, `key_names` those that a delete fills. `upsert` and `delete` carry over what is staged,
+    `kept` counts the staged rows that the table still has. `cells` makes the tuple of a row for each operation.
+    `version` is the version of a row of the table `t` as an expression.
     """
-    types = await _columns_of(connection, address, plan.target) or {}
-    known = await _known_columns(connection, address, plan.target, types)
-    return await _with_columns(connection, address, plan, types, known, [*layout.seen, *keys])
+
+    shape: Shape
+    staged: tuple[tuple[str, str], ...]
+    names: tuple[str, ...]
+    key_names: tuple[str, ...]
+    upsert: str
+    delete: str
+    kept: str
+    cells: Mapping[Op, Callable[[Row], list[Any]]]
+    version: str
 
 
-async def _known_columns(
-    connection: asyncpg.Connection[Any], address: Address, target: str, types: Mapping[str, str]
-) -> dict[str, str]:
-    rows = await connection.fetch(
-        f"SELECT key, name FROM {quoted(address.schema)}.{COLUMNS} WHERE target = $1", target
+def layout_of(address: Address, plan: TargetPlan, shape: Shape, now: Callable[[], Any]) -> Layout:
+    """The statements for a shape; `now` gives the time at which rows are synced.
+
+    Raises ConfigError for a column of a type that nothing is written to.
+    """
+    types = plan.contract.types
+    storages = [_storage(address, shape, column, plan) for column in shape.columns]
+    cells = [
+        accepted_cells(column, storage.cells, types)
+        for column, storage in zip(shape.columns, storages, strict=True)
+    ]
+    staged = [
+        *zip((column.name for column in shape.columns), (storage.staged for storage in storages), strict=True)
+    ]
+    own = ("_version",) if shape.mirror else OWN_COLUMNS
+    staged += [(name, OWN_TYPES[name]) for name in own]
+    casts = {
+        column.name: storage.cast
+        for column, storage in zip(shape.columns, storages, strict=True)
+        if storage.cast
+    }
+    names = tuple(name for name, _ in staged)
+    table = f"{quoted(address.schema)}.{quoted(shape.target)}"
+    version = _version_expression(plan, shape)
+    same = " AND ".join(
+        f"t.{quoted(name)} = {_staged_as(f's.{quoted(name)}', casts.get(name))}" for name in shape.key
     )
-    return {row["key"]: row["name"] for row in rows if row["name"] in types}
-
-
-async def _own_tables(connection: asyncpg.Connection[Any], address: Address) -> None:
-    schema = quoted(address.schema)
-    for name, wanted, definition in (
-        (
-            POSITIONS,
-            _POSITION_COLUMNS,
-            "sync text NOT NULL, stream text NOT NULL, seq bigint NOT NULL, epoch bigint NOT NULL,"
-            " position jsonb NOT NULL, run text NOT NULL, target text NOT NULL, PRIMARY KEY (sync, stream)",
-        ),
-        (
-            COLUMNS,
-            {"target", "key", "name"},
-            "target text NOT NULL, key text NOT NULL, name text NOT NULL, PRIMARY KEY (target, key)",
-        ),
-    ):
-        found = await _columns_of(connection, address, name)
-        if found is None:
-            await connection.execute(f"CREATE TABLE {schema}.{name} ({definition})")
-        elif not wanted <= found.keys():
-            raise _other_shape(address, name, "its columns are not those of this program")
-
-
-async def _columns_of(
-    connection: asyncpg.Connection[Any], address: Address, table: str
-) -> dict[str, str] | None:
-    """Column types by name, None when there is no such table. Raises ConfigError when it is no table."""
-    kind = await connection.fetchval(
-        "SELECT c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = $1 AND c.relname = $2",
-        address.schema,
-        table,
-    )
-    if kind is None:
-        return None
-    if kind not in ("r", "p"):
-        raise _other_shape(address, table, f"it is {_KINDS.get(kind, 'no table')}")
-    rows = await connection.fetch(
-        "SELECT a.attname, format_type(a.atttypid, NULL) AS type FROM pg_attribute a"
-        " JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
-        address.schema,
-        table,
-    )
-    return {row["attname"]: row["type"] for row in rows}
-
-
-async def _check_shape(
-    connection: asyncpg.Connection[Any], address: Address, table: str, types: Mapping[str, str]
-) -> None:
-    for name in OWN_COLUMNS:
-        if name not in types:
-            raise _other_shape(address, table, f"it has no column {name}")
-        if types[name] != _OWN_TYPES[name]:
-            raise _other_shape(address, table, f"its column {name} is {types[name]}, not {_OWN_TYPES[name]}")
-    keyed = await connection.fetchval(
-        "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
-        " JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid"
-        " WHERE n.nspname = $1 AND c.relname = $2 AND i.indisunique AND i.indpred IS NULL"
-        " AND i.indnkeyatts = 1 AND a.attnum = i.indkey[0] AND a.attname = '_key'",
-        address.schema,
-        table,
-    )
-    if not keyed:
-        raise _other_shape(address, table, "its primary key is not _key")
-
-
-def _other_shape(address: Address, table: str, reason: str) -> ConfigError:
-    return ConfigError(
-        f"The table '{clean(table)}' is there already and has another shape: {reason}.",
-        where=address.where,
-        hint="Name another target in the integration, or rename that table.",
-        code="target_shape",
-    )
-
-
-async def _with_columns(
-    connection: asyncpg.Connection[Any],
-    address: Address,
-    plan: TargetPlan,
-    types: Mapping[str, str],
-    known: Mapping[str, str],
-    keys: Sequence[str],
-) -> Layout:
-    schema, target = quoted(address.schema), plan.target
-    taken = {*types, *_SYSTEM_COLUMNS}
-    columns, added = plan_columns(plan.fields, keys, known, taken, fold=False)
-    types = dict(types)
-    for column in added:
-        kind = DECLARED[column.type]
-        types[column.name] = kind
-        await connection.execute(
-            f"ALTER TABLE {schema}.{quoted(target)} ADD COLUMN {quoted(column.name)} {kind}"
-        )
-        await connection.execute(
-            f"INSERT INTO {schema}.{COLUMNS} VALUES ($1, $2, $3)"
-            " ON CONFLICT (target, key) DO UPDATE SET name = excluded.name",
-            target,
-            _storable(column.key),
-            column.name,
-        )
-    for column in columns:
-        if types[column.name] not in STORED:
-            reason = f"its column {clean(column.name)} is of the type {clean(types[column.name])}"
-            raise _other_shape(address, target, reason)
-    cells = [accepted_cells(column, STORED[types[column.name]]) for column in columns]
-    names = (*(column.name for column in columns), *OWN_COLUMNS)
+    selected = ", ".join(_staged_as(quoted(name), casts.get(name)) for name in names)
     return Layout(
+        shape,
+        tuple(staged),
         names,
-        frozenset(known).union(keys, (column.key for column in columns)),
-        RowEncoder(columns, cells),
-        _upsert(f"{schema}.{quoted(target)}", names),
+        (*shape.key, "_version"),
+        f"INSERT INTO {table} AS t ({_listed(names)}) SELECT {selected} FROM {STAGED} {on_conflict(shape, version)}",
+        f"DELETE FROM {table} AS t USING {STAGED} AS s WHERE {same} AND ({_guard('s._version', version)})",
+        f"SELECT count(*) FROM {table} AS t JOIN {STAGED} AS s ON {same}",
+        _cells(plan, shape, RowEncoder(shape.columns, cells, types), cells, now),
+        version,
     )
 
 
-def _upsert(table: str, names: Sequence[str]) -> str:
-    """Insert what was copied, or replace by key unless the stored version is newer."""
-    listed = ", ".join(quoted(name) for name in names)
-    changes = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in names if name != "_key")
-    return (
-        f"INSERT INTO {table} AS t ({listed}) SELECT {listed} FROM pg_temp._platint_rows"
-        f" ON CONFLICT (_key) DO UPDATE SET {changes}"
-        " WHERE excluded._version IS NULL OR t._version IS NULL OR excluded._version >= t._version"
-    )
+def on_conflict(shape: Shape, version: str) -> str:
+    """What is done with rows that the table has already: replaced unless the stored version is newer."""
+    changed = [name for name in shape.names if name not in shape.key]
+    changes = [f"{quoted(name)} = excluded.{quoted(name)}" for name in changed]
+    if shape.mirror:
+        changes.append("_synced_at = now()")
+    guard = _guard("excluded._version", version)
+    return f"ON CONFLICT ({_listed(shape.key)}) DO UPDATE SET {', '.join(changes)} WHERE {guard}"
 
 
-def _storable(key: str) -> str:
-    """A key as the mapping table can hold it: NUL and half a surrogate pair become escapes."""
-    return key.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+def _guard(given: str, stored: str) -> str:
+    return f"{given} IS NULL OR {stored} IS NULL OR {given} >= {stored}"
+
+
+def _storage(address: Address, shape: Shape, column: Column, plan: TargetPlan) -> Storage:
+    kind = shape.types[column.name]
+    found = storage_of(column, kind, plan.contract.types)
+    if found is None:
+        raise other_shape(
+            address, shape.target, f"its column {clean(column.name)} is of the type {clean(kind)}"
+        )
+    return found
+
+
+def _cells(
+    plan: TargetPlan,
+    shape: Shape,
+    encoder: RowEncoder,
+    cells: Sequence[Mapping[type, Any]],
+    now: Callable[[], Any],
+) -> dict[Op, Callable[[Row], list[Any]]]:
+    values, run = encoder.values, plan.run
+
+    def version(row: Row) -> str | None:
+        found = version_of(row.version)
+        return None if found is None else dumps(found)
+
+    def upsert(row: Row) -> list[Any]:
+        return [*values(row.value), row.key, row.raw, version(row), now(), run]
+
+    def mirrored(row: Row) -> list[Any]:
+        return [*values(row.value), version(row)]
+
+    places = {column.name: at for at, column in enumerate(shape.columns)}
+    keys = RowEncoder(shape.key_columns, [cells[places[column.name]] for column in shape.key_columns])
+
+    def delete(row: Row) -> list[Any]:
+        return [*(keys.values(row.value) if shape.mirror else [row.key]), version(row)]
+
+    return {Op.UPSERT: mirrored if shape.mirror else upsert, Op.DELETE: delete, Op.TRUNCATE: lambda row: []}
+
+
+def _version_expression(plan: TargetPlan, shape: Shape) -> str:
+    """The version of a row `t`: `_version`, or what the cursor column says of a row that was copied as a block."""
+    derived = derived_version(plan, shape, "t.")
+    return f"COALESCE(t._version, {derived})" if derived else "t._version"
+
+
+def derived_version(plan: TargetPlan, shape: Shape, prefix: str) -> str:
+    """The expression for the version that the cursor column of a mirror gives, as `version_of` has it; "" where
+    it has none or no such expression is possible."""
+    column = next((item for item in shape.columns if shape.mirror and item.key == plan.cursor), None)
+    if column is None:
+        return ""
+    name = f"{prefix}{quoted(column.name)}"
+    kind = columntypes.taken_apart(shape.types[column.name])
+    if kind.array or kind.name not in (*columntypes.NUMBERS, *_MOMENTS, "date"):
+        return ""
+    if kind.name == "date":
+        return f"to_jsonb({name}::text)"
+    if kind.name not in _MOMENTS:
+        return f"to_jsonb({name})"
+    epoch = f"to_jsonb((extract(epoch FROM {name}) * 1000000)::bigint)"
+    return f"CASE WHEN isfinite({name}) THEN {epoch} ELSE to_jsonb({name}::text) END"
+
+
+_MOMENTS = ("timestamp with time zone", "timestamp without time zone")
+
+
+def _staged_as(name: str, cast: str | None) -> str:
+    return f"{name}::{cast}" if cast else name
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(quoted, names))

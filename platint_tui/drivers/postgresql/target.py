@@ -6,56 +6,79 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 
-from platint_tui.core.errors import Fenced, PlatintError, SystemicError, TransientError
+from platint_tui.core.errors import BlockRefused, Fenced, PlatintError, SystemicError, TransientError
 from platint_tui.core.jsontext import dumps
-from platint_tui.core.model import Batch, Confirmed, Fault, Row, TargetPlan, WriteResult
+from platint_tui.core.model import (
+    Batch,
+    Block,
+    Confirmed,
+    Op,
+    Row,
+    SchemaChange,
+    TargetPlan,
+    WriteResult,
+)
 from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
-from platint_tui.drivers.postgresql import layout as layouts
-from platint_tui.drivers.postgresql.connection import (
-    FAILURES,
-    Address,
-    connect,
-    is_record_error,
-    row_fault,
-    translate,
-)
-from platint_tui.drivers.postgresql.layout import Layout
+from platint_tui.drivers.fitting import Fitting, Need
+from platint_tui.drivers.postgresql import books, writing
+from platint_tui.drivers.postgresql.connection import FAILURES, Address, connect, translate
+from platint_tui.drivers.postgresql.layout import Layout, PostgresqlDialect, layout_of
 from platint_tui.drivers.retries import Retries
-from platint_tui.drivers.tables import POSITIONS, Refusal, check_table_name, new_keys, quoted, version_of
+from platint_tui.drivers.shapes import Shape, plan_shape
+from platint_tui.drivers.tablerows import Encoded
+from platint_tui.drivers.tables import POSITIONS, check_table_name
 
 _CLOSE_SECONDS = 5.0
 
 
 class PostgresqlTarget:
-    """Writes rows of one stream into one table; made by `PostgresqlDriver.open_target`. One connection."""
+    """Writes rows of one stream into one table; made by `PostgresqlDriver.open_target`. One connection.
+
+    `takes` are the forms of blocks that it writes as they are, `changes` what it made and changed so far.
+    """
 
     transactional = True
+    applies = frozenset(Op)
 
     def __init__(self, address: Address, plan: TargetPlan, context: DriverContext) -> None:
+        self.takes: frozenset[str] = frozenset()
+        self.changes: list[SchemaChange] = []
         self._address = address
         self._plan = plan
         self._clock = context.clock
+        self._dialect = PostgresqlDialect(address.schema)
         self._opening = Retries(context, "connect")
         self._writing = Retries(context, f"write {plan.target}")
         self._connection: asyncpg.Connection[Any] | None = None
         self._layout: Layout | None = None
-        self._staged: tuple[str, ...] = ()
+        self._blocks: writing.BlockWriter | None = None
+        self._straight = True
+        self._made = writing.Made()
         self._held: tuple[str, int, int] | None = None
-        self._unsure: tuple[int, WriteResult, Layout] | None = None
-        schema = quoted(address.schema)
-        self._positions = f"{schema}.{quoted(POSITIONS)}"
-        self._table = f"{schema}.{quoted(plan.target)}"
+        self._unsure: _Unsure | None = None
+        self._positions = self._dialect.table(POSITIONS)
 
     async def prepare(self) -> None:
-        """Create or check the table. Raises ConfigError when it has another shape, Fenced, TransientError."""
+        """Create or check the table. Raises ConfigError when it has another shape or the contract does not allow
+        what the stream needs, Fenced, TransientError."""
         check_table_name(self._plan.target)
         await self._opening.run(self._prepare)
+
+    async def planned(self) -> Sequence[SchemaChange]:
+        """What `prepare` would make and change. Changes nothing. Raises what `prepare` raises."""
+        check_table_name(self._plan.target)
+        async with self._transaction() as connection:
+            found = await books.look(connection, self._address, self._plan.target)
+        shape = plan_shape(self._plan, found, self._dialect)
+        self._layout_of(shape)
+        return shape.changes
 
     async def confirmed(self) -> Confirmed | None:
         """The position that the database holds for this sync and this table."""
@@ -83,7 +106,7 @@ class PostgresqlTarget:
         """A transaction on the open connection, or on a new one. Errors come out as PlatintError."""
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect(self._address)
-            self._staged = ()
+            self._made = writing.Made()
         connection = self._connection
         try:
             async with connection.transaction():
@@ -99,13 +122,32 @@ class PostgresqlTarget:
             raise failure from None
 
     async def _prepare(self) -> None:
-        plan = self._plan
+        plan, address = self._plan, self._address
         async with self._transaction() as connection:
-            found = await layouts.prepare(connection, self._address, plan)
+            await books.lock(connection)
+            await books.make_books(connection, address)
+            shape = plan_shape(plan, await books.look(connection, address, plan.target), self._dialect)
+            await books.make(connection, address, shape)
+            found = self._layout_of(shape)
             held = await self._position_owner(connection)
             if held is not None and held[0] == plan.run and held[1] > plan.epoch:
                 raise self._fenced()
-        self._layout, self._held = found, held
+        self._settle(found, shape.changes)
+        self._held = held
+
+    def _layout_of(self, shape: Shape) -> Layout:
+        return layout_of(self._address, self._plan, shape, self._now)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+
+    def _settle(self, layout: Layout, changes: Sequence[SchemaChange]) -> None:
+        """The table is so for good: what was made was committed."""
+        if self._layout is None or self._layout.shape is not layout.shape:
+            self._blocks = writing.block_writer(self._address, self._plan, layout.shape)
+            self.takes = writing.forms(self._blocks)
+        self._layout = layout
+        self.changes.extend(changes)
 
     async def _confirmed(self) -> Confirmed | None:
         plan = self._plan
@@ -153,106 +195,85 @@ class PostgresqlTarget:
             if confirmed is not None:
                 owner = await self._position_owner(connection)
                 mine = (plan.run, plan.epoch, confirmed.seq)
-                if owner == mine and self._unsure is not None and self._unsure[0] == confirmed.seq:
+                if owner == mine and self._unsure is not None and self._unsure.seq == confirmed.seq:
                     # The answer to an earlier commit was lost, but the commit was not.
-                    _, result, self._layout = self._unsure
-                    self._held = owner
-                    return result
+                    unsure, self._unsure, self._held = self._unsure, None, owner
+                    self._settle(unsure.layout, unsure.changes)
+                    return unsure.result
                 # Whoever has moved the position since this engine read it has taken the stream over.
                 if owner != self._held:
                     raise self._fenced()
-            fresh = new_keys(batch.rows, layout.seen)
-            if fresh:
-                layout = await layouts.evolve(connection, self._address, plan, layout, fresh)
-            rows, faults = self._encode(layout, batch.rows)
-            written = 0
-            if rows:
-                await self._stage(connection, layout)
-                written = await self._insert(connection, layout, rows, faults)
+            made = self._made
+            layout, encoded, changes = await self._fit(connection, layout, batch.rows)
+            written, made = await self._write_items(connection, layout, encoded, made)
+            for block in batch.blocks:
+                count, made = await self._write_block(connection, block, made)
+                written += count
             if confirmed is not None:
                 await self._save_position(connection, confirmed)
-            faults.sort(key=lambda item: item[0])
-            result = WriteResult(written, len(batch.rows) - len(faults) - written, faults)
-            self._unsure = None if confirmed is None else (confirmed.seq, result, layout)
-        self._layout = layout
+            faults = sorted(encoded.faults, key=lambda item: item[0])
+            total = len(batch.rows) + sum(map(len, batch.blocks))
+            result = WriteResult(written, total - len(faults) - written, faults)
+            self._unsure = None if confirmed is None else _Unsure(confirmed.seq, result, layout, changes)
+        self._settle(layout, changes)
+        self._made = made
         self._unsure = None
-        if rows:
-            self._staged = layout.names
         if confirmed is not None:
             self._held = (plan.run, plan.epoch, confirmed.seq)
         return result
 
-    def _encode(
-        self, layout: Layout, rows: Sequence[Row]
-    ) -> tuple[list[tuple[int, list[Any]]], list[tuple[int, Fault]]]:
-        """The tuples to write, each with the index of its row, and the rows that break the contract."""
-        now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
-        run = self._plan.run
-        values = layout.encoder.values
-        ready: list[tuple[int, list[Any]]] = []
-        faults: list[tuple[int, Fault]] = []
-        for index, row in enumerate(rows):
-            try:
-                cells = values(row)
-            except Refusal as refusal:
-                faults.append((index, refusal.fault))
-                continue
-            version = version_of(row.version)
-            cells += (row.key, row.raw, None if version is None else dumps(version), now, run)
-            ready.append((index, cells))
-        return ready, faults
+    async def _fit(
+        self, connection: asyncpg.Connection[Any], layout: Layout, rows: Sequence[Row]
+    ) -> tuple[Layout, Encoded, list[SchemaChange]]:
+        """Encode the rows; the table is changed before where they and the contract ask for it."""
+        changes: list[SchemaChange] = []
+        fitting = Fitting(self._plan, rows)
+        while (need := fitting.need(layout.shape, layout.cells)) is not None:
+            layout = await self._evolve(connection, layout, need, changes)
+        return layout, fitting.encoded, changes
 
-    async def _stage(self, connection: asyncpg.Connection[Any], layout: Layout) -> None:
-        """The temporary table that rows are copied into, with the columns of the target.
-
-        A rolled back transaction takes it back, so it counts as made only after a commit.
-        """
-        if self._staged == layout.names:
-            return
-        names = ", ".join(quoted(name) for name in layout.names)
-        await connection.execute("DROP TABLE IF EXISTS pg_temp._platint_rows")
-        await connection.execute(
-            "CREATE TEMPORARY TABLE _platint_rows ON COMMIT DELETE ROWS"
-            f" AS SELECT {names} FROM {self._table} WITH NO DATA"
-        )
-
-    async def _insert(
+    async def _evolve(
         self,
         connection: asyncpg.Connection[Any],
         layout: Layout,
-        rows: Sequence[tuple[int, list[Any]]],
-        faults: list[tuple[int, Fault]],
-    ) -> int:
-        """How many rows were written. Rows that the table refuses are found by halving, and become faults."""
-        written, used = 0, False
-        for part in _unique_keys(rows, layout.names.index("_key")):
-            pending = [part]
-            while pending:
-                piece = pending.pop()
-                try:
-                    async with connection.transaction():
-                        if used:
-                            await connection.execute("TRUNCATE pg_temp._platint_rows")
-                        written += await self._upsert(connection, layout, piece)
-                    used = True
-                except Exception as error:
-                    if not is_record_error(error, self._address.connector):
-                        raise
-                    if len(piece) == 1:
-                        faults.append((piece[0][0], row_fault(error)))
-                        continue
-                    middle = len(piece) // 2
-                    pending += [piece[middle:], piece[:middle]]
-        return written
+        need: Need,
+        changes: list[SchemaChange],
+    ) -> Layout:
+        """The table with what is needed. It is looked at again first: another stream may write to it too."""
+        await books.lock(connection)
+        found = await books.look(connection, self._address, self._plan.target)
+        shape = plan_shape(self._plan, found, self._dialect, [*layout.shape.seen, *need.keys], need.misfits)
+        await books.make(connection, self._address, shape)
+        changes.extend(shape.changes)
+        return self._layout_of(shape)
 
-    async def _upsert(
-        self, connection: asyncpg.Connection[Any], layout: Layout, rows: Sequence[tuple[int, list[Any]]]
-    ) -> int:
-        await connection.copy_records_to_table(
-            "_platint_rows", records=[cells for _, cells in rows], columns=list(layout.names)
-        )
-        status = await connection.execute(layout.upsert)
-        return int(status.rpartition(" ")[2])
+    async def _write_items(
+        self, connection: asyncpg.Connection[Any], layout: Layout, encoded: Encoded, made: writing.Made
+    ) -> tuple[int, writing.Made]:
+        if not encoded.items:
+            return 0, made
+        if made.rows != layout.staged:
+            # A rolled back transaction takes it back, so it counts as made only after a commit.
+            await writing.stage_rows(connection, layout)
+            made = replace(made, rows=layout.staged)
+        written = await writing.write_rows(connection, self._address, layout, encoded.items, encoded.faults)
+        return written, made
+
+    async def _write_block(
+        self, connection: asyncpg.Connection[Any], block: Block, made: writing.Made
+    ) -> tuple[int, writing.Made]:
+        """Straight into the table while that has none of the rows yet, else through a temporary table."""
+        writer = self._blocks
+        if writer is None:
+            raise BlockRefused("The table is no mirror of the source any more.")
+        if self._straight:
+            self._straight = await writer.copy(connection, self._address, self._plan.target, block)
+            if self._straight:
+                return len(block), made
+        if not made.block:
+            await writer.stage(connection)
+            made = replace(made, block=True)
+        return await writer.merge(connection, self._address, block), made
 
     async def _save_position(self, connection: asyncpg.Connection[Any], confirmed: Confirmed) -> None:
         plan = self._plan
@@ -271,15 +292,11 @@ class PostgresqlTarget:
         )
 
 
-def _unique_keys(rows: Sequence[tuple[int, list[Any]]], at: int) -> list[list[tuple[int, list[Any]]]]:
-    """The rows in parts of which none has a key twice: one statement cannot touch a row a second time."""
-    parts: list[list[tuple[int, list[Any]]]] = []
-    times: dict[str, int] = {}
-    for item in rows:
-        key = item[1][at]
-        number = times.get(key, 0)
-        times[key] = number + 1
-        if number == len(parts):
-            parts.append([])
-        parts[number].append(item)
-    return parts
+@dataclass(frozen=True, slots=True)
+class _Unsure:
+    """What the `seq`-th page came to, when it is not known whether its commit was carried out."""
+
+    seq: int
+    result: WriteResult
+    layout: Layout
+    changes: list[SchemaChange]

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from platint_tui.core.errors import ConfigError, PlatintError
-from platint_tui.core.jsontext import content_hash
 from platint_tui.core.model import (
     READ_ALL,
     Capability,
@@ -18,17 +17,19 @@ from platint_tui.core.model import (
     JsonObject,
     Page,
     ReadOptions,
+    SchemaChange,
     Stream,
     TargetPlan,
 )
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.sqlite.file import SqliteFile, check_place
+from platint_tui.drivers.sqlite.held import held_keys
+from platint_tui.drivers.sqlite.layout import mirror_key
 from platint_tui.drivers.sqlite.target import SqliteTarget
-from platint_tui.drivers.tables import OWN_COLUMNS, check_table_name, quoted
+from platint_tui.drivers.tables import MIRROR_COLUMNS, OWN_COLUMNS, check_table_name, quoted
 
 _FIELD_NAMES = ("path", "file", "database")
 _TYPES = {"INTEGER": "integer", "REAL": "number", "TEXT": "string"}
-_CHUNK = 2_000
 
 
 class SqliteDriver:
@@ -100,49 +101,41 @@ class SqliteDriver:
     async def open_target(self, plan: TargetPlan) -> SqliteTarget:
         """The table `plan.target`, made or checked, with a column for each declared field.
 
-        Raises ConfigError when it has another shape or the file is not usable, Fenced when another engine has
-        taken the run over.
+        Raises ConfigError when it has another shape, the contract does not let it be changed (code `contract`) or
+        the file is not usable, Fenced when another engine has taken the run over.
         """
         target = SqliteTarget(self._file, plan, self._context)
         await target.prepare()
         return target
+
+    async def plan_target(self, plan: TargetPlan) -> Sequence[SchemaChange]:
+        """The statements that `open_target` would run for the table. Changes nothing. Raises what it raises."""
+        return await SqliteTarget(self._file, plan, self._context).planned()
 
     async def describe_target(self, target: str) -> Sequence[Field] | None:
         """None: a table takes any field; new ones get a column."""
         check_table_name(target)
         return None
 
-    async def scan_keys(self, table: str) -> AsyncIterator[tuple[str, str]]:
-        """(key, content hash of the raw text) of every row of a target table, in the order of arrival.
+    async def scan_keys(self, table: str) -> AsyncIterator[tuple[str, str | None]]:
+        """(key, content hash of the raw text) of every row of a target table; None for the hash where the table is
+        a mirror, which keeps no text.
 
         For the account of what a source has and a target holds. Empty when there is no such table.
         """
         check_table_name(table)
         after = 0
         while True:
-            rows = await self._file.run(lambda connection, start=after: _chunk(connection, table, start))  # type: ignore[misc]
-            for _, key, raw in rows:
-                yield key, content_hash(raw)
-            if len(rows) < _CHUNK:
+            rows = await self._file.run(lambda connection, start=after: held_keys(connection, table, start))  # type: ignore[misc]  # the default binds the loop's variable
+            for _, key, digest in rows:
+                yield key, digest
+            if not rows:
                 return
             after = rows[-1][0]
 
     async def close(self) -> None:
         """Close the file."""
         await self._file.close()
-
-
-def _chunk(connection: sqlite3.Connection, table: str, after: int) -> list[tuple[int, str, str]]:
-    there = connection.execute(
-        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE", (table,)
-    ).fetchone()
-    if there is None:
-        return []
-    rows: list[tuple[int, str, str]] = connection.execute(
-        f"SELECT rowid, _key, _raw FROM {quoted(table)} WHERE rowid > ? ORDER BY rowid LIMIT {_CHUNK}",
-        (after,),
-    ).fetchall()
-    return rows
 
 
 def _tables(connection: sqlite3.Connection) -> list[Stream]:
@@ -157,16 +150,18 @@ def _tables(connection: sqlite3.Connection) -> list[Stream]:
 def _table(connection: sqlite3.Connection, name: str) -> Stream:
     rows = connection.execute(f"PRAGMA table_xinfo({quoted(name)})").fetchall()
     columns = {row[1] for row in rows}
-    ours = columns.issuperset(OWN_COLUMNS)
+    mirror = bool(mirror_key(connection, name))
+    ours = mirror or columns.issuperset(OWN_COLUMNS)
+    own = MIRROR_COLUMNS if mirror else OWN_COLUMNS
     fields = tuple(
         Field(row[1], _TYPES.get(row[2].upper(), "any"), required=bool(row[3]))
         for row in rows
-        if not ours or row[1] not in OWN_COLUMNS
+        if not ours or row[1] not in own
     )
     key = tuple(row[1] for row in sorted(rows, key=lambda row: row[5]) if row[5])
     estimate = None
-    if ours:
-        # Rows are not deleted by a sync, so the highest rowid is close to their number, and free.
+    if ours and not mirror:
+        # Few rows are deleted by a sync, so the highest rowid is close to their number, and free.
         (estimate,) = connection.execute(f"SELECT max(rowid) FROM {quoted(name)}").fetchone()
     note = () if ours else ("not made by platint-tui: choose another target name",)
     return Stream(name, key, None, fields, readable=False, writable=ours, estimate=estimate, notes=note)

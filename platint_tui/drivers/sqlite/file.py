@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 from platint_tui.core.errors import ConfigError, PlatintError, SystemicError, TransientError
 from platint_tui.drivers.judged import by_rules
@@ -46,6 +47,13 @@ class SqliteFile:
         """`function(connection)` on the file's thread. Raises PlatintError for what SQLite reports."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._call, function)
 
+    async def peek(self, function: Callable[[sqlite3.Connection], _T]) -> _T:
+        """`function(connection)` of a connection that can only read; an empty database where there is no file.
+
+        Raises PlatintError for what SQLite reports.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._peek, function)
+
     async def close(self) -> None:
         """Wait for what is running, then close."""
         await asyncio.get_running_loop().run_in_executor(self._executor, self._close)
@@ -54,6 +62,16 @@ class SqliteFile:
     def _call(self, function: Callable[[sqlite3.Connection], _T]) -> _T:
         try:
             return function(self._open())
+        except (sqlite3.Error, OSError) as error:
+            raise by_rules(translate(error, self.path), self._connector, native_code(error)) from None
+
+    def _peek(self, function: Callable[[sqlite3.Connection], _T]) -> _T:
+        check_place(self.path)
+        place = f"file:{quote(str(self.path))}?mode=ro" if self.path.exists() else ":memory:"
+        try:
+            with contextlib.closing(sqlite3.connect(place, timeout=BUSY_SECONDS, uri=True)) as connection:
+                _check_owner(connection, self.path)
+                return function(connection)
         except (sqlite3.Error, OSError) as error:
             raise by_rules(translate(error, self.path), self._connector, native_code(error)) from None
 
@@ -103,15 +121,7 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        if application:
-            raise ConfigError(
-                "This database belongs to another program, which has put its mark on it.",
-                where=str(path),
-                hint="Choose another file as target.",
-                code="foreign_database",
-            )
+        _check_owner(connection, path)
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}").fetchone()
         state = path.stat()
@@ -119,6 +129,18 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
         connection.close()
         raise
     return connection, (state.st_dev, state.st_ino)
+
+
+def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application:
+        raise ConfigError(
+            "This database belongs to another program, which has put its mark on it.",
+            where=str(path),
+            hint="Choose another file as target.",
+            code="foreign_database",
+        )
 
 
 def check_place(path: Path) -> None:

@@ -6,52 +6,35 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
-from platint_tui.core.errors import ConfigError, Fenced, SystemicError
+from platint_tui.core.errors import BlockRefused, Fenced, SystemicError
 from platint_tui.core.jsontext import dumps
-from platint_tui.core.model import Batch, Confirmed, Fault, Field, Row, TargetPlan, WriteResult
+from platint_tui.core.model import (
+    Batch,
+    Block,
+    Confirmed,
+    Fault,
+    Op,
+    Row,
+    SchemaChange,
+    TargetPlan,
+    WriteResult,
+)
 from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
+from platint_tui.drivers.fitting import Fitting
 from platint_tui.drivers.retries import Retries
+from platint_tui.drivers.shapes import Shape, plan_shape
+from platint_tui.drivers.sqlite import layout as layouts
 from platint_tui.drivers.sqlite.file import SqliteFile
-from platint_tui.drivers.tables import (
-    COLUMNS,
-    OWN_COLUMNS,
-    POSITIONS,
-    Cell,
-    Column,
-    Refusal,
-    RowEncoder,
-    accepted_cells,
-    check_table_name,
-    document,
-    fits_int64,
-    new_keys,
-    plan_columns,
-    quoted,
-    record_fault,
-    version_of,
-)
+from platint_tui.drivers.sqlite.layout import Layout, SqliteDialect
+from platint_tui.drivers.tablerows import Encoded, Item, TupleRows, rounds
+from platint_tui.drivers.tables import POSITIONS, check_table_name, quoted, record_fault
 
-_POSITION_COLUMNS = {"sync", "stream", "seq", "epoch", "position", "run", "target"}
-_SCHEMA = (
-    f"CREATE TABLE IF NOT EXISTS {POSITIONS} (sync TEXT NOT NULL, stream TEXT NOT NULL, seq INTEGER NOT NULL,"
-    " epoch INTEGER NOT NULL, position TEXT NOT NULL, run TEXT NOT NULL, target TEXT NOT NULL,"
-    " PRIMARY KEY (sync, stream))",
-    f"CREATE TABLE IF NOT EXISTS {COLUMNS} (target TEXT NOT NULL, key TEXT NOT NULL, name TEXT NOT NULL,"
-    " PRIMARY KEY (target, key))",
-)
-# Integers, numbers and times get no declared type: a column with one would turn what does not fit 64 bits,
-# which is kept as text, into a rounded number.
-_DECLARED = {"string": " TEXT", "boolean": " INTEGER", "object": " TEXT", "array": " TEXT"}
-_ROWS_AT_ONCE = 50
-_VARIABLES = 30_000
-"""Below SQLite's own limit of 32,766 in one statement."""
+_TUPLES = "tuples"
 _ROW_ERRORS = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
@@ -62,60 +45,51 @@ _ROW_ERRORS = (
 )
 
 
-def _integer(value: int) -> int | str:
-    return value if fits_int64(value) else str(value)
-
-
-_CELLS: dict[type, Cell | None] = {
-    str: None,
-    int: _integer,
-    float: None,
-    Decimal: str,
-    bool: int,
-    dict: document,
-    list: document,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """The columns after the last committed batch; `seen` are all keys known so far."""
-
-    seen: frozenset[str]
-    encoder: RowEncoder
-    upsert: str
-    upsert_many: str
-    rows_at_once: int
-
-
 class SqliteTarget:
-    """Writes rows of one stream into one table; made by `SqliteDriver.open_target`."""
+    """Writes rows of one stream into one table; made by `SqliteDriver.open_target`.
+
+    `takes` are the forms of blocks that it writes as they are, `changes` what it made and changed so far.
+    """
 
     transactional = True
+    applies = frozenset(Op)
 
     def __init__(self, file: SqliteFile, plan: TargetPlan, context: DriverContext) -> None:
+        self.takes: frozenset[str] = frozenset()
+        self.changes: list[SchemaChange] = []
         self._file = file
         self._plan = plan
         self._clock = context.clock
+        self._dialect = SqliteDialect()
         self._retries = Retries(context, f"write {plan.target}")
-        self._layout: _Layout | None = None
+        self._layout: Layout | None = None
+        self._tuples: layouts.TupleWriter | None = None
         self._held: tuple[str, int, int] | None = None
+        self._now_ms = 0
 
     async def prepare(self) -> None:
-        """Create or check the table. Raises ConfigError when it has another shape."""
+        """Create or check the table. Raises ConfigError when it has another shape or the contract does not allow
+        what the stream needs."""
         check_table_name(self._plan.target)
         await self._file.run(self._prepare)
+
+    async def planned(self) -> Sequence[SchemaChange]:
+        """What `prepare` would make and change. Changes nothing. Raises what `prepare` raises."""
+        check_table_name(self._plan.target)
+        where, target = str(self._file.path), self._plan.target
+        found = await self._file.peek(lambda connection: layouts.look(connection, where, target))
+        return plan_shape(self._plan, found, self._dialect).changes
 
     async def confirmed(self) -> Confirmed | None:
         """The position that the file holds for this sync and this table."""
         return await self._file.run(self._confirmed)
 
     async def write(self, batch: Batch) -> WriteResult:
-        """Rows and position in one transaction; refused rows come back as faults, the others are written.
+        """Rows or blocks and position in one transaction; refused rows come back as faults, the others are written.
 
-        Raises Fenced when another engine has moved the position, TransientError when the file stays locked
-        through all tries, ConfigError for a full disk or a file that cannot be written, SystemicError for
-        anything else.
+        Raises Fenced when another engine has moved the position, BlockRefused for a block with a row that the
+        table refuses, TransientError when the file stays locked through all tries, ConfigError for a full disk, a
+        file that cannot be written or what the contract freezes, SystemicError for anything else.
         """
         return await self._retries.run(
             lambda: self._file.run(lambda connection: self._write(connection, batch))
@@ -127,96 +101,27 @@ class SqliteTarget:
     # --- on the file's thread ---------------------------------------------------------------------------
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        plan = self._plan
+        plan, where = self._plan, str(self._file.path)
         with self._file.transaction(connection):
-            for statement in _SCHEMA:
-                connection.execute(statement)
-            self._check_positions_table(connection)
-            names = self._table_columns(connection)
-            known: dict[str, str] = {}
-            if names is None:
-                self._create(connection)
-                names = set(OWN_COLUMNS)
-            else:
-                known = self._known_columns(connection, names)
-            self._layout = self._add_columns(connection, plan.fields, known, (), names)
-            self._held = self._position_owner(connection)
-            if self._held is not None and self._held[0] == plan.run and self._held[1] > plan.epoch:
+            layouts.make_books(connection, where)
+            shape = plan_shape(plan, layouts.look(connection, where, plan.target), self._dialect)
+            layouts.make(connection, shape)
+            held = self._position_owner(connection)
+            if held is not None and held[0] == plan.run and held[1] > plan.epoch:
                 raise self._fenced()
+        self._held = held
+        self._settle(self._layout_of(shape), shape.changes)
 
-    def _create(self, connection: sqlite3.Connection) -> None:
-        """A new table. A position that an earlier table of this name left behind says nothing about it."""
-        target = self._plan.target
-        connection.execute(
-            f"CREATE TABLE {quoted(target)} (_key TEXT NOT NULL PRIMARY KEY, _raw TEXT NOT NULL, _version,"
-            " _synced_at INTEGER NOT NULL, _run TEXT NOT NULL)"
-        )
-        connection.execute(f"DELETE FROM {POSITIONS} WHERE target = ?", (target,))
-        connection.execute(f"DELETE FROM {COLUMNS} WHERE target = ?", (target,))
+    def _layout_of(self, shape: Shape) -> Layout:
+        return layouts.layout_of(self._plan, shape, lambda: self._now_ms)
 
-    def _check_positions_table(self, connection: sqlite3.Connection) -> None:
-        for name, wanted in ((POSITIONS, _POSITION_COLUMNS), (COLUMNS, {"target", "key", "name"})):
-            found = {row[1] for row in connection.execute(f"PRAGMA table_info({name})")}
-            if not wanted <= found:
-                raise self._other_shape(name, "its columns are not those of this program")
-
-    def _table_columns(self, connection: sqlite3.Connection) -> set[str] | None:
-        """Names of the columns of the target, None when it is not there. Raises ConfigError."""
-        target = self._plan.target
-        kind = connection.execute(
-            "SELECT type FROM sqlite_master WHERE name = ? COLLATE NOCASE AND type <> 'trigger'",
-            (target,),
-        ).fetchone()
-        if kind is None:
-            return None
-        if kind[0] != "table":
-            raise self._other_shape(target, f"it is {'a view' if kind[0] == 'view' else 'an index'}")
-        rows = connection.execute(f"PRAGMA table_xinfo({quoted(target)})").fetchall()
-        names = {row[1] for row in rows}
-        missing = [name for name in OWN_COLUMNS if name not in names]
-        if missing:
-            raise self._other_shape(target, f"it has no column {missing[0]}")
-        if [row[1] for row in rows if row[5]] != ["_key"]:
-            raise self._other_shape(target, "its primary key is not _key")
-        return names
-
-    def _other_shape(self, table: str, reason: str) -> ConfigError:
-        return ConfigError(
-            f"The table '{clean(table)}' is there already and has another shape: {reason}.",
-            where=str(self._file.path),
-            hint="Name another target in the integration, or rename that table.",
-            code="target_shape",
-        )
-
-    def _known_columns(self, connection: sqlite3.Connection, names: set[str]) -> dict[str, str]:
-        rows = connection.execute(f"SELECT key, name FROM {COLUMNS} WHERE target = ?", (self._plan.target,))
-        return {key: name for key, name in rows if name in names}
-
-    def _add_columns(
-        self,
-        connection: sqlite3.Connection,
-        fields: Sequence[Field],
-        known: dict[str, str],
-        keys: Sequence[str],
-        names: set[str],
-    ) -> _Layout:
-        target = self._plan.target
-        columns, added = plan_columns(fields, keys, known, names, fold=True)
-        for column in added:
-            declaration = quoted(column.name) + _DECLARED.get(column.type, "")
-            connection.execute(f"ALTER TABLE {quoted(target)} ADD COLUMN {declaration}")
-            connection.execute(
-                f"INSERT OR REPLACE INTO {COLUMNS} VALUES (?, ?, ?)",
-                (target, _storable(column.key), column.name),
-            )
-        at_once = max(1, min(_ROWS_AT_ONCE, _VARIABLES // (len(columns) + len(OWN_COLUMNS))))
-        return _Layout(
-            frozenset(known).union(keys, (column.key for column in columns)),
-            RowEncoder(columns, [accepted_cells(column, _CELLS) for column in columns]),
-            _upsert(target, columns),
-            _upsert(target, columns, at_once),
-            at_once,
-        )
+    def _settle(self, layout: Layout, changes: Sequence[SchemaChange]) -> None:
+        """The table is so for good: what was made was committed."""
+        if self._layout is not layout:
+            self._tuples = layouts.tuple_writer(self._plan, layout.shape)
+            self.takes = frozenset({_TUPLES}) if self._tuples is not None else frozenset()
+        self._layout = layout
+        self.changes.extend(changes)
 
     def _confirmed(self, connection: sqlite3.Connection) -> Confirmed | None:
         row = connection.execute(
@@ -254,78 +159,105 @@ class SqliteTarget:
         layout = self._layout
         assert layout is not None, "prepare() comes first"
         confirmed = batch.confirmed
+        self._now_ms = self._clock.now_ms()
         with self._file.transaction(connection):
             # Whoever has moved the position since this engine read it has taken the stream over.
             if confirmed is not None and self._position_owner(connection) != self._held:
                 raise self._fenced()
-            fresh = new_keys(batch.rows, layout.seen)
-            if fresh:
-                # Columns are read again: another stream may write to the same table.
-                names = self._table_columns(connection) or set()
-                known = self._known_columns(connection, names)
-                layout = self._add_columns(
-                    connection, self._plan.fields, known, [*layout.seen, *fresh], names
-                )
-            rows, faults = self._encode(layout, batch.rows)
-            written, superseded = self._insert(connection, layout, rows, faults)
+            layout, encoded, changes = self._fit(connection, layout, batch.rows)
+            written = self._carry_out(connection, layout, encoded)
+            for block in batch.blocks:
+                written += self._write_block(connection, layout, block)
             if confirmed is not None:
                 self._save_position(connection, confirmed)
-        self._layout = layout
+        self._settle(layout, changes)
         if confirmed is not None:
             self._held = (self._plan.run, self._plan.epoch, confirmed.seq)
-        faults.sort(key=lambda item: item[0])
-        return WriteResult(written, superseded, faults)
+        faults = sorted(encoded.faults, key=lambda item: item[0])
+        total = len(batch.rows) + sum(map(len, batch.blocks))
+        return WriteResult(written, total - written - len(faults), faults)
 
-    def _encode(
-        self, layout: _Layout, rows: Sequence[Row]
-    ) -> tuple[list[tuple[int, list[Any]]], list[tuple[int, Fault]]]:
-        """The tuples to write, each with the index of its row, and the rows that break the contract."""
-        now = self._clock.now_ms()
-        run = self._plan.run
-        values = layout.encoder.values
-        ready: list[tuple[int, list[Any]]] = []
-        faults: list[tuple[int, Fault]] = []
-        for index, row in enumerate(rows):
-            try:
-                cells = values(row)
-            except Refusal as refusal:
-                faults.append((index, refusal.fault))
+    def _fit(
+        self, connection: sqlite3.Connection, layout: Layout, rows: Sequence[Row]
+    ) -> tuple[Layout, Encoded, list[SchemaChange]]:
+        """Encode the rows; the table is changed before where they and the contract ask for it."""
+        changes: list[SchemaChange] = []
+        fitting = Fitting(self._plan, rows)
+        where, target = str(self._file.path), self._plan.target
+        while (need := fitting.need(layout.shape, layout.cells)) is not None:
+            # It is looked at again: another stream may write to the same table.
+            found = layouts.look(connection, where, target)
+            keys = [*layout.shape.seen, *need.keys]
+            shape = plan_shape(self._plan, found, self._dialect, keys, need.misfits)
+            layouts.make(connection, shape)
+            changes.extend(shape.changes)
+            layout = self._layout_of(shape)
+        return layout, fitting.encoded, changes
+
+    def _carry_out(self, connection: sqlite3.Connection, layout: Layout, encoded: Encoded) -> int:
+        """How many rows took effect; those that the table refuses become faults."""
+        written = 0
+        for part in rounds(encoded.items):
+            if part[0].op is Op.TRUNCATE:
+                connection.execute(f"DELETE FROM {quoted(layout.shape.target)}")
+                written += 1
                 continue
-            cells += (row.key, row.raw, version_of(row.version), now, run)
-            ready.append((index, cells))
-        return ready, faults
+            gone = [item for item in part if item.op is Op.DELETE]
+            written += self._each(
+                connection, gone, lambda item: _delete(connection, layout, item), encoded.faults
+            )
+            written += self._upsert(connection, layout, _upserts(part) if gone else part, encoded.faults)
+        return written
 
-    def _insert(
+    def _upsert(
         self,
         connection: sqlite3.Connection,
-        layout: _Layout,
-        rows: Sequence[tuple[int, list[Any]]],
+        layout: Layout,
+        items: Sequence[Item],
         faults: list[tuple[int, Fault]],
-    ) -> tuple[int, int]:
-        """(written, superseded). When one row breaks the bulk statement, each is tried alone."""
-        if not rows:
-            return 0, 0
+    ) -> int:
+        """How many rows were written. When one breaks the bulk statement, each is tried alone."""
+        if not items:
+            return 0
         connection.execute("SAVEPOINT rows")
         try:
-            changed = _insert_all(connection, layout, [cells for _, cells in rows])
+            changed = _insert_all(connection, layout, [item.cells for item in items])
         except _ROW_ERRORS:
             self._still_in_transaction(connection)
             connection.execute("ROLLBACK TO rows")
-        else:
-            connection.execute("RELEASE rows")
-            return changed, len(rows) - changed
-        written = superseded = 0
-        for index, cells in rows:
+            changed = self._each(
+                connection, items, lambda item: connection.execute(layout.upsert, item.cells).rowcount, faults
+            )
+        connection.execute("RELEASE rows")
+        return changed
+
+    def _each(
+        self,
+        connection: sqlite3.Connection,
+        items: Iterable[Item],
+        carry_out: Callable[[Item], int],
+        faults: list[tuple[int, Fault]],
+    ) -> int:
+        written = 0
+        for item in items:
             try:
-                changed = connection.execute(layout.upsert, cells).rowcount
+                written += carry_out(item)
             except _ROW_ERRORS as error:
                 self._still_in_transaction(connection)
-                faults.append((index, _row_fault(error)))
-                continue
-            written += changed
-            superseded += 1 - changed
-        connection.execute("RELEASE rows")
-        return written, superseded
+                faults.append((item.at, _row_fault(error)))
+        return written
+
+    def _write_block(self, connection: sqlite3.Connection, layout: Layout, block: Block) -> int:
+        """How many rows were written. Raises BlockRefused when the table refuses one."""
+        writer = self._tuples
+        rows = cast(TupleRows, block)
+        if writer is None or block.form != _TUPLES or rows.fields != self._plan.fields:
+            raise BlockRefused("The columns of the source are not those of the table any more.")
+        try:
+            return _insert_all(connection, layout, writer.rows(rows, self._now_ms))
+        except _ROW_ERRORS as error:
+            self._still_in_transaction(connection)
+            raise BlockRefused(f"The table refuses a row: {_row_fault(error).message}") from None
 
     def _still_in_transaction(self, connection: sqlite3.Connection) -> None:
         if not connection.in_transaction:
@@ -353,7 +285,7 @@ class SqliteTarget:
         )
 
 
-def _insert_all(connection: sqlite3.Connection, layout: _Layout, rows: Sequence[list[Any]]) -> int:
+def _insert_all(connection: sqlite3.Connection, layout: Layout, rows: Sequence[Sequence[Any]]) -> int:
     """Write all rows; returns how many were changed.
 
     Many rows a statement: each statement gives up the interpreter's lock once, and waits for it once.
@@ -369,23 +301,16 @@ def _insert_all(connection: sqlite3.Connection, layout: _Layout, rows: Sequence[
     return changed
 
 
-def _upsert(target: str, columns: Sequence[Column], rows: int = 1) -> str:
-    """Insert `rows` rows, or replace by key unless the stored version is newer."""
-    names = [quoted(column.name) for column in columns] + list(OWN_COLUMNS)
-    table = quoted(target)
-    one = f"({', '.join('?' * len(names))})"
-    changes = ", ".join(f"{name} = excluded.{name}" for name in names if name != "_key")
-    return (
-        f"INSERT INTO {table} ({', '.join(names)}) VALUES {', '.join([one] * rows)}"
-        f" ON CONFLICT (_key) DO UPDATE SET {changes}"
-        f" WHERE excluded._version IS NULL OR {table}._version IS NULL"
-        f" OR excluded._version >= {table}._version"
-    )
+def _upserts(items: Iterable[Item]) -> list[Item]:
+    return [item for item in items if item.op is Op.UPSERT]
 
 
-def _storable(key: str) -> str:
-    """A key that the mapping table can hold: half of a surrogate pair becomes its escape."""
-    return key.encode("utf-8", "backslashreplace").decode()
+def _delete(connection: sqlite3.Connection, layout: Layout, item: Item) -> int:
+    """1 when the row is gone, or was before; 0 when it has a newer version."""
+    if connection.execute(layout.delete, item.cells).rowcount:
+        return 1
+    key = item.cells[:-2]
+    return 1 if connection.execute(layout.kept, key).fetchone() is None else 0
 
 
 def _row_fault(error: Exception) -> Fault:

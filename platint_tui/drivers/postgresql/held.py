@@ -1,0 +1,43 @@
+"""The keys of the rows that a target table holds, for the account of what a source has and a target holds."""
+
+# ruff: noqa: S608 - identifiers are quoted, values are bound
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+
+from platint_tui.core.jsontext import canonical_key, content_hash
+from platint_tui.core.model import Field
+from platint_tui.drivers.postgresql import books
+from platint_tui.drivers.postgresql.blocks import decoder_of
+from platint_tui.drivers.postgresql.connection import Address
+from platint_tui.drivers.tables import quoted
+
+_CHUNK = 2_000
+
+
+async def held_keys(
+    connection: asyncpg.Connection[Any], address: Address, target: str
+) -> AsyncIterator[tuple[str, str | None]]:
+    """(key, content hash of the raw text) of every row in the order of the keys; None for the hash where the
+    table is a mirror, which keeps no text. Nothing when there is no such table. Raises ConfigError for a table
+    that is not ours, and what asyncpg raises.
+    """
+    found = await books.look(connection, address, target)
+    if found.types is None:
+        return
+    table = f"{quoted(address.schema)}.{quoted(target)}"
+    key = ", ".join(map(quoted, found.key)) or "_key"
+    listed = ", ".join(f"{quoted(name)}::text" for name in found.key) or "_key, _raw"
+    decoders = [
+        decoder_of(Field(name, "string", native=f"postgresql:{found.types[name]}")) for name in found.key
+    ]
+    async with connection.transaction(readonly=True):
+        async for row in connection.cursor(f"SELECT {listed} FROM {table} ORDER BY {key}", prefetch=_CHUNK):
+            if decoders:
+                values = (decode(text).value for decode, text in zip(decoders, row, strict=True))
+                yield canonical_key(values), None
+            else:
+                yield row[0], content_hash(row[1])
