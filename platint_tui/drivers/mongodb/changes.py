@@ -57,7 +57,12 @@ async def read_changes(reading: Reading, position: JsonObject | None, clock: Clo
             hint="Read it with mode snapshot or cursor.",
             code="no_change_streams",
         )
-    held = position or _at(await token_of_now(reading), phase="snapshot")
+    if position is None:
+        held: JsonObject = _at(await token_of_now(reading), phase="snapshot")
+        # Stored before a document is written: a later token would not tell of what was deleted in between.
+        yield Page((), held, False)
+    else:
+        held = position
     # From here on, reads see at least what the server had done by now, and so all that came before the token.
     await reading.database.command("ping", session=reading.session)
     scan = _Scan(reading, clock)

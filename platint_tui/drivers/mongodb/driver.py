@@ -143,7 +143,7 @@ class MongodbDriver:
 
     async def plan_target(self, plan: TargetPlan) -> Sequence[SchemaChange]:
         """What writing `plan.target` would make. Raises what `open_target` raises."""
-        return await self._target(plan).changes()
+        return await self._target(plan).planned()
 
     def _target(self, plan: TargetPlan) -> MongodbTarget:
         return MongodbTarget(self._database(), self._address, plan, self._context)

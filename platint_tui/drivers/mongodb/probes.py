@@ -67,8 +67,8 @@ async def _write(database: Database, address: Address) -> str:
             if rights.allows(_WRITING, database.name, item.name):
                 return "some collections can be written"
         raise unauthorized(address, "write")
-    # Nothing has this _id and nothing is made for it: the server only says whether it would be allowed.
-    await database[_NOBODYS].update_one({"_id": ObjectId()}, {"$set": {"probe": True}})
+    # Nothing has this new _id, and a delete makes no collection: the server only says whether it is allowed.
+    await database[_NOBODYS].delete_one({"_id": ObjectId()})
     return "documents can be written"
 
 

@@ -69,6 +69,9 @@ class MongodbTarget:
         self._plan = plan
         self._clock = context.clock
         self._connector = context.connector
+        self.changes: list[SchemaChange] = []
+        """The collection, once it was made."""
+        self._is_new = False
         self._opening = Retries(context, f"open {plan.target}")
         self._writing = Retries(context, f"write {plan.target}")
         self._natives = natives_of(plan.fields)
@@ -81,21 +84,14 @@ class MongodbTarget:
 
     async def prepare(self) -> None:
         """Look at the collection. Raises ConfigError when it cannot be written or made, TransientError."""
-        await self._opening.run(self._look)
+        self._is_new = await self._opening.run(self._look) is None
 
-    async def changes(self) -> Sequence[SchemaChange]:
+    async def planned(self) -> Sequence[SchemaChange]:
         """What writing would make or take over. Raises what `prepare` raises."""
         target = self._plan.target
-        place = await self._opening.run(self._look)
-        if place is None:
-            statement = f"db.createCollection({json.dumps(target)})"
-            return [
-                SchemaChange(
-                    "create_collection", target, "", "The first row makes the collection.", statement
-                )
-            ]
-        with_errors = self._opening.run(self._has_others)
-        if await with_errors:
+        if await self._opening.run(self._look) is None:
+            return [self._creation("The first row makes the collection.")]
+        if await self._opening.run(self._has_others):
             detail = (
                 "It has documents that platint-tui did not write: those with the key of a row are replaced."
             )
@@ -112,7 +108,17 @@ class MongodbTarget:
         Raises TransientError when the database stays away through all tries, CredentialError, ConfigError,
         SystemicError; then nothing of the batch counts as written, and writing it again does no harm.
         """
-        return await self._writing.run(lambda: self._write(batch))
+        result = await self._writing.run(lambda: self._write(batch))
+        if self._is_new and result.written:
+            self._is_new = False
+            self.changes.append(self._creation(f"The collection '{clean(self._plan.target)}' was made."))
+        return result
+
+    def _creation(self, detail: str) -> SchemaChange:
+        target = self._plan.target
+        return SchemaChange(
+            "create_collection", target, "", detail, f"db.createCollection({json.dumps(target)})"
+        )
 
     async def close(self) -> None:
         """Nothing to release: the connections are the driver's."""

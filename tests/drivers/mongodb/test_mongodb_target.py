@@ -246,7 +246,12 @@ async def test_what_would_be_made_is_said_before(shop: Database, driver: Mongodb
     [change] = await driver.plan_target(plan())
     assert change.kind == "replace_documents" and "did not write" in change.detail
     await shop.goal.drop()
-    await (await opened(driver)).write(batch([{"_id": 1}]))
+    target = await opened(driver)
+    assert target.changes == []
+    await target.write(batch([{"_id": 1}]))
+    await target.write(batch([{"_id": 2}]))
+    assert [item.detail for item in target.changes] == ["The collection 'goal' was made."]
+    assert (await opened(driver)).changes == []
     assert await driver.plan_target(plan()) == []
     assert await driver.describe_target("goal") is None
 
