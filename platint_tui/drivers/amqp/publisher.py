@@ -19,6 +19,8 @@ from platint_tui.drivers.amqp.link import Link
 
 _GRACE = 2.0
 """Seconds that confirmations are waited for after a cancellation."""
+_PROVED_FOR = 10.0
+"""Seconds of silence after which a connection may be dead without anybody knowing."""
 _NOT_ENCODED = (ValueError, TypeError, ArithmeticError, struct.error)
 
 
@@ -45,9 +47,7 @@ class Sent:
 class Publisher:
     """A channel with publisher confirms on a connection of its own.
 
-    `proved`: the broker has taken a message over it. The first one should go alone: if it is refused, or the broker
-    takes nothing now, that is known of this one message and of no other. `interrupted`: a cancellation came while
-    confirmations were awaited.
+    `interrupted`: a cancellation came while confirmations were awaited.
     """
 
     def __init__(self, link: Link, channel: AbstractChannel, seconds: float) -> None:
@@ -55,7 +55,8 @@ class Publisher:
         self.link = link
         self._channel = channel
         self._seconds = seconds
-        self.proved = False
+        self._clock = asyncio.get_running_loop().time
+        self._proved_at = float("-inf")
         self.interrupted = False
         self._late = False
 
@@ -72,6 +73,12 @@ class Publisher:
     def usable(self) -> bool:
         """Whether more can be published over it."""
         return not (self._late or self._channel.is_closed or self.link.closed)
+
+    @property
+    def proved(self) -> bool:
+        """Whether the broker took a message over it a moment ago. Otherwise the next one should go alone: if it is
+        refused, or the connection turns out to be dead, that concerns this one message and no other."""
+        return self._clock() - self._proved_at < _PROVED_FOR
 
     async def free(self) -> None:
         """Wait until the broker takes messages. Raises TransientError with the broker's reason after a while."""
@@ -99,12 +106,13 @@ class Publisher:
         tasks = [asyncio.create_task(self._one(message, alone)) for message in messages]
         await self._settle(tasks)
         sent = [self._lost() if task.cancelled() else task.result() for task in tasks]
-        self.proved = self.proved or any(item.state == "confirmed" for item in sent)
+        if any(item.state == "confirmed" for item in sent):
+            self._proved_at = self._clock()
         return sent
 
     async def _settle(self, tasks: Sequence[asyncio.Task[Sent]]) -> None:
         """Wait for every task, but not longer than the broker is given."""
-        clock = asyncio.get_running_loop().time
+        clock = self._clock
         deadline = clock() + self._seconds
         pending = set(tasks)
         while pending and clock() < deadline:
