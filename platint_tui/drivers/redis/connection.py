@@ -11,7 +11,7 @@ from redis.asyncio import Connection, SSLConnection
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import RedisError, ResponseError
 
-from platint_tui.core.errors import ConfigError, PlatintError
+from platint_tui.core.errors import ConfigError, PlatintError, TransientError
 from platint_tui.core.secret import Secret
 from platint_tui.core.text import clean
 from platint_tui.core.wire import count_request
@@ -254,14 +254,16 @@ async def _refuse_parts(wire: Wire, address: Address) -> None:
     if wire.server.mode != "cluster":
         return
     told = (await wire.exchange([("CLUSTER", "INFO")]))[0]
-    shards = "0" if isinstance(told, ResponseError) else info_of(told).get("cluster_size", "0")
-    if shards != "1":
+    info = {} if isinstance(told, ResponseError) else info_of(told)
+    if info.get("cluster_size") != "1":
         raise ConfigError(
             "This server is one shard of a Redis Cluster and holds a part of the keys only.",
             where=address.where,
             hint="Clusters of several shards cannot be used; give a server or proxy that holds all keys.",
             code="cluster",
         )
+    if info.get("cluster_state") != "ok":
+        raise TransientError("The cluster is down.", where=address.where, code="CLUSTERDOWN")
 
 
 def pairs(reply: Reply) -> dict[str, Reply]:

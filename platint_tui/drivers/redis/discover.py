@@ -61,9 +61,7 @@ async def discover(wire: Wire, clock: Clock) -> list[Stream]:
     keys, complete = await scanned(wire, clock, most=_SAMPLE_KEYS, seconds=_SAMPLE_SECONDS)
     families, streams = await _sorted_out(wire, keys)
     if not complete:
-        more, complete = await scanned(
-            wire, clock, most=_MOST_STREAMS, seconds=_STREAM_SECONDS, kind="stream"
-        )
+        more, _ = await scanned(wire, clock, most=_MOST_STREAMS, seconds=_STREAM_SECONDS, kind="stream")
         streams = list(dict.fromkeys([*streams, *more]))
     found = await _family_streams(wire, families, len(keys), total)
     whole = await _streams(wire, streams)

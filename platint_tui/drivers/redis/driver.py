@@ -34,6 +34,7 @@ from platint_tui.drivers.redis.streams import StreamReader, acknowledge
 from platint_tui.drivers.redis.target import RowsTarget
 from platint_tui.drivers.redis.xadd import EntriesTarget
 from platint_tui.manifest.loader import resource
+from platint_tui.manifest.schema import Probe
 from platint_tui.manifest.sources import Source
 
 
@@ -64,20 +65,30 @@ class RedisDriver:
         return resource(self._context.connector, stream).source or Source(modes=("snapshot", "consume"))
 
     async def check(self) -> Sequence[Capability]:
-        """Sign in and run the probes of the manifest."""
-        clock = self._context.clock
-        results = []
+        """Sign in and run the probes of the manifest; after a failed one that is needed none is tried."""
+        results: list[Capability] = []
+        blocked = ""
         for item in self._context.connector.check:
-            started = clock.monotonic()
-            try:
-                async with self._connection() as wire:
-                    ok, detail, kind = await probe(wire, item.id, self._address.user)
-            except PlatintError as error:
-                ok, detail, kind = False, error.sentence(), error.error_class.value
-            seconds = clock.monotonic() - started
-            self._context.telemetry.observe(f"check {item.id}", seconds, ok)
-            results.append(Capability(item.id, ok, item.optional, detail, seconds * 1000, kind))
+            if blocked:
+                said = f"Not tried: '{blocked}' failed."
+                results.append(Capability(item.id, False, item.optional, said, tried=False))
+                continue
+            results.append(await self._probed(item))
+            if not (results[-1].ok or item.optional):
+                blocked = item.label or item.id
         return results
+
+    async def _probed(self, item: Probe) -> Capability:
+        clock = self._context.clock
+        started = clock.monotonic()
+        try:
+            async with self._connection() as wire:
+                ok, detail, kind = await probe(wire, item.id, self._address.user)
+        except PlatintError as error:
+            ok, detail, kind = False, error.sentence(), error.error_class.value
+        seconds = clock.monotonic() - started
+        self._context.telemetry.observe(f"check {item.id}", seconds, ok)
+        return Capability(item.id, ok, item.optional, detail, seconds * 1000, kind)
 
     async def discover(self) -> Sequence[Stream]:
         """Families of keys by a sample, and Redis streams. Raises CredentialError, ConfigError, TransientError."""

@@ -45,6 +45,7 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
 )
 _CODE = re.compile(r"([A-Z][A-Z_]{2,})")
 _IN_SCRIPT = re.compile(r"@user_script: \d+: -([A-Z][A-Z_]{2,})")
+_UNKNOWN = re.compile(r"required|HELLO must be called")
 _COMMAND = re.compile(r"run the '([^' ]+)' command")
 _SENTENCES: dict[str, tuple[type[PlatintError], str, str]] = {
     "READONLY": (
@@ -92,7 +93,8 @@ def code_of(error: BaseException) -> str:
         if isinstance(error, kind):
             return code
     if isinstance(error, exceptions.AuthenticationError):
-        return "NOAUTH" if "required" in str(error) else "WRONGPASS"
+        # The code itself is cut off; HELLO words it in another way than every other command.
+        return "NOAUTH" if _UNKNOWN.search(str(error)) else "WRONGPASS"
     # Before 7.0 the error of a command in a script stands at the end of a longer text.
     match = _IN_SCRIPT.search(str(error)) or _CODE.match(str(error))
     return match.group(1) if match else "ERR"
@@ -205,7 +207,8 @@ def _network(error: BaseException, address: Address) -> PlatintError:
             "What answers at this address is no Redis server.", where=where, hint="Check host and port."
         )
     if isinstance(error, exceptions.TimeoutError | asyncio.TimeoutError):
-        return TransientError("The server did not answer in time.", where=where, code="timeout")
+        hint = "" if address.tls == "disable" else "A port that does not speak TLS stays silent, too."
+        return TransientError("The server did not answer in time.", where=where, hint=hint, code="timeout")
     if _TRANSIENT_TEXT in str(error):
         return TransientError(
             "The server has as many clients as it takes.",

@@ -136,7 +136,7 @@ def held_of(place: Place, first: Reply, second: Reply) -> Held:
         return Held(_ABSENT, False)
     if key is not None and digest is not None:
         try:
-            known = None if version is None else loads(version)
+            known = loads(version) if version else None
             fields = second if place.shape == "hash" else ()
             return Held(state, True, key.decode(), digest.decode(), known, fields)
         except (PlatintError, UnicodeDecodeError):
@@ -171,9 +171,13 @@ def storing(place: Place, row: Row) -> Stored:
                 code="reserved_name",
             )
     own: dict[str, Any] = {"_key": row.key, "_hash": content_hash(row.raw)}
-    version = None if row.version is None else dumps(row.version)
-    if version is not None and len(version) <= _LONGEST_VERSION:
-        own["_version"] = row.version if place.shape == "json" else version
+    version = "" if row.version is None else dumps(row.version)
+    if len(version) > _LONGEST_VERSION:
+        version = ""
+    if place.shape == "hash":
+        own["_version"] = version
+    elif version:
+        own["_version"] = row.version
     if place.shape == "json":
         head = encoded(dumps(own)[:-1] + ("," if row.value else "}"))
         return Stored(("SET", head + encoded(dumps(row.value))[1:] if row.value else head), b"=" + head)
@@ -184,7 +188,7 @@ def storing(place: Place, row: Row) -> Stored:
             code="too_many_fields",
         )
     couples = [(encoded(name), encoded(value)) for name, value in (own | row.value).items()]
-    state = b"=" + b"|".join(encoded(own.get(name, "")) for name in OWN)
+    state = b"=" + b"|".join(encoded(own[name]) for name in OWN)
     flat = [part for couple in couples for part in couple]
     return Stored(("HSET", *flat), state, frozenset(name for name, _ in couples))
 

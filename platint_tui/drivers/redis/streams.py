@@ -153,8 +153,12 @@ class StreamReader:
         What follows the position comes again anyway; pending ids whose entries were deleted are gaps.
         """
         entries = entries_read(await self._call(*self._reading(), "STREAMS", self._stream, after))
-        before = [entry for entry in entries if entry[1] is None or order(entry[0]) <= order(self._read)]
+        before = [entry for entry in entries if self._is_before(entry)]
         return entries[-1][0] if entries else "", self._again(before)
+
+    def _is_before(self, entry: Entry) -> bool:
+        """Whether an entry is deleted, or does not follow the position."""
+        return entry[1] is None or order(entry[0]) <= order(self._read)
 
     def _claim_from(self) -> str:
         """Where a look at what other consumers left behind begins, "" when it is not time for one."""
@@ -173,16 +177,17 @@ class StreamReader:
                 raise self._error(reply)
             self._claims = False  # Redis before 6.2
             return "", None
-        # Ours are claimed too when a target is slow; they are on their way already.
-        entries = [entry for entry in entries_of(reply[1]) if entry[0] not in self._unacked]
-        if self._claimed_at is None:
-            entries = [entry for entry in entries if order(entry[0]) <= order(self._read)]
         deleted = [(identity.decode(), None) for identity in (reply[2] if len(reply) > 2 else ())]
+        # Ours are claimed too when a target is slow; they are on their way already.
+        entries = [entry for entry in [*entries_of(reply[1]), *deleted] if entry[0] not in self._unacked]
+        if self._claimed_at is None:
+            # What follows the position comes anyway.
+            entries = [entry for entry in entries if self._is_before(entry)]
         next_after = reply[0].decode()
         if next_after == BEGINNING:
             self._claimed_at = self._clock.monotonic()
             next_after = ""
-        return next_after, self._again([*entries, *deleted])
+        return next_after, self._again(entries)
 
     def _again(self, entries: Sequence[Entry]) -> Page | None:
         """A page of entries that were delivered before, None when there are none."""

@@ -61,7 +61,7 @@ def decoded(kind: str, reply: Any) -> tuple[Any, str] | None:
     """The value of a key of this type, and how it is encoded ("", "json", "base64"); None when it is gone."""
     if not reply:
         return ("", "") if reply == b"" else None
-    if kind in ("string", "ReJSON-RL"):
+    if kind in ("string", "json"):
         value = document(reply)
         return value, "" if isinstance(value, str) or _is_marker(value) else "json"
     if kind == "hash":

@@ -91,7 +91,9 @@ def driver(make: Callable[..., RedisDriver]) -> RedisDriver:
     return make()
 
 
-async def scan(driver: RedisDriver, stream: str, position: Any = None, options: ReadOptions = SYNC) -> list[Page]:
+async def scan(
+    driver: RedisDriver, stream: str, position: Any = None, options: ReadOptions = SYNC
+) -> list[Page]:
     """The pages of one scan; nothing is acknowledged."""
     return [page async for page in driver.read(stream, position, options)]
 
