@@ -130,7 +130,7 @@ def _plan_stream(
         source=source,
         target=target,
         mapping=mapping,
-        key=_key(mapping, what, seen, source),
+        key=_key(mapping, what, seen, source, reading.discover.type == "introspect"),
         cursor=_cursor(mapping, what, seen),
         fields=_target_fields(mapping, _source_fields(what, seen)),
         mapper=compile_mapping(mapping),
@@ -158,8 +158,10 @@ def _typed(mapping: StreamMapping, seen: Stream | None) -> bool:
     return seen is not None and seen.typed and not any("(" in item for item in mapping.map.values())
 
 
-def _key(mapping: StreamMapping, what: Resource, seen: Stream | None, source: Side) -> tuple[str, ...]:
-    """The fields that identify a record.
+def _key(
+    mapping: StreamMapping, what: Resource, seen: Stream | None, source: Side, introspected: bool
+) -> tuple[str, ...]:
+    """The fields that identify a record. `introspected`: the platform itself says what its streams are.
 
     Raises ConfigError when only the platform knows them and it was not asked: without them rows would be told
     apart by their content, and be other rows after a discovery.
@@ -168,7 +170,7 @@ def _key(mapping: StreamMapping, what: Resource, seen: Stream | None, source: Si
         return mapping.key or what.key or ()
     if seen is not None and (seen.key or not seen.incomplete):
         return seen.key
-    if what.describe is not None and what.describe.key is not None:
+    if introspected or (what.describe is not None and what.describe.key is not None):
         raise ConfigError(
             f"The key of '{mapping.stream}' is known after a discovery only:"
             f" run `platint-tui discover {source.profile.name}` first.",

@@ -23,7 +23,14 @@ from platint_tui.core.model import (
     SyncState,
     WriteResult,
 )
-from platint_tui.core.ports import Acknowledging, AppliesOps, Driver, TakesBlocks, Target
+from platint_tui.core.ports import (
+    Acknowledging,
+    AppliesOps,
+    Driver,
+    ReportsChanges,
+    TakesBlocks,
+    Target,
+)
 from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.wire import Tally, tallying
 from platint_tui.engine.breaker import FaultBreaker
@@ -37,6 +44,8 @@ from platint_tui.store.ports import Runs
 BATCH_RECORDS = 2_000
 _KEYS_FROM = 10
 """Records of a page from which on shared keys say something about the key."""
+_MOST_CHANGES = 10
+"""Changes of a target that are told one by one."""
 _ONLY_UPSERTS = frozenset({Op.UPSERT})
 
 NOT_SENT = "not_sent"
@@ -120,6 +129,7 @@ class StreamRun:
         self._troubled = False
         self._tally = Tally()
         self._keys_told = False
+        self._changes_told = 0
         self.note = ""
 
     @property
@@ -171,9 +181,20 @@ class StreamRun:
                 start = await self._after_reset(start)
             self.note = start.note
             self._seq, self._store_seq = start.highest, start.seq
+            self._note_changes(target)
             return await self._pump(source, target, start, stop)
         finally:
+            self._note_changes(target)
             await target.close()
+
+    def _note_changes(self, target: Target) -> None:
+        """What the target made or changed is told at the end of the stream."""
+        made = target.changes if isinstance(target, ReportsChanges) else []
+        for change in made[self._changes_told : _MOST_CHANGES]:
+            self.note = f"{self.note} {change.detail}".strip()
+        if len(made) > _MOST_CHANGES >= self._changes_told:
+            self.note = f"{self.note} And {len(made) - _MOST_CHANGES} more changes."
+        self._changes_told = max(self._changes_told, len(made))
 
     async def _after_reset(self, start: Start) -> Start:
         """Page numbers go on where a forgotten position was: a number that comes again would give rows the
