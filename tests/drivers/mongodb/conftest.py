@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.mongodb import MongodbDriver
 from platint_tui.manifest.loader import load_connector
 
-MANIFEST = Path(__file__).parents[3] / "connectors" / "mongodb.yaml"
+CONNECTOR = load_connector(Path(__file__).parents[3] / "connectors" / "mongodb.yaml")
 
 
 def mongodb_driver(
@@ -47,7 +47,7 @@ def mongodb_driver(
     **fields: str,
 ) -> MongodbDriver:
     """A driver on the database `shop`; `source` changes what the manifest says of reading."""
-    connector = load_connector(MANIFEST)
+    connector = CONNECTOR
     family = connector.resources["*"]
     assert family.source is not None
     changed = family.source.model_copy(update=dict(source or {}))
@@ -69,6 +69,20 @@ def mongodb_driver(
             connector, profile, secrets, FreeLimiter(), telemetry or Observed(), rng=random.Random(7)
         )
     )
+
+
+@pytest.fixture(scope="session")
+def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongodbServer]:
+    """One server for all files: each test begins with an empty database."""
+    server = MongodbServer(tmp_path_factory.mktemp("mongodb"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of what changed is found without a long wait."""
+    monkeypatch.setattr("platint_tui.drivers.mongodb.events._SHORT_WAIT_MS", 40)
 
 
 @pytest.fixture

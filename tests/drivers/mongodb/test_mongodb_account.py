@@ -136,27 +136,26 @@ async def test_a_standalone_server_over_tls(open_server: OpenServer) -> None:
     with pytest.raises(ConfigError, match="change streams need a replica set"):
         await Reader(driver, "orders", "cdc").pages()
     await driver.close()
-    for fields, said in (
-        ({"tls": "verify-full"}, "certificate is not trusted"),
-        ({"tls": "verify-full", "ca_file": str(open_server.ca_file), "host": "127.0.0.1"}, "is not trusted"),
-    ):
-        driver = mongodb_driver(open_server, connect=0.6, **{**where, **fields})
-        with pytest.raises(ConfigError, match=said) as caught:
-            await driver.discover()
-        assert caught.value.code == "tls"
-        await driver.close()
     driver = mongodb_driver(open_server, tls="require", **where)
     assert (await driver.discover())[0].name == "orders"
+    await driver.close()
+    # The certificate is for another name. Last, for the emulator waits for the end of a handshake that was given up.
+    where["host"] = "127.0.0.1"
+    driver = mongodb_driver(
+        open_server, connect=1.5, tls="verify-full", ca_file=str(open_server.ca_file), **where
+    )
+    with pytest.raises(ConfigError, match="certificate is not trusted") as caught:
+        await driver.discover()
+    assert caught.value.code == "tls"
     await driver.close()
 
 
 async def test_what_cannot_be_reached_is_said_in_time(shop: Database, mongodb_server: MongodbServer) -> None:
     for fields, kind, said in (
         ({"port": "9"}, TransientError, "cannot be reached"),
-        ({"host": "no-such-host.invalid"}, TransientError, "cannot be reached"),
         ({"replica_set": "other"}, ConfigError, "belong to no replica set 'other'"),
     ):
-        driver = mongodb_driver(mongodb_server, connect=0.4, tls="disable", **fields)
+        driver = mongodb_driver(mongodb_server, connect=0.5, tls="disable", **fields)
         started = time.monotonic()
         with pytest.raises(kind, match=said) as caught:
             await driver.discover()
@@ -242,13 +241,16 @@ async def test_options_reach_the_client_and_no_connection_string_has_a_password(
     await client.close()
 
 
-async def test_discovery_shows_collections_with_their_shape(shop: Database, driver: MongodbDriver) -> None:
+async def test_discovery_shows_collections_with_their_shape(
+    shop: Database, driver: MongodbDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platint_tui.drivers.mongodb.discovery.SAMPLE", 20)
     await shop.create_collection(
         "orders", validator={"$jsonSchema": {"properties": {"n": {"bsonType": "int"}}}}
     )
     when = datetime(2026, 1, 1, tzinfo=UTC)
     await shop.orders.insert_many(
-        [{"_id": ObjectId(), "n": number, "updatedAt": when, "mail": f"{number}@x"} for number in range(150)]
+        [{"_id": ObjectId(), "n": number, "updatedAt": when, "mail": f"{number}@x"} for number in range(30)]
     )
     await shop.orders.create_index("mail", unique=True)
     await shop.create_collection("shown", viewOn="orders", pipeline=[{"$project": {"_id": 0, "n": 1}}])
@@ -261,7 +263,7 @@ async def test_discovery_shows_collections_with_their_shape(shop: Database, driv
     assert (orders.kind, orders.key, orders.estimate, orders.cursor) == (
         "collection",
         ("_id",),
-        150,
+        30,
         "updatedAt",
     )
     assert orders.modes == ("snapshot", "cursor", "cdc") and orders.readable and orders.writable
@@ -274,7 +276,7 @@ async def test_discovery_shows_collections_with_their_shape(shop: Database, driv
     facts = dict(orders.facts)
     assert (
         facts["indexes"] == "_id; mail (unique)"
-        and facts["sampled"] == "100 documents"
+        and facts["sampled"] == "20 documents"
         and "validator" in facts
     )
     assert any("no index begins with updatedAt" in note for note in orders.notes) and not orders.typed
