@@ -32,7 +32,7 @@ _KINDS = (
     DriverKind("redis", dead_letters=True, keeps=True, extra="redis"),
     DriverKind("amqp", dead_letters=True, extra="amqp"),
     DriverKind("kafka", dead_letters=True, keeps=True, extra="kafka"),
-    DriverKind("mqtt", extra="mqtt"),
+    DriverKind("mqtt", keeps=True, extra="mqtt"),
     DriverKind("sqs", http=True, dead_letters=True),
     DriverKind("servicebus", http=True, dead_letters=True, extra="servicebus"),
     DriverKind("websocket", http=True, extra="websocket"),

@@ -113,6 +113,8 @@ def _write(found: Findings, path: PathKey, resource: Resource) -> None:
         found.add((*path, "write"), "needs create, upsert, update or delete")
     for name, operation in operations.items():
         if operation is None:
+            if name == "delete" and resource.write.follow_deletes:
+                found.add((*path, "write", "follow_deletes"), "needs `delete`")
             continue
         if operation.bulk is not None and not _holds_items(operation):
             found.add((*path, "write", name, "body"), "of a bulk write has the rows as ${items}")

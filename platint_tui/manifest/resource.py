@@ -181,7 +181,13 @@ class WriteOp(Model):
 
 class Write(Model):
     """The writes that a resource knows. A sync uses the one that its target names, otherwise `upsert`, or
-    `create` where there is none."""
+    `create` where there is none.
+
+    `follow_deletes`: a record that was deleted at the source of a sync is deleted here too, by `delete`. Without
+    it such a record becomes a dead letter, because deleting somebody's record is not a thing to do by the way.
+    """
+
+    follow_deletes: Bool = False
 
     create: WriteOp | None = None
     upsert: WriteOp | None = None

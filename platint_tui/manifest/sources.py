@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from platint_tui.manifest.fields import Duration, Int, Model, Positive, Size
+from platint_tui.manifest.fields import Bool, Duration, Int, Model, Positive, Size
 
 Mode = Literal["snapshot", "cursor", "cdc", "consume"]
 """snapshot: everything, in the order of the key. cursor: what is new by a field. cdc: the platform's own feed of
@@ -24,7 +24,8 @@ class Source(Model):
     platform hides it; while it waits to be stored, that is extended. `start` is where a consumer that the platform
     does not know yet begins (with all that is there, or with what comes from then on), `max_deliveries` the number
     of deliveries from which on a message that nobody acknowledges counts as a dead letter, where the platform only
-    counts.
+    counts. `qos` is the quality of service that a subscription asks for, `expiry` how long the platform keeps what
+    arrives while nobody reads, where the client says how long.
     """
 
     modes: tuple[Mode, ...] = Field(min_length=1)
@@ -38,13 +39,16 @@ class Source(Model):
     visibility: Annotated[Positive, Field(le=43_200)] = 120.0
     start: Literal["earliest", "latest"] = "earliest"
     max_deliveries: Annotated[Int, Field(ge=1, le=1_000_000)] = 5
+    qos: Literal[1, 2] = 1
+    expiry: Positive = 7 * 86_400.0
 
 
 class Sink(Model):
     """How a target is written. `batch` rows go at a time. `shape` is what a row becomes in a store of keys: a hash
     of its fields, a text of JSON, or an entry of a stream. A topic that has to be made gets `partitions`, each kept
     by `replication` brokers (without it by up to three); a queue that has to be made is of the kind `queue`, where
-    the broker has kinds.
+    the broker has kinds. `qos` is the quality of service of a message, and with `retain` the broker keeps the last
+    one of each topic for later subscribers.
     """
 
     batch: Annotated[Int, Field(ge=1, le=1_000_000)] = 2_000
@@ -52,3 +56,5 @@ class Sink(Model):
     partitions: Annotated[Int, Field(ge=1, le=10_000)] = 3
     replication: Annotated[Int, Field(ge=1, le=100)] | None = None
     queue: Literal["classic", "quorum"] = "classic"
+    qos: Literal[1, 2] = 1
+    retain: Bool = False

@@ -11,6 +11,8 @@ from peers.elastic import ElasticServer
 from platforms.vendor import Account, Asked, Reply, Vendor, account, running
 
 from platint_tui.core.errors import ConfigError, CredentialError
+from platint_tui.core.model import Batch, Op, Row, TargetPlan
+from platint_tui.core.ports import AppliesOps
 
 MAPPING = {"properties": {"year": {"type": "integer"}, "@timestamp": {"type": "date"}}}
 SETTINGS = {"number_of_replicas": 0, "number_of_shards": 2}
@@ -79,6 +81,27 @@ async def test_each_row_of_a_bulk_has_its_own_outcome(
     assert (await elastic.write("indices", "delete", {"index": "mixed"}, {"index": "nope"})).written == 2
     error = await elastic.refused("index.mixed")
     assert isinstance(error, ConfigError) and error.code == "index_not_found_exception"
+
+
+async def test_what_is_deleted_at_the_source_is_deleted_here(
+    elastic: Account, elastic_server: ElasticServer
+) -> None:
+    await filled(elastic, elastic_server, "followed", 4)
+    target = await elastic.driver.open_target(
+        TargetPlan("s", "rows", "index.followed", ("id",), None, (), 1, "run", operation="upsert")
+    )
+    assert isinstance(target, AppliesOps) and target.applies == {Op.UPSERT, Op.DELETE}
+    rows = [
+        Row("[1]", "{}", {"_id": "1", "year": 100}, None, "a"),
+        Row("[2]", "{}", {"_id": "2"}, None, "b", Op.DELETE),
+        Row("[3]", "{}", {"_id": "3", "year": "no"}, None, "c"),
+        Row("[9]", "{}", {"_id": "9"}, None, "d", Op.DELETE),
+    ]
+    result = await target.write(Batch(rows, None))
+    assert (result.written, [index for index, _ in result.faults]) == (3, [2])
+    elastic_server.refresh("followed")
+    left = {item["_id"]: item["_source"]["year"] for item in await elastic.read(stream="index.followed")}
+    assert left == {"0": 0, "1": 100, "3": 3}
 
 
 def today() -> Vendor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import httpx
 
@@ -23,6 +24,7 @@ from platint_tui.drivers.http.auth import Authorizer, open_auth
 from platint_tui.drivers.http.calls import Caller
 from platint_tui.drivers.http.check import run_probes
 from platint_tui.drivers.http.connect import open_client
+from platint_tui.drivers.http.deleting import DeletingTarget
 from platint_tui.drivers.http.discover import catalogue, fields_of
 from platint_tui.drivers.http.reader import read_stream, resource_of
 from platint_tui.drivers.http.requests import profile_scope
@@ -92,7 +94,11 @@ class HttpDriver:
         Raises ConfigError, and what fetching the token raises.
         """
         await self._session.ready()
-        return open_http_target(self._session, plan)
+        target = open_http_target(self._session, plan)
+        write = resource_of(self._session.context.connector, plan.target).write
+        if write is None or not write.follow_deletes or plan.operation == "delete":
+            return target
+        return DeletingTarget(target, open_http_target(self._session, replace(plan, operation="delete")))
 
     async def describe_target(self, target: str) -> Sequence[Field] | None:
         """The declared fields of a resource, None when the manifest declares none."""
