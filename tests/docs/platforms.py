@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from platint_tui.manifest.kinds import kind_of
 from platint_tui.manifest.registry import Registry
 from platint_tui.manifest.schema import Connector, Resource
 from platint_tui.manifest.signin import choices
@@ -47,21 +48,24 @@ def _auth(connector: Connector) -> str:
 
 
 def _reads(connector: Connector) -> str:
-    names = [name for name, item in connector.resources.items() if item.read]
+    names = [name for name, item in connector.resources.items() if item.read or item.source]
     fixed = [name for name in names if not name.endswith("*")]
     words = [f"{len(fixed)} streams"] if fixed else []
     if len(fixed) < len(names):
         words.append("what the account has")
-    return " and ".join(words)
+    modes = [mode for item in connector.resources.values() if item.source for mode in item.source.modes]
+    return f"{' and '.join(words)}{': ' if modes else ''}{', '.join(dict.fromkeys(modes))}"
 
 
 def _writes(connector: Connector) -> str:
-    if connector.driver != "http":
-        return "tables: upsert"
+    if kind_of(connector.driver).tables:
+        return "tables: upsert, delete"
     written = [item for item in connector.resources.values() if item.write]
     if not written:
         return ""
     operations = [word for word in _WRITES if any(_has(item, word) for item in written)]
+    if not kind_of(connector.driver).http:
+        return f"what the account has: {', '.join(operations)}"
     bulk = any(_bulk(item) for item in written)
     return f"{len(written)} resources: {', '.join(operations)}{', in bulk' if bulk else ''}"
 
