@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -20,8 +21,17 @@ from platint_tui.drivers.sqs import SqsDriver
 from platint_tui.manifest.addresses import origins_of
 from platint_tui.manifest.form import validate_fields
 from platint_tui.manifest.loader import load_connector
+from platint_tui.manifest.schema import Connector
 
 FOLDER = Path(__file__).parents[3] / "connectors"
+
+
+@functools.cache
+def manifest() -> Connector:
+    """The manifest, read once."""
+    return load_connector(FOLDER / "sqs.yaml")
+
+
 FAMILY = "queue.*"
 
 
@@ -29,7 +39,7 @@ def sqs_driver(
     url: str, key: str, secret: str, fields: Mapping[str, str] | None = None, **source: Any
 ) -> SqsDriver:
     """A driver on a server; `source` changes how queues are read."""
-    connector = load_connector(FOLDER / "sqs.yaml")
+    connector = manifest()
     family = connector.resources[FAMILY]
     assert family.source is not None
     changed = family.model_copy(update={"source": family.source.model_copy(update=source)})

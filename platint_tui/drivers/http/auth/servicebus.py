@@ -26,6 +26,11 @@ class ServiceBusSas(Authorizer):
         self._ttl = ttl
         self._made: dict[str, tuple[float, str]] = {}
 
+    def token(self, resource: str) -> tuple[str, int]:
+        """A token for everything under the address `resource`, and until when it is good (epoch seconds)."""
+        expiry = int(self._clock.now_ms() / 1000 + self._ttl)
+        return sas_token(resource, self._key_name, self._key, expiry), expiry
+
     async def sign(self, request: Unsigned) -> Signed:
         """The request with a token for its namespace; a token is used for half of its life."""
         parts = urlsplit(request.url)
@@ -33,7 +38,7 @@ class ServiceBusSas(Authorizer):
         now = self._clock.now_ms() / 1000
         renew_at, token = self._made.get(resource, (0.0, ""))
         if now >= renew_at or now < renew_at - self._ttl:
-            token = sas_token(resource, self._key_name, self._key, int(now + self._ttl))
+            token, _ = self.token(resource)
             self._made = {resource: (now + self._ttl / 2, token)}
         return Signed(request.url, {**request.headers, "authorization": token})
 
