@@ -13,7 +13,8 @@ the collection is read.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -69,11 +70,12 @@ async def read_changes(reading: Reading, position: JsonObject | None, clock: Clo
     recovered = False
     while True:
         try:
-            async for page in scan.pages(held):
-                held = page.position
-                yield page
-                if page.last:
-                    return
+            async with contextlib.aclosing(scan.pages(held)) as pages:
+                async for page in pages:
+                    held = page.position
+                    yield page
+                    if page.last:
+                        return
         except OperationFailure as error:
             if not is_lost(error):
                 raise
@@ -104,7 +106,7 @@ class _Scan:
         self.heard = False
         """Whether the server gave changes, or said that there are none, since a position was lost."""
 
-    async def pages(self, held: JsonObject) -> AsyncIterator[Page]:
+    async def pages(self, held: JsonObject) -> AsyncGenerator[Page, None]:
         """Pages from a position to the end of the scan, or to a position at which the collection is another one."""
         if held.get("phase") == "snapshot":
             head = {"v": 1, "mode": MODE, "token": held["token"]}

@@ -56,7 +56,11 @@ async def discover(database: Database, address: Address, clock: Clock) -> list[S
         async with gate:
             return await _stream(about, place)
 
-    return list(await asyncio.gather(*map(look, places[:_MOST_STREAMS])))
+    found = await asyncio.gather(*map(look, places[:_MOST_STREAMS]), return_exceptions=True)
+    for item in found:
+        if isinstance(item, BaseException):
+            raise item
+    return [item for item in found if isinstance(item, Stream)]
 
 
 async def _stream(about: _About, place: Place) -> Stream:

@@ -14,12 +14,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from bson.raw_bson import RawBSONDocument
-
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import JsonObject, Page
 from platint_tui.core.text import clean
-from platint_tui.drivers.mongodb.brackets import above, earlier, not_of_type, of_type
+from platint_tui.drivers.mongodb.brackets import above, bracket_of, earlier, not_of_type, of_type
 from platint_tui.drivers.mongodb.chunks import Chunk, Twins, ask, value_at
 from platint_tui.drivers.mongodb.reading import Reading, found_at, kept, step_of, walk
 
@@ -34,6 +32,9 @@ async def read_incremental(reading: Reading, position: JsonObject | None) -> Asy
         held = {}
     scan = _Scan(reading, field, held)
     greatest = await scan.greatest()
+    if scan.top and bracket_of(scan.top[0]) != bracket_of(greatest):
+        # The values are of another type now, none of which was read; those of before belong to the rest.
+        scan = _Scan(reading, field, {})
     if greatest is None:
         # No document has the field: the whole collection is what nothing is known of.
         async for page in scan.rest(None):
@@ -128,7 +129,9 @@ class _Scan:
                 edge = self._single([])
             if chunk.full:
                 # Those that share the last value may be cut in two: they are read by themselves.
-                documents = [item for item in documents if not self._has(item, edge)]
+                documents = list(documents)
+                while documents and value_at(documents[-1].raw, field) == edge:
+                    documents.pop()
             self._value, self._id = (edge,), ()
             self.top = (edge,)
             if documents:
@@ -144,6 +147,3 @@ class _Scan:
             if step.records or step.bad:
                 place = {**kept(self._value, "value"), **kept(self._id, "id")}
                 yield step.page(self.position(place))
-
-    def _has(self, document: RawBSONDocument, edge: Any) -> bool:
-        return bool(value_at(document.raw, self._field) == edge)

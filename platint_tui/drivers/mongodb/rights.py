@@ -35,7 +35,7 @@ class Rights:
     def sentence(self) -> str:
         """Who it is and with which roles."""
         if not self.users:
-            return "the server asks nobody to sign in"
+            return "nobody is signed in"
         return f"signed in as {', '.join(self.users)} with {', '.join(self.roles) or 'no role'}"
 
 

@@ -7,7 +7,8 @@ cursor, and from the beginning after an interruption.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from bson.raw_bson import RawBSONDocument
 
@@ -23,10 +24,11 @@ async def read_snapshot(reading: Reading, position: JsonObject | None) -> AsyncI
     """Pages of one scan. Raises ConfigError when the collection goes away, and what pymongo raises."""
     twins = Twins(reading.collection, reading.session)
     if not reading.place.has_ids:
-        async for step in _at_once(reading, twins):
-            if not step.full:
-                await reading.still_there()
-            yield step.page(_START, last=not step.full)
+        async with contextlib.aclosing(_at_once(reading, twins)) as steps:
+            async for step in steps:
+                if not step.full:
+                    await reading.still_there()
+                yield step.page(_START, last=not step.full)
         return
     begun = position is not None and position.get("mark") == reading.place.mark
     place = found_at(position, "after") if begun and position is not None else ()
@@ -38,7 +40,7 @@ async def read_snapshot(reading: Reading, position: JsonObject | None) -> AsyncI
             yield step.page(_START, last=True)
 
 
-async def _at_once(reading: Reading, twins: Twins) -> AsyncIterator[Step]:
+async def _at_once(reading: Reading, twins: Twins) -> AsyncGenerator[Step, None]:
     """Everything with one cursor, in steps of a chunk; the last one is not full."""
     size = reading.source.chunk
     found: list[RawBSONDocument] = []

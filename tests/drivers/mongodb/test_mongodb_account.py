@@ -124,7 +124,7 @@ async def test_a_standalone_server_over_tls(open_server: OpenServer) -> None:
     where = {"host": "localhost", "user": "", "password": ""}
     driver = mongodb_driver(open_server, tls="verify-full", ca_file=str(open_server.ca_file), **where)
     found = await checked(driver)
-    assert found["connect"].detail.endswith("standalone server; the server asks nobody to sign in")
+    assert found["connect"].detail.endswith("standalone server; nobody is signed in")
     assert found["read"].ok and found["write"].ok and not found["changes"].ok
     assert "standalone server, which keeps no changes" in found["changes"].detail
     assert "rs.initiate()" in found["changes"].detail
@@ -238,6 +238,10 @@ async def test_options_reach_the_client_and_no_connection_string_has_a_password(
     assert options.pool_options._credentials is not None
     assert options.pool_options._credentials.mechanism == "SCRAM-SHA-256"
     assert options.direct_connection and "canary" not in repr(client)
+    await client.close()
+    named = mongodb_driver(_Nowhere(), srv="yes", tls="verify-full")  # type: ignore[arg-type]  # as above
+    client = client_of(named._address, Observed())
+    assert "canary" not in repr(client)
     await client.close()
 
 

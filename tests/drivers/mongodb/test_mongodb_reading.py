@@ -192,6 +192,12 @@ async def test_by_a_field_documents_without_it_are_read_every_time(
     )
     await shop.orders.insert_one({"_id": "more"})
     assert set(await reader.ids()) == {"missing", "null", "text", "number", "more", 9}
+    await shop.orders.insert_one({"_id": "stamp", "t": Timestamp(5, 1)})
+    assert len(await reader.ids()) == 16, "a greater type is the one that counts from now on"
+    await shop.orders.insert_one({"_id": "stamped", "t": Timestamp(6, 1)})
+    found = await reader.ids()
+    assert len(found) == 17 and found[-2:] == ["stamp", "stamped"]
+    await shop.orders.delete_many({"_id": {"$in": ["stamp", "stamped"]}})
     nobody = Reader(driver, "orders", "cursor", cursor="nothing")
     assert len(await nobody.ids()) == len(await nobody.ids()) == 15
     await shop.orders.insert_one({"_id": "list", "t": [at(100)]})
