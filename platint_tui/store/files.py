@@ -75,6 +75,7 @@ def publish(made: Path, path: Path) -> bool:
     finally:
         for name in (made, *(Path(f"{made}{suffix}") for suffix in _SIDE_FILES)):
             name.unlink(missing_ok=True)
+    _EXAMINED.add(_identity(path.stat()))
     return True
 
 
@@ -104,9 +105,21 @@ def exists(path: Path) -> bool:
             where=str(path),
             hint="Restore a backup, or move the file away to begin anew.",
         )
-    _check_magic(path)
+    # Closing any descriptor of a file drops every POSIX lock that this process holds on it, also those of SQLite
+    # (https://www.sqlite.org/howtocorrupt.html, 2.2): a file that is open here is not opened a second time.
+    if _identity(found) not in _EXAMINED:
+        _check_magic(path)
+        _EXAMINED.add(_identity(found))
     _tighten(path)
     return True
+
+
+_EXAMINED: set[tuple[int, int]] = set()
+"""The databases that this process has made or looked into, and may have open."""
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def _check_magic(path: Path) -> None:
@@ -162,8 +175,7 @@ class Identity:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        found = path.stat()
-        self._identity = (found.st_dev, found.st_ino)
+        self._identity = _identity(path.stat())
 
     def check(self) -> None:
         """Raises StoreError (code `replaced`) when `path` is no longer the file that was opened."""

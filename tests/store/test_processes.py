@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -104,3 +106,18 @@ async def test_O4_two_consoles_queue_one_run(store: SqliteStore) -> None:
     processes = [start("create", store.database.path, 5) for _ in range(3)]
     made = [line for process in processes for line in lines(process)]
     assert len(made) == 1 and [run.id for run in await store.runs.list()] == made
+
+
+async def test_a_second_opening_in_one_process_keeps_the_locks_of_the_first(database: Path) -> None:
+    store = await open_store(database, clock=FakeClock(), role="console")
+    await store.commands.submit("first", {}, "ada")
+    engine = await open_store(database, clock=FakeClock(), role="engine")
+    await engine.close()
+    # Without those locks another process would take itself for the last one, and remove the log that is in use.
+    other = start("console", database, 1)
+    assert lines(other)
+    await store.commands.submit("second", {}, "ada")
+    with contextlib.closing(sqlite3.connect(database)) as looking:
+        kinds = {row[0] for row in looking.execute("SELECT kind FROM commands")}
+    assert {"first", "second"} <= kinds
+    await store.close()
