@@ -303,6 +303,8 @@ _ENTRY_FIELDS = (
     Field("id", "string", required=True),
     Field("stream", "string", required=True),
     Field("timestamp", "timestamp", description="null where the sender chose an id that is no time"),
+    Field("key", "any", description="null: entries have none"),
+    Field("headers", "object", required=True, description="empty: entries have none"),
     Field("body", "object", required=True),
 )
 

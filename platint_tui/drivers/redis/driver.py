@@ -50,7 +50,7 @@ class RedisDriver:
         self._address = address_of(context)
         self._acknowledging = asyncio.Lock()
         self._wire: Wire | None = None
-        self._unacked: dict[str, dict[str, None]] = {}
+        self._unacked: dict[tuple[str, str], dict[str, None]] = {}
         self._was_primary = False
 
     @contextlib.asynccontextmanager
@@ -117,8 +117,9 @@ class RedisDriver:
             if family is not None:
                 pages = read_family(wire, family, position, source, clock)
             else:
-                unacked = self._unacked[stream] = {}
-                pages = StreamReader(wire, stream, options, source, clock, unacked).pages(position)
+                reader = StreamReader(wire, stream, options, source, clock)
+                self._unacked[stream, reader.group] = reader.unacked
+                pages = reader.pages(position)
             async with contextlib.aclosing(pages):
                 started = clock.monotonic()
                 async for page in pages:
@@ -145,7 +146,7 @@ class RedisDriver:
             ok = True
         finally:
             self._context.telemetry.observe(f"acknowledge {stream}", clock.monotonic() - started, ok)
-        waiting = self._unacked.get(stream, {})
+        waiting = self._unacked.get((stream, str(group)), {})
         for identity in ids:
             waiting.pop(identity, None)
 

@@ -61,25 +61,19 @@ async def acknowledge(wire: Wire, stream: str, group: str, ids: Sequence[str]) -
 
 
 class StreamReader:
-    """Reads one stream once. `unacked` is shared with whoever acknowledges: ids that were delivered, in order."""
+    """Reads one stream once. `group` is the consumer group, "" without one; `unacked` are the ids that were
+    delivered, in order: whoever acknowledges them takes them out.
+    """
 
-    def __init__(
-        self,
-        wire: Wire,
-        stream: str,
-        options: ReadOptions,
-        source: Source,
-        clock: Clock,
-        unacked: dict[str, None],
-    ) -> None:
+    def __init__(self, wire: Wire, stream: str, options: ReadOptions, source: Source, clock: Clock) -> None:
         self._wire = wire
         self._stream = stream
         self._options = options
         self._source = source
         self._clock = clock
-        self._unacked = unacked
         taken = options.mode != "snapshot" and options.sync and not options.peek
-        self._group = group_of(options.sync) if taken else ""
+        self.group = group_of(options.sync) if taken else ""
+        self.unacked: dict[str, None] = {}
         self._read = BEGINNING
         self._added: int | None = None
         self._count = min(_FIRST_COUNT, source.chunk)
@@ -94,7 +88,7 @@ class StreamReader:
         self._read = str(position.get("id", BEGINNING)) if position else BEGINNING
         self._added = position.get("added") if position else None
         order(self._read)
-        if self._group:
+        if self.group:
             await self._join(position, there)
             after = "0"
             while after:
@@ -132,20 +126,20 @@ class StreamReader:
     async def _join(self, position: JsonObject | None, there: Extent) -> None:
         """Make the group, or set it to the position. What the position has stored is acknowledged first."""
         groups = [pairs(item) for item in await self._call("XINFO", "GROUPS", self._stream)]
-        mine = next((item for item in groups if item["name"] == self._group.encode()), None)
+        mine = next((item for item in groups if item["name"] == self.group.encode()), None)
         latest = self._source.start == "latest"
         if mine is None:
             if position is None and latest:
                 self._read = there.last
-            await self._call("XGROUP", "CREATE", self._stream, self._group, self._read)
+            await self._call("XGROUP", "CREATE", self._stream, self.group, self._read)
             return
-        if position is not None and position.get("group") == self._group:
-            await acknowledge(self._wire, self._stream, self._group, position.get("unacked") or ())
+        if position is not None and position.get("group") == self.group:
+            await acknowledge(self._wire, self._stream, self.group, position.get("unacked") or ())
         delivered = mine["last-delivered-id"].decode()
         if position is None and latest:
             self._read = delivered
         if delivered != self._read:
-            await self._call("XGROUP", "SETID", self._stream, self._group, self._read)
+            await self._call("XGROUP", "SETID", self._stream, self.group, self._read)
 
     async def _left_over(self, after: str) -> tuple[str, Page | None]:
         """What was delivered to us before the position and not stored, and where to go on ("" at the end).
@@ -164,13 +158,13 @@ class StreamReader:
         """Where a look at what other consumers left behind begins, "" when it is not time for one."""
         now = self._clock.monotonic()
         waits = self._claimed_at is not None and now - self._claimed_at < _CLAIM_IDLE_MS / 1000
-        return BEGINNING if self._group and self._claims and not waits else ""
+        return BEGINNING if self.group and self._claims and not waits else ""
 
     async def _claim(self, after: str) -> tuple[str, Page | None]:
         """Entries of our group that another consumer took and has not acknowledged for a while, and where to go
         on ("" at the end).
         """
-        command = ("XAUTOCLAIM", self._stream, self._group, CONSUMER, _CLAIM_IDLE_MS, after)
+        command = ("XAUTOCLAIM", self._stream, self.group, CONSUMER, _CLAIM_IDLE_MS, after)
         reply = (await self._wire.exchange([(*command, "COUNT", self._count)]))[0]
         if isinstance(reply, ResponseError):
             if "unknown command" not in str(reply):
@@ -179,7 +173,7 @@ class StreamReader:
             return "", None
         deleted = [(identity.decode(), None) for identity in (reply[2] if len(reply) > 2 else ())]
         # Ours are claimed too when a target is slow; they are on their way already.
-        entries = [entry for entry in [*entries_of(reply[1]), *deleted] if entry[0] not in self._unacked]
+        entries = [entry for entry in [*entries_of(reply[1]), *deleted] if entry[0] not in self.unacked]
         if self._claimed_at is None:
             # What follows the position comes anyway.
             entries = [entry for entry in entries if self._is_before(entry)]
@@ -199,13 +193,13 @@ class StreamReader:
     # --- taking -------------------------------------------------------------------------------------------
 
     def _reading(self) -> Command:
-        if self._group:
-            return ("XREADGROUP", "GROUP", self._group, CONSUMER, "COUNT", self._count)
+        if self.group:
+            return ("XREADGROUP", "GROUP", self.group, CONSUMER, "COUNT", self._count)
         return ("XREAD", "COUNT", self._count)
 
     async def _take(self) -> tuple[Extent, list[Entry]]:
         """The extent of the stream and its next entries, at one moment."""
-        after = ">" if self._group else self._read
+        after = ">" if self.group else self._read
         commands: list[Command] = [
             ("XINFO", "STREAM", self._stream),
             (*self._reading(), "STREAMS", self._stream, after),
@@ -233,8 +227,8 @@ class StreamReader:
 
     async def _start_over(self) -> None:
         self._read, self._added = BEGINNING, None
-        if self._group:
-            await self._call("XGROUP", "SETID", self._stream, self._group, BEGINNING)
+        if self.group:
+            await self._call("XGROUP", "SETID", self._stream, self.group, BEGINNING)
 
     async def _wait(self, after: str) -> None:
         """Until there is an entry beyond `after`, or it is time for a sign of life."""
@@ -258,8 +252,8 @@ class StreamReader:
             moment = time_ms(identity)
             if moment is not None:
                 happened.append(moment)
-        if self._group:
-            self._unacked.update(dict.fromkeys(identity for identity, _ in entries))
+        if self.group:
+            self.unacked.update(dict.fromkeys(identity for identity, _ in entries))
         size = sum(weight(flat) for _, flat in entries if flat)
         return Page(
             records,
@@ -275,9 +269,9 @@ class StreamReader:
         position: dict[str, Any] = {"v": 1, "id": self._read}
         if self._added is not None:
             position["added"] = self._added
-        if self._group:
+        if self.group:
             # A page is stored after all earlier ones: with its position all of these are.
-            position |= {"group": self._group, "unacked": list(self._unacked)}
+            position |= {"group": self.group, "unacked": list(self.unacked)}
         return position
 
     # --- calls --------------------------------------------------------------------------------------------

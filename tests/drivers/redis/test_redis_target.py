@@ -14,11 +14,13 @@ from drivers.redis.between import Between, between
 from drivers.redis.conftest import fields_of, limited_driver, plan, redis_context, redis_driver, row, scan
 from peers.redis import RedisServer
 from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
 
 from platint_tui.core.errors import ConfigError, ErrorClass, PlatintError, SystemicError, TransientError
 from platint_tui.core.jsontext import content_hash
 from platint_tui.core.model import Batch, Op, Row, WriteResult
 from platint_tui.drivers.redis import RedisDriver
+from platint_tui.drivers.redis.connection import Wire
 from platint_tui.drivers.redis.target import RowsTarget
 
 SHAPES = pytest.mark.parametrize("target", ["orders", "json.orders"])
@@ -286,6 +288,24 @@ async def test_entries_whose_answer_was_lost_are_looked_for(relayed: Any, admin:
     result = await target.write(Batch([row({"id": number}) for number in range(50)], None))
     await target.close()
     assert (result.written, list(result.faults)) == (50, []) and await admin.xlen("orders") == 50
+
+
+async def test_a_batch_that_is_partly_there_is_not_sent_again(
+    driver: RedisDriver, admin: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = Wire.exchange
+
+    async def exchange(self: Wire, commands: Any, into: Any = None) -> Any:
+        done = await inner(self, commands, into)
+        if commands[0][0] == "XADD":
+            done[1] = OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+        return done
+
+    monkeypatch.setattr(Wire, "exchange", exchange)
+    result = await write(driver, "stream.orders", row({"id": 1}), row({"id": 2}))
+    assert result.written == 1
+    [(index, fault)] = result.faults
+    assert (index, fault.code, fault.error_class) == (1, "OOM", ErrorClass.SYSTEMIC)
 
 
 async def test_entries_that_may_not_have_arrived_are_unknown(relayed: Any, admin: Redis) -> None:
