@@ -91,6 +91,8 @@ def _roots_for(path: PathKey) -> tuple[str, ...]:
         return ("profile",)
     if len(path) > 2 and path[2] == "write":
         return ("profile", "record", "run", "resource", "items", "item")
+    if len(path) > 3 and path[2:4] == ("source", "socket"):
+        return ("profile", "cursor", "record", "run", "resource")
     if len(path) > 2 and path[2] == "describe":
         return ("profile", "resource")
     return ("profile", "parent", "cursor", "page", "run", "resource", "job")

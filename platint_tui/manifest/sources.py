@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from platint_tui.manifest.fields import Bool, DataPath, Duration, FieldName, Int, Line, Model, Positive, Size
+from platint_tui.manifest.live import Events, Socket
 
 Mode = Literal["snapshot", "cursor", "cdc", "consume"]
 """snapshot: everything, in the order of the key. cursor: what is new by a field. cdc: the platform's own feed of
@@ -65,7 +66,8 @@ class Source(Model):
     does not know yet begins (with all that is there, or with what comes from then on), `max_deliveries` the number
     of deliveries from which on a message that nobody acknowledges counts as a dead letter, where the platform only
     counts. `qos` is the quality of service that a subscription asks for, `expiry` how long the platform keeps what
-    arrives while nobody reads, where the client says how long. `call` is the method that is called.
+    arrives while nobody reads, where the client says how long. `events` is a feed of Server-Sent Events and `socket` a
+    WebSocket. `call` is the method that is called.
     """
 
     modes: tuple[Mode, ...] = Field(min_length=1)
@@ -81,6 +83,8 @@ class Source(Model):
     max_deliveries: Annotated[Int, Field(ge=1, le=1_000_000)] = 5
     qos: Literal[1, 2] = 1
     expiry: Positive = 7 * 86_400.0
+    events: Events | None = None
+    socket: Socket | None = None
     call: Call | None = None
 
 
