@@ -8,7 +8,9 @@ Sources: Microsoft, "AMQP 1.0 in Azure Service Bus protocol guide", "Service Bus
 
 from __future__ import annotations
 
+import functools
 import logging
+import ssl
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +35,7 @@ from platint_tui.drivers.http.auth import Authorizer, Unsigned
 from platint_tui.drivers.http.auth.renewing import Renewing
 from platint_tui.drivers.http.auth.servicebus import ServiceBusSas
 from platint_tui.drivers.http.session import Session
+from platint_tui.drivers.http.transport import tls_context
 from platint_tui.drivers.judged import by_rules
 
 # The library tells of every lost connection by itself, with whatever the other side said.
@@ -66,11 +69,12 @@ class Connection:
     def client(self) -> ServiceBusClient:
         """A client that tries everything once."""
         timeout = self.context.connector.transport.timeout
-        more: dict[str, Any] = {}
+        # Without a context the library would read all certificates for each connection, even one without TLS.
+        more: dict[str, Any] = {"ssl_context": _trust()}
         host = self._host
         if not self._tls:
             host, more["use_tls"] = self.where, False
-        elif self._port != _TLS_PORT:
+        if self._tls and self._port != _TLS_PORT:
             more["custom_endpoint_address"] = f"sb://{self.where}"
         return ServiceBusClient(
             host,
@@ -93,6 +97,12 @@ class Connection:
         return by_rules(judged, self.context.connector, condition)
 
 
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """What certificates are checked against, read once for all connections."""
+    return tls_context(None)
+
+
 def credential(signer: Authorizer, context: DriverContext) -> Any:
     """What the library asks for tokens: the policy's, or those of the app. Raises ConfigError."""
     if isinstance(signer, ServiceBusSas):
@@ -110,8 +120,7 @@ class SasCredential:
 
     async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
         """A token for the entity that `scopes` names (`sb://host/entity`)."""
-        token, expiry = self._signer.token(scopes[0])
-        return AccessToken(token, expiry)
+        return AccessToken(*self._signer.token(scopes[0]))
 
 
 class TokenCredential:

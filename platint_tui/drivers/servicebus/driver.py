@@ -73,7 +73,7 @@ class ServicebusDriver:
         probes = {item.id: item for item in self._context.connector.check}
         told = await self._http.check()
         managed = all(item.ok for item in told if item.tried and not _is_open(probes, item))
-        entities = self._named or ((await self._management.entities())[0] if managed else [])
+        entities = self._named or (await self._management.some() if managed else [])
         done = []
         for outcome in told:
             probe = probes.get(outcome.id)

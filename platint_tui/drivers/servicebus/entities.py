@@ -6,7 +6,7 @@ Source: Microsoft, "Service Bus Azure Resource Manager and management REST API" 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal
@@ -122,12 +122,21 @@ class Management:
     async def entities(self) -> tuple[list[Entity], bool]:
         """Every queue, topic and subscription, and whether these are all of them. Raises what listing raises."""
         found: list[Entity] = []
-        for stream, kind in (("queues", "queue"), ("topics", "topic"), ("subscriptions", "subscription")):
-            async for entity in self._listed(stream, kind):  # type: ignore[arg-type]  # one of the three kinds
-                if len(found) >= MOST_ENTITIES:
-                    return found, False
-                found.append(entity)
+        for kind in _DESCRIPTIONS:
+            async with aclosing(self._listed(kind)) as listed:
+                async for entity in listed:
+                    if len(found) >= MOST_ENTITIES:
+                        return found, False
+                    found.append(entity)
         return found, True
+
+    async def some(self) -> list[Entity]:
+        """A queue, or a subscription with its topic; nothing when there is neither. Raises what listing raises."""
+        for kind in ("queue", "subscription"):
+            async with aclosing(self._listed(kind)) as listed:
+                async for entity in listed:
+                    return [entity, Entity("topic", entity.name)] if entity.subscription else [entity]
+        return []
 
     async def describe(self, entity: Entity) -> Entity:
         """The entity with its settings; as it is when the management may not or cannot be asked."""
@@ -147,8 +156,8 @@ class Management:
         known = settings if isinstance(settings, dict) else {}
         return Entity(entity.kind, entity.name, entity.subscription, known)
 
-    async def _listed(self, stream: str, kind: Kind) -> AsyncIterator[Entity]:
-        pages = self._http.read(stream, None)
+    async def _listed(self, kind: Kind) -> AsyncGenerator[Entity, None]:
+        pages = self._http.read(f"{kind}s", None)
         async with aclosing(pages):  # type: ignore[type-var]  # the http driver gives generators
             async for page in pages:
                 for record in page.records:

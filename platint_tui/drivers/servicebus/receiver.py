@@ -18,7 +18,7 @@ from azure.servicebus import ServiceBusReceivedMessage, ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
 from azure.servicebus.exceptions import MessageAlreadySettled, MessageLockLostError
 
-from platint_tui.core.errors import PlatintError, TransientError
+from platint_tui.core.errors import PlatintError, RecordError, SystemicError, TransientError
 from platint_tui.core.model import BadElement, JsonObject, Page, Record
 from platint_tui.drivers.servicebus.connection import FAILURES, Connection
 from platint_tui.drivers.servicebus.entities import Entity
@@ -70,7 +70,10 @@ async def opened(
         _observe(connection, f"open {entity.stream}", started, True)
         yield receiver
     except FAILURES as error:
-        raise connection.error(error, entity.path, entity.stream) from None
+        judged = connection.error(error, entity.path, entity.stream)
+        if isinstance(judged, RecordError):  # there is none: it is our request that was refused
+            judged = SystemicError(judged.message, hint=judged.hint, where=judged.where, code=judged.code)
+        raise judged from None
     finally:
         await closed(receiver, client)
 

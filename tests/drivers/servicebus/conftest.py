@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import itertools
 import random
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from peers.servicebus import KEY, KEY_NAME, LISTEN_KEY, LISTEN_KEY_NAME, Service
 from platforms.vendor import Asked, Reply, Vendor, running
 
 from platint_tui.core.model import Environment, Profile
+from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.secret import Secret
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.servicebus import ServicebusDriver, receiver
@@ -44,6 +46,8 @@ def manifest() -> Connector:
 
 SPACE = "http://schemas.microsoft.com/netservices/2010/10/servicebus/connect"
 ATOM = {"Content-Type": "application/atom+xml;charset=utf-8"}
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Not used without TLS, but made anew by the client for each connection otherwise."""
 PLAIN = (
     "<RequiresDuplicateDetection>false</RequiresDuplicateDetection>"
     "<CountDetails><DeadLetterMessageCount>0</DeadLetterMessageCount></CountDetails>"
@@ -122,15 +126,22 @@ class Bus:
         return f"q{next(_names)}"
 
     def driver(
-        self, key_name: str = KEY_NAME, key: str = KEY, fields: Mapping[str, str] | None = None, **source: Any
+        self,
+        key_name: str = KEY_NAME,
+        key: str = KEY,
+        fields: Mapping[str, str] | None = None,
+        *,
+        secrets: Mapping[str, str] | None = None,
+        origins: Sequence[str] = (),
+        **source: Any,
     ) -> ServicebusDriver:
-        """A driver whose scans end soon."""
+        """A driver whose scans end soon. `origins` are those that its credential was entered for."""
         connector = manifest()
         changed = {}
         for name in ("queue.*", "subscription.*"):
             family = connector.resources[name]
             assert family.source is not None
-            update = {"idle": 0.15, **source}
+            update = {"idle": 0.1, **source}
             changed[name] = family.model_copy(update={"source": family.source.model_copy(update=update)})
         policy = connector.errors.policy.model_copy(update={"attempts": 3, "base": 0.02})
         connector = connector.model_copy(
@@ -146,16 +157,16 @@ class Bus:
             "endpoint": f"http://127.0.0.1:{self.server.port}",
             **(fields or {}),
         }
-        checked = validate_fields(connector, given, secrets={"key": None})
-        origins = origins_of(connector, checked, ["key"], "development")
-        profile = Profile("bus", "servicebus", Environment.DEVELOPMENT, checked, {}, origins)
+        held = {name: Secret(value) for name, value in (secrets or {"key": key}).items()}
+        checked = validate_fields(connector, given, secrets=dict.fromkeys(held))
+        entered = tuple(origins) or origins_of(connector, checked, held, "development")
+        profile = Profile("bus", "servicebus", Environment.DEVELOPMENT, checked, {}, entered)
         limits, notes = FreeLimiter(), Observed()
-        return ServicebusDriver(
-            DriverContext(connector, profile, {"key": Secret(key)}, limits, notes, rng=random.Random(7))
-        )
+        return ServicebusDriver(DriverContext(connector, profile, held, limits, notes, rng=random.Random(7)))
 
     def client(self) -> ServiceBusClient:
-        return ServiceBusClient.from_connection_string(self.server.connection_string, retry_total=0)
+        string = self.server.connection_string
+        return ServiceBusClient.from_connection_string(string, retry_total=0, ssl_context=NO_TLS)
 
     async def send(self, queue: str, *messages: ServiceBusMessage) -> None:
         async with self.client() as client, client.get_queue_sender(queue) as sender:
@@ -225,7 +236,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Microsoft's client sleeps at each step of opening a connection, and up to a second when it closes one."""
     for module in (*_AMQP, _servicebus_receiver_async, _servicebus_sender_async):
         monkeypatch.setattr(module, "asyncio", _Hurried())
-    monkeypatch.setattr(receiver, "_SLICE", 0.1)
+    monkeypatch.setattr(receiver, "_SLICE", 0.06)
     populate = ReceiverMixin._populate_attributes
 
     def populated(self: ReceiverMixin, **how: Any) -> None:
@@ -233,6 +244,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         self._further_pull_receive_timeout = 0.03
 
     monkeypatch.setattr(ReceiverMixin, "_populate_attributes", populated)
+    monkeypatch.setattr(REDACTOR, "_values", set())  # each test has tokens of its own
+    monkeypatch.setattr(REDACTOR, "_pattern", None)
     made = Configuration.__init__
     monkeypatch.setattr(
         Configuration, "__init__", lambda self, **how: made(self, **{**how, "socket_timeout": 0.02})
@@ -242,7 +255,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def bus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServicebusServer]:
     often = {"max_delivery": 100.0, "lock_seconds": 30.0}
-    queues = {**dict.fromkeys(QUEUES, often), "short": {"lock_seconds": 1.5, "max_delivery": 100.0}}
+    queues = {**dict.fromkeys(QUEUES, often), "short": {"lock_seconds": 1.0, "max_delivery": 100.0}}
     topics = {
         "events": {"billing": often, "audit": often},
         "single": {"only": often},

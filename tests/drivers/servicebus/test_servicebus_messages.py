@@ -15,12 +15,13 @@ import pytest
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.amqp import AmqpAnnotatedMessage
 from drivers.servicebus.conftest import Bus
+from platforms.vendor import Reply, Vendor, running
 
 from platint_tui.core.errors import ConfigError, CredentialError, TransientError
 from platint_tui.core.jsontext import content_hash
 from platint_tui.core.model import Batch, Page, ReadOptions, Row, TargetPlan
 from platint_tui.core.ports import Acknowledging, Following, HoldsDeadLetters
-from platint_tui.drivers.servicebus import ServicebusDriver, receiver
+from platint_tui.drivers.servicebus import ServicebusDriver, connection, receiver
 from platint_tui.drivers.suite import Kit, ReadSuite, WriteSuite
 
 OPTIONS = ReadOptions(sync="orders")
@@ -201,7 +202,7 @@ async def test_pages_that_wait_stay_locked(bus: Bus) -> None:
     await bus.send("short", ServiceBusMessage("a", message_id="1"), ServiceBusMessage("b", message_id="2"))
     driver = bus.driver()
     pages = await scan(driver, "queue.short", acknowledge=False)
-    await asyncio.sleep(2.2)
+    await asyncio.sleep(1.3)
     other = bus.driver()
     assert records(await scan(other, "queue.short")) == []
     await other.close()
@@ -385,3 +386,26 @@ async def test_probes_pass_with_every_right(driver: ServicebusDriver) -> None:
     probes = {item.id: item for item in await driver.check()}
     assert all(probes[name].ok for name in ("namespace", "queues", "receive", "send")), probes
     assert probes["receive"].detail == "Allowed on q0"
+
+
+async def test_an_app_signs_in_to_messages_with_the_token_of_its_requests(bus: Bus) -> None:
+    vendor = Vendor()
+    issued = {"access_token": "a-token-of-entra", "token_type": "Bearer", "expires_in": 3600}
+    vendor.on("POST /shop/oauth2/v2.0/token", Reply(issued))
+    async with running(vendor):
+        fields = {"sign_in": "app", "tenant_id": "shop", "client_id": "app", "login_url": vendor.url}
+        app = bus.driver(fields=fields, secrets={"client_secret": "app-secret"})
+        giver = connection.credential(app._http.session.caller.signers.at(None), app._context)
+        tokens = [await giver.get_token("https://servicebus.azure.net/.default") for _ in range(2)]
+        await app.close()
+    assert [item.token for item in tokens] == ["a-token-of-entra"] * 2 and len(vendor.seen) == 1
+    assert 3000 < tokens[0].expires_on - time.time() <= 3600 and not hasattr(giver, "token_type")
+
+
+async def test_the_key_goes_nowhere_else_than_it_was_entered_for(bus: Bus) -> None:
+    with pytest.raises(ConfigError, match="was entered for"):
+        bus.driver(
+            fields={"endpoint": "https://other.example.com"}, origins=("https://shop.example.com:443",)
+        )
+    with pytest.raises(ConfigError, match="Plain http"):
+        bus.driver(fields={"endpoint": "http://other.example.com"})

@@ -24,22 +24,23 @@ class ServiceBusSas(Authorizer):
         self._key = key
         self._clock = clock
         self._ttl = ttl
-        self._made: dict[str, tuple[float, str]] = {}
+        self._made: dict[str, tuple[str, int]] = {}
 
     def token(self, resource: str) -> tuple[str, int]:
-        """A token for everything under the address `resource`, and until when it is good (epoch seconds)."""
-        expiry = int(self._clock.now_ms() / 1000 + self._ttl)
-        return sas_token(resource, self._key_name, self._key, expiry), expiry
+        """A token for everything under the address `resource`, and until when it is good (epoch seconds). One is
+        given out for half of its life."""
+        now = self._clock.now_ms() / 1000
+        token, expiry = self._made.get(resource, ("", 0))
+        if not now + self._ttl / 2 < expiry <= now + self._ttl:
+            expiry = int(now + self._ttl)
+            token = sas_token(resource, self._key_name, self._key, expiry)
+            self._made[resource] = (token, expiry)
+        return token, expiry
 
     async def sign(self, request: Unsigned) -> Signed:
-        """The request with a token for its namespace; a token is used for half of its life."""
+        """The request with a token for its namespace."""
         parts = urlsplit(request.url)
-        resource = f"{parts.scheme}://{parts.netloc.lower()}/"
-        now = self._clock.now_ms() / 1000
-        renew_at, token = self._made.get(resource, (0.0, ""))
-        if now >= renew_at or now < renew_at - self._ttl:
-            token, _ = self.token(resource)
-            self._made = {resource: (now + self._ttl / 2, token)}
+        token, _ = self.token(f"{parts.scheme}://{parts.netloc.lower()}/")
         return Signed(request.url, {**request.headers, "authorization": token})
 
 
