@@ -32,7 +32,7 @@ async def discover(options: Namespace) -> int:
         return code
     if not options.diff:
         table(
-            ("STREAM", "KEY", "CURSOR", "FIELDS", "RECORDS", "CAN", "NOTES"),
+            ("STREAM", "KEY", "READ BY", "FIELDS", "RECORDS", "CAN", "NOTES"),
             [_row(stream) for stream in catalogue.streams],
         )
     shown = changes if options.diff else [change for change in changes if not change.minor]
@@ -106,10 +106,8 @@ async def preview(options: Namespace) -> int:
             line(f"! no record: {item['reason']}: {item['raw']}")
     if found.error is not None:
         raise found.error
-    note(
-        f"{plural(len(found.records), 'record')}, {len(found.bad)} bad, by"
-        f" {plural(len(found.requests), 'request')}; nothing was stored."
-    )
+    sent = f", by {plural(len(found.requests), 'request')}" if found.requests else ""
+    note(f"{plural(len(found.records), 'record')}, {len(found.bad)} bad{sent}; nothing was stored.")
     return ExitCode.DONE
 
 

@@ -117,7 +117,7 @@ def print_run(run: Run) -> None:
         took = f"{'took' if run.ended_ms is not None else 'for'} {_span((ended - run.started_ms) / 1000)}"
         line(f"started {moment(run.started_ms)}, {took}")
     table(
-        ("STREAM", "STATE", "READ", "WRITTEN", "DEAD", "SUPERSEDED", "REQUESTS", "ERROR"),
+        ("STREAM", "STATE", "READ", "WRITTEN", "DEAD", "SUPERSEDED", "REQUESTS", "NOTE"),
         [
             (
                 item.stream,

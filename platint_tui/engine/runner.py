@@ -228,7 +228,9 @@ class RunTask:
         )
 
     async def _expected(self, plan: StreamPlan) -> int | None:
-        """How many records will come, where discovery can know it: when all of them are read."""
+        """How many records will come, where discovery can know it: when all of them are read, and that ends."""
+        if plan.follow:
+            return None
         state = await self._runs.sync_state(plan.integration, plan.stream)
         return plan.estimate if state is None or state.confirmed is None else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from platint_tui.core.errors import ErrorClass
+from platint_tui.core.errors import ErrorClass, joined
 from platint_tui.core.ids import digest
 from platint_tui.core.jsontext import content_hash
 from platint_tui.core.model import NATIVE, DeadQueue, Fault, NativeLetter, NewDeadLetter, Profile
@@ -60,7 +60,7 @@ def _rows(connection: sqlite3.Connection, profile: str, queue: str) -> list[sqli
 
 def _new(profile: Profile, letter: NativeLetter) -> NewDeadLetter:
     reason = letter.reason or "The platform does not say why."
-    where = f" It was meant for '{letter.origin}'." if letter.origin else ""
+    where = f"It was meant for '{letter.origin}'." if letter.origin else ""
     return NewDeadLetter(
         profile=profile.name,
         platform=profile.platform,
@@ -75,7 +75,7 @@ def _new(profile: Profile, letter: NativeLetter) -> NewDeadLetter:
         fingerprint=digest(
             "native", profile.platform, profile.name, letter.queue, letter.code, letter.origin
         ),
-        fault=Fault(ErrorClass.RECORD, letter.code, f"{reason}{where}"),
+        fault=Fault(ErrorClass.RECORD, letter.code, joined(reason, where)),
         direction=NATIVE,
         origin={
             "queue": letter.queue,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 from platint_tui.core.errors import ErrorClass
-from platint_tui.core.model import Attempt, DeadLetter, Issue, ReplayJob, Trigger
+from platint_tui.core.model import NATIVE, Attempt, DeadLetter, Issue, ReplayJob, Trigger
 from platint_tui.core.states import DeadLetterState
 from platint_tui.services.deadletters import DeadLetterView, SeenQueue
 from platint_tui.tui import present
@@ -32,6 +32,7 @@ _NEXT: dict[ErrorClass, str] = {
     ErrorClass.TRANSIENT: "Replay it when the platform is well; nothing has to be changed.",
     ErrorClass.SYSTEMIC: "Look at the answer of the target before replaying.",
 }
+_NATIVE_NEXT = "Mend what reads the queue, or the message; a replay sends it back to where it came from."
 _STATE_NEXT: dict[DeadLetterState, str] = {
     DeadLetterState.UNKNOWN: "Its answer was lost: look at the target, then replay it or discard it.",
     DeadLetterState.REPLAYING: "It is on its way.",
@@ -43,9 +44,9 @@ _STATE_NEXT: dict[DeadLetterState, str] = {
 }
 
 
-def whose_fault(error_class: ErrorClass, code: str = "") -> str:
-    """Who has to act, in words."""
-    if code == "dead_lettered":
+def whose_fault(error_class: ErrorClass, code: str = "", *, native: bool = False) -> str:
+    """Who has to act, in words. `native`: the platform keeps the dead letter itself."""
+    if native:
         return "whoever reads that queue: its platform gave the message up"
     if code in _UNREAD:
         return "the record: the source sent none that can be told apart by its key"
@@ -57,6 +58,10 @@ def what_next(error_class: ErrorClass, hint: str, state: DeadLetterState | None 
     if state is not None and state in _STATE_NEXT:
         return _STATE_NEXT[state]
     return hint or _NEXT.get(error_class, "")
+
+
+def _hint(letter: DeadLetter) -> str:
+    return letter.hint or (_NATIVE_NEXT if letter.direction == NATIVE else "")
 
 
 def key_text(record_key: str) -> str:
@@ -128,8 +133,10 @@ def issue_facts(issue: Issue, now_ms: int) -> Pieces:
     """The panel under the list of issues."""
     return [
         (f"{issue.message}\n", "strong"),
-        *fact("whose fault", whose_fault(issue.error_class, issue.code)),
-        *fact("what next", what_next(issue.error_class, issue.hint)),
+        *fact("whose fault", whose_fault(issue.error_class, issue.code, native=not issue.integration)),
+        *fact(
+            "what next", _NATIVE_NEXT if not issue.integration else what_next(issue.error_class, issue.hint)
+        ),
         *fact("where", f"{issue.platform} · profile {issue.profile} · {issue.place}"),
         *fact("seen", _seen(issue.first_seen_ms, issue.last_seen_ms, now_ms), end=""),
         (f" · {present.count(issue.open)} open of {present.count(issue.total)}", ""),
@@ -149,8 +156,8 @@ def item_facts(view: DeadLetterView, now_ms: int) -> Pieces:
         (f"{letter.message}\n".replace("\n", " ").rstrip() + "\n", "strong"),
         *fact("state", f"{state}{_tries(letter)}", tone),
         *fact("cause", f"{letter.code or letter.error_class}{f' in {letter.field}' if letter.field else ''}"),
-        *fact("whose fault", whose_fault(letter.error_class, letter.code)),
-        *fact("what next", what_next(letter.error_class, letter.hint, letter.state)),
+        *fact("whose fault", whose_fault(letter.error_class, letter.code, native=letter.direction == NATIVE)),
+        *fact("what next", what_next(letter.error_class, _hint(letter), letter.state)),
         *fact("record", f"{key_text(letter.record_key)} · {letter.place}"),
         *_origin(letter, now_ms),
         *fact("seen", _seen(letter.first_seen_ms, letter.last_seen_ms, now_ms), end=""),
