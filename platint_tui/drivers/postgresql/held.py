@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - identifiers are quoted, values are bound
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from platint_tui.core.model import Field
 from platint_tui.drivers.postgresql import books
 from platint_tui.drivers.postgresql.blocks import decoder_of
 from platint_tui.drivers.postgresql.connection import Address
+from platint_tui.drivers.postgresql.rows import copy_rows
 from platint_tui.drivers.tables import quoted
 
 _CHUNK = 2_000
@@ -29,15 +31,17 @@ async def held_keys(
     if found.types is None:
         return
     table = f"{quoted(address.schema)}.{quoted(target)}"
-    key = ", ".join(map(quoted, found.key)) or "_key"
-    listed = ", ".join(f"{quoted(name)}::text" for name in found.key) or "_key, _raw"
-    decoders = [
-        decoder_of(Field(name, "string", native=f"postgresql:{found.types[name]}")) for name in found.key
-    ]
+    if found.key:
+        listed = ", ".join(map(quoted, found.key))
+        chunk = await copy_rows(connection, f"SELECT {listed} FROM {table} ORDER BY {listed}", sys.maxsize)
+        natives = (f"postgresql:{found.types[name]}" for name in found.key)
+        decoders = [decoder_of(Field("", "string", native=native)) for native in natives]
+        for row in chunk.rows:
+            # No part of a primary key is null.
+            pairs = zip(decoders, row, strict=True)
+            yield canonical_key(decode(text or "").value for decode, text in pairs), None
+        return
     async with connection.transaction(readonly=True):
-        async for row in connection.cursor(f"SELECT {listed} FROM {table} ORDER BY {key}", prefetch=_CHUNK):
-            if decoders:
-                values = (decode(text).value for decode, text in zip(decoders, row, strict=True))
-                yield canonical_key(values), None
-            else:
-                yield row[0], content_hash(row[1])
+        query = f"SELECT _key, _raw FROM {table} ORDER BY _key"
+        async for row in connection.cursor(query, prefetch=_CHUNK):
+            yield row["_key"], content_hash(row["_raw"])

@@ -13,7 +13,7 @@
 | interval                        | ISO 8601 with a sign for each part: `P1Y2M-3DT4H5M6.7S`, `PT0S`                 |
 | infinite times and intervals    | `infinity`, `-infinity`                                                         |
 | bytea                           | base64                                                                          |
-| json, jsonb                     | the JSON value itself                                                           |
+| json, jsonb                     | the JSON value itself; the document `null` is null, like no value               |
 | arrays                          | lists, of lists where they have more dimensions (their lower bounds are lost)   |
 | ranges, multiranges             | text as PostgreSQL takes it: `[1,5)`, `{[1,5),[7,9)}`, `empty`                  |
 | everything else                 | the text that PostgreSQL writes for it (enumerations, composite and own types)  |

@@ -41,6 +41,8 @@ async def stage_rows(connection: asyncpg.Connection[Any], layout: Layout) -> Non
     columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in layout.staged)
     await connection.execute(f"DROP TABLE IF EXISTS {STAGED}")
     await connection.execute(f"CREATE TEMPORARY TABLE _platint_rows ({columns}) ON COMMIT DELETE ROWS")
+    # asyncpg remembers the types of the columns of a table that it copied into.
+    await connection.reload_schema_state()
 
 
 async def write_rows(

@@ -124,7 +124,7 @@ class SqliteDriver:
         For the account of what a source has and a target holds. Empty when there is no such table.
         """
         check_table_name(table)
-        after = 0
+        after: int | None = None
         while True:
             rows = await self._file.run(lambda connection, start=after: held_keys(connection, table, start))  # type: ignore[misc]  # the default binds the loop's variable
             for _, key, digest in rows:

@@ -118,10 +118,7 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
     """An open connection with our settings, and the identity of the file. Raises ConfigError."""
     check_place(path)
     # Made by us before SQLite would, so that it and its -wal and -shm are readable by the owner only.
-    # One that is there is not opened: closing it again would drop the locks of every connection that this process
-    # has to it (https://www.sqlite.org/howtocorrupt.html, 2.2).
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         _check_owner(connection, path)

@@ -20,8 +20,10 @@ _AS_JSON: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def held_keys(connection: sqlite3.Connection, table: str, after: int) -> list[tuple[int, str, str | None]]:
-    """(rowid, key, content hash of the raw text) of some rows behind a rowid, in the order of arrival.
+def held_keys(
+    connection: sqlite3.Connection, table: str, after: int | None
+) -> list[tuple[int, str, str | None]]:
+    """(rowid, key, content hash of the raw text) of some rows in the order of their rowid, behind one of them.
 
     The hash is None for a mirror. Empty when there are no more, or no such table.
     """
@@ -29,8 +31,9 @@ def held_keys(connection: sqlite3.Connection, table: str, after: int) -> list[tu
         return []
     key = mirror_key(connection, table)
     listed = ", ".join(quoted(name) for name, _ in key) or "_key, _raw"
+    behind = "" if after is None else f"WHERE rowid > {after:d}"
     rows = connection.execute(
-        f"SELECT rowid, {listed} FROM {quoted(table)} WHERE rowid > ? ORDER BY rowid LIMIT {_CHUNK}", (after,)
+        f"SELECT rowid, {listed} FROM {quoted(table)} {behind} ORDER BY rowid LIMIT {_CHUNK}"
     ).fetchall()
     if not key:
         return [(rowid, found, content_hash(raw)) for rowid, found, raw in rows]
