@@ -28,6 +28,7 @@ SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::tex
        c.relreplident::text AS identity, c.relpersistence = 'p' AS logged,
        CASE WHEN c.reltuples > 0 THEN current_setting('block_size')::float8
             * (c.relpages + coalesce(t.relpages, 0)) / c.reltuples END AS width,
+       c.relkind NOT IN ('r', 'm') OR (c.reltoastrelid <> 0 AND pg_relation_size(c.reltoastrelid) > 0) AS wide,
        has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS readable
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
@@ -90,7 +91,7 @@ class Relation:
 
     `key` are the columns of its primary key or else of a unique index without nulls, () without either.
     `identity` says what the log keeps of a row's old version, `identity_columns` which columns those are.
-    `width` are bytes per row, about, None when nothing is known.
+    `width` are bytes per row, about, None when nothing is known; `wide`: some rows may be larger than a block.
     """
 
     oid: int
@@ -103,6 +104,7 @@ class Relation:
     identity_columns: tuple[str, ...]
     logged: bool = True
     width: float | None = None
+    wide: bool = False
 
     @property
     def sql(self) -> str:
@@ -161,6 +163,7 @@ async def relation(connection: asyncpg.Connection[Any], stream: str, schema: str
         identity_of(row["identity"], columns, keys),
         row["logged"],
         row["width"],
+        row["wide"],
     )
 
 

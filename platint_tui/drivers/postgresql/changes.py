@@ -30,7 +30,7 @@ from platint_tui.drivers.postgresql.pgoutput import (
     lsn_text,
     merged,
 )
-from platint_tui.drivers.postgresql.rows import RowDecoder, Texts, not_utf8
+from platint_tui.drivers.postgresql.rows import RowDecoder, Texts
 from platint_tui.drivers.postgresql.table import Table, with_columns
 from platint_tui.drivers.tables import quoted
 
@@ -159,13 +159,9 @@ class Changes:
                 self._add(self._deleted(shape, message.old, message.whole), size)
             else:
                 self._updated(shape, message, size)
-        except (UnicodeDecodeError, RecordError) as error:
+        except RecordError as error:
             row = message.old if isinstance(message, Delete) else message.new
-            text = b"\t".join(value for value in row if isinstance(value, bytes))
-            if isinstance(error, RecordError):
-                self._bad.append(shape.decoder.bad(_texts(row), error.message))
-            else:
-                self._bad.append(not_utf8(text))
+            self._bad.append(shape.decoder.bad(_texts(row), error.message))
             self._noted(size)
 
     def _updated(self, shape: Shape, message: Update, size: int) -> None:

@@ -197,9 +197,10 @@ class Feed:
             async for page in self._gathered(self._sender, end):
                 yield page
         except PlatintError as error:
+            self._observed(None, ok=False)
             if error.code in _LOST_CODES:
                 raise lost(self._table, lsn_text(self._changes.lsn), error.message) from None
-            raise
+            raise self._table.told(error) from None
         finally:
             sender, self._sender = self._sender, None
             await sender.close()
@@ -224,9 +225,10 @@ class Feed:
         changes, now = self._changes, self._clock.monotonic
         heard = asked = moved = shown = looked = now()
         since: float | None = None
+        patience = min(_ASK_EVERY, self._settings.heartbeat)
         position: JsonObject = changes.position()
         while True:
-            wait = _ASK_EVERY if since is None else max(0.0, since + _LINGER - now())
+            wait = patience if since is None else max(0.0, since + _LINGER - now())
             if end is not None and since is None and changes.lsn < end:
                 sender.ask()
             found = await sender.read(wait)
@@ -236,6 +238,7 @@ class Feed:
                     await changes.take(pgoutput.decode(item.payload), len(item.payload))
                     if changes.count >= self._settings.chunk or changes.size >= _PAGE_BYTES:
                         page = await changes.page()
+                        self._observed(since, ok=True)
                         position, since, moved, shown = page.position, None, now(), now()
                         yield page
                 else:
@@ -245,13 +248,14 @@ class Feed:
             finished = end is not None and changes.between and changes.lsn >= end
             if finished or (since is not None and now() - since >= _LINGER):
                 page = await changes.page(last=finished)
+                self._observed(since, ok=True)
                 position, since, moved, shown = page.position, None, now(), now()
                 yield page
                 if finished:
                     return
             if now() - heard > _SILENT:
                 raise self._silent()
-            if now() - asked >= _ASK_EVERY:
+            if now() - asked >= patience:
                 asked = now()
                 sender.ask()
             if now() - looked >= self._settings.heartbeat:
@@ -263,6 +267,13 @@ class Feed:
                     position, moved = changes.position(), now()
                 shown = now()
                 yield Page((), position, False, requests=0)
+
+    def _observed(self, since: float | None, *, ok: bool) -> None:
+        """Report a page: how long its first change has waited, at the least."""
+        now = self._clock.monotonic()
+        self._table.telemetry.observe(
+            f"follow {self._table.stream}", now - (now if since is None else since), ok
+        )
 
     async def _look(self) -> None:
         """See that the slot does not keep too much, and that the table is still the one of the publication."""

@@ -27,14 +27,9 @@ _CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Rows of one statement. `cut`: there were more, but they would have been too many bytes.
-
-    `broken` are those rows (by index) whose bytes are no UTF-8, which a database that keeps text unchecked may
-    hold.
-    """
+    """Rows of one statement. `cut`: there were more, but they would have been too many bytes."""
 
     rows: list[Texts]
-    broken: dict[int, BadElement]
     bytes: int
     cut: bool
 
@@ -43,10 +38,10 @@ class _Enough(Exception):
     """Raised to end a COPY early."""
 
 
-async def copy_rows(connection: asyncpg.Connection[Any], query: str, most: int = MOST_BYTES) -> Chunk:
+async def copy_rows(connection: asyncpg.Connection[Any], query: str) -> Chunk:
     """The rows of `query`, each value as the text of its type's output function.
 
-    The statement is ended when more than `most` bytes have come in more than one row. Raises what asyncpg raises.
+    The statement is ended when more than `MOST_BYTES` have come in more than one row. Raises what asyncpg raises.
     """
     parts: list[bytes] = []
     size = lines = 0
@@ -56,7 +51,7 @@ async def copy_rows(connection: asyncpg.Connection[Any], query: str, most: int =
         parts.append(bytes(data))
         size += len(data)
         lines += data.count(b"\n")
-        if size > most and lines > 1:
+        if size > MOST_BYTES and lines > 1:
             raise _Enough
 
     cut = False
@@ -66,35 +61,13 @@ async def copy_rows(connection: asyncpg.Connection[Any], query: str, most: int =
         cut = True
     data = b"".join(parts)
     if cut:
-        end = data.rfind(b"\n") + 1
-        data = data[:end]
-    rows, broken = _lines(data)
-    return Chunk(rows, broken, len(data), cut)
+        data = data[: data.rfind(b"\n") + 1]
+    return Chunk(rows_of(data), len(data), cut)
 
 
-def _lines(data: bytes) -> tuple[list[Texts], dict[int, BadElement]]:
-    broken: dict[int, BadElement] = {}
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = data.decode("utf-8", "surrogateescape")
-        for at, line in enumerate(data.split(b"\n")):
-            if not _is_utf8(line):
-                broken[at] = not_utf8(line)
-    return [_fields(line) for line in text.split("\n")[:-1]], broken
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def not_utf8(data: bytes) -> BadElement:
-    """A row that cannot be read as text, its bytes escaped where they are no UTF-8."""
-    return BadElement(data.decode("utf-8", "backslashreplace"), "its text is not UTF-8")
+def rows_of(data: bytes) -> list[Texts]:
+    """The rows in the body of a COPY. The server has checked that it is UTF-8."""
+    return [_fields(line) for line in data.decode().split("\n")[:-1]]
 
 
 def _fields(line: str) -> Texts:

@@ -90,7 +90,7 @@ async def by_key(
         asked = pace.now
         found: _Found | None
         if form:
-            found = await _block(table, order, conditions, asked, form)
+            found = await _block(table, order, conditions, pace, form)
         else:
             found = await _rows(table, order, conditions, pace)
         if found is None:
@@ -123,25 +123,33 @@ async def _rows(table: Table, order: Keyset, conditions: Sequence[str], pace: Pa
         return None
     records, bad = table.records(columns, chunk)
     names = [column.name for column in order.columns]
-    last = key_texts(table, columns, names, chunk.rows[-1]) if chunk.rows else None
+    last = key_texts(columns, names, chunk.rows[-1]) if chunk.rows else None
     return records, bad, chunk.bytes, last, not chunk.cut and len(chunk.rows) < asked
 
 
-async def _block(table: Table, order: Keyset, conditions: Sequence[str], asked: int, form: str) -> _Found:
-    """One chunk as a block: its last key is found by the index first, so that it needs no order."""
-    source = table.relation.source
+async def _block(
+    table: Table, order: Keyset, conditions: Sequence[str], pace: Pace, form: str
+) -> _Found | None:
+    """One chunk as a block: its last key is found by the index first, so that it needs no order.
+
+    None when it would be too large and is to be asked for again in a smaller size.
+    """
+    source, asked = table.relation.source, pace.now
     backwards = ", ".join(f"{number} DESC" for number in range(1, len(order.columns) + 1))
+    weighed = f'{table.weight()} AS "~weight"'
     ends = await table.ask(
-        f"WITH part AS (SELECT {order.names} FROM {source} {where_of(conditions)} {order.limit(asked)})"
-        f" SELECT *, (SELECT count(*) FROM part) FROM part ORDER BY {backwards} LIMIT 1"
+        f"WITH part AS (SELECT {order.names}, {weighed} FROM {source} {where_of(conditions)} {order.limit(asked)})"
+        f' SELECT {order.names}, (SELECT count(*) FROM part), (SELECT sum("~weight") FROM part)'
+        f" FROM part ORDER BY {backwards} LIMIT 1"
     )
     if not ends.rows:
         return (), (), 0, None, True
-    names = [column.name for column in order.columns]
-    last = key_texts(table, order.columns, names, ends.rows[0])
-    bounded = where_of([*conditions, order.up_to(last)])
+    *texts, count, weight = ends.rows[0]
+    if pace.is_too_much(asked, int(weight or 0)):
+        return None
+    bounded = where_of([*conditions, order.up_to(texts)])
     block = await table.block(f"SELECT {_listed(table)} FROM {source} {bounded}", form)
-    return block, (), block.size, last, int(ends.rows[0][-1] or 0) < asked
+    return block, (), block.size, texts, int(count or 0) < asked
 
 
 async def by_blocks(
@@ -167,33 +175,38 @@ async def by_blocks(
         end = int(resume["end"]) if same else await _block_count(table, part)
         while _block_of(tid) < end:
             await table.look()
-            step, tid = await _range(table, part, tid, end, pace, form, where)
-            yield step
+            step = await _range(table, part, tid, end, pace, form, where)
+            if step is not None and step.place is not None:
+                tid = step.place["tid"]
+                yield step
     yield Step((), (), 0, None, True)
 
 
 async def _range(
     table: Table, part: Leaf, tid: str, end: int, pace: Pace, form: str, where: str
-) -> tuple[Step, str]:
-    """The rows behind `tid` in the next blocks, and where the next ones begin."""
+) -> Step | None:
+    """The rows behind `tid` in the next blocks; None when they are too many bytes at once."""
     asked = pace.now
-    last = min(_block_of(tid) + asked, end)
-    after = f"({last},0)"
+    after = f"({min(_block_of(tid) + asked, end)},0)"
     bounds = [f"ctid > '{tid}'::tid", f"ctid < '{after}'::tid"]
-    conditions = where_of([*bounds, where] if where else bounds)
+    source = f"FROM ONLY {part.sql} {where_of([*bounds, where] if where else bounds)}"
     if form:
-        block = await table.block(f"SELECT {_listed(table)} FROM ONLY {part.sql} {conditions}", form)
+        if table.relation.wide:
+            weighed = await table.ask(f"SELECT sum({table.weight()}) {source}")
+            if pace.is_too_much(asked, int(weighed.rows[0][0] or 0)):
+                return None
+        block = await table.block(f"SELECT {_listed(table)} {source}", form)
         pace.saw(asked, block.size)
-        return Step(block, (), block.size, _place(part, after, end)), after
+        return Step(block, (), block.size, _place(part, after, end))
     columns = table.columns
     listed = ", ".join(["ctid", *([_listed(table)] if columns else [])])
-    chunk = await table.ask(f"SELECT {listed} FROM ONLY {part.sql} {conditions} ORDER BY ctid")
+    chunk = await table.ask(f"SELECT {listed} {source} ORDER BY ctid")
     pace.saw(asked, chunk.bytes)
-    if chunk.cut and chunk.rows:
+    if chunk.cut:
         after = str(chunk.rows[-1][0])
     chunk.rows[:] = [row[1:] for row in chunk.rows]
     records, bad = table.records(columns, chunk)
-    return Step(records, bad, chunk.bytes, _place(part, after, end)), after
+    return Step(records, bad, chunk.bytes, _place(part, after, end))
 
 
 def _place(part: Leaf, tid: str, end: int) -> dict[str, Any]:

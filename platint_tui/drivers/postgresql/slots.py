@@ -17,7 +17,7 @@ import asyncpg
 from platint_tui.core.errors import ConfigError, TransientError
 from platint_tui.core.ids import digest
 from platint_tui.core.text import clean
-from platint_tui.drivers.postgresql.catalog import IDENTITIES, Relation, leaves
+from platint_tui.drivers.postgresql.catalog import IDENTITIES, KEYS, Relation, identity_of, leaves
 from platint_tui.drivers.postgresql.connection import Address
 from platint_tui.drivers.postgresql.pgoutput import lsn_number, lsn_text
 from platint_tui.drivers.tables import quoted
@@ -184,14 +184,27 @@ async def check_publishable(
         )
     fault = fault or identity_fault(relation, key)
     if fault is None and relation.kind == "p":
-        for leaf in await leaves(connection, relation):
-            if leaf.identity == "n":
-                fault = (
-                    f"The replica identity of the partition {clean(leaf.sql)} is nothing.",
-                    f"Run ALTER TABLE {clean(leaf.sql)} REPLICA IDENTITY FULL;",
-                )
+        fault = await _partition_fault(connection, relation, key)
     if fault is not None:
         raise ConfigError(fault[0], where=address.where, hint=fault[1], code="replica_identity")
+
+
+async def _partition_fault(
+    connection: asyncpg.Connection[Any], relation: Relation, key: Sequence[str]
+) -> tuple[str, str] | None:
+    """As `identity_fault`, for the partitions: they have replica identities of their own."""
+    parts = await leaves(connection, relation)
+    keys: dict[int, list[asyncpg.Record]] = {}
+    for row in await connection.fetch(KEYS, [part.oid for part in parts]):
+        keys.setdefault(row["relation"], []).append(row)
+    for part in parts:
+        columns = identity_of(part.identity, relation.columns, keys.get(part.oid, ()))
+        if not set(key) <= set(columns):
+            return (
+                f"The log of the partition {clean(part.sql)} does not keep the key when a row is deleted.",
+                f"Run ALTER TABLE {clean(part.sql)} REPLICA IDENTITY FULL;",
+            )
+    return None
 
 
 async def publish(

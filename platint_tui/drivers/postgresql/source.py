@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
-from importlib.util import find_spec
 from typing import Any
 
 import asyncpg
@@ -20,6 +19,7 @@ from platint_tui.core.model import JsonObject, Page, ReadOptions
 from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.postgresql import catalog, slots
+from platint_tui.drivers.postgresql.blocks import PGCOPY, TUPLES
 from platint_tui.drivers.postgresql.bycursor import by_cursor
 from platint_tui.drivers.postgresql.connection import FAILURES, Address, connect, translate
 from platint_tui.drivers.postgresql.feed import Feed, begin
@@ -34,7 +34,7 @@ from platint_tui.manifest.sources import Source as Settings
 
 MODES: tuple[Mode, ...] = ("snapshot", "cursor", "cdc")
 _USUAL = Settings(modes=MODES)
-_FORMS = ("pgcopy", "tuples")
+_FORMS = (PGCOPY, TUPLES)
 _SLOT = re.compile(r"platint_[a-z0-9_]{1,55}")
 
 
@@ -45,6 +45,8 @@ class Source:
         self._context = context
         self._address = address
         self._feeds: dict[str, Feed] = {}
+        self._left: dict[str, str] = {}
+        """Slots of streams that are no longer read as feeds."""
 
     def mode_of(self, stream: str, options: ReadOptions) -> str:
         """The way in which a stream is read. Raises ConfigError for one that there is not."""
@@ -72,6 +74,8 @@ class Source:
                 code="no_cursor",
             )
         at = position if position and position.get("mode") == mode else None
+        if position and mode != "cdc" and not options.peek and _is_slot(position):
+            self._left[stream] = position["slot"]
         async with self._table(stream, options, changes=mode == "cdc" and not options.peek) as table:
             if options.peek:
                 pages = self._preview(table)
@@ -93,9 +97,13 @@ class Source:
             cursor = (options.cursor,) if options.cursor else ()
             wanted = {*options.columns, *options.key, *cursor} if options.columns else set()
             telemetry, clock = self._context.telemetry, self._context.clock
-            yield Table(
+            table = Table(
                 address, connection, telemetry, clock, stream, relation, types, wanted, changes=changes
             )
+            try:
+                yield table
+            finally:
+                table.close()
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection[Any]]:
@@ -163,8 +171,16 @@ class Source:
                 del self._feeds[table.stream]
 
     async def acknowledge(self, stream: str, position: JsonObject) -> None:
-        """Let the server forget the changes before `position`. Raises TransientError."""
-        if position.get("mode") != "cdc" or "scan" in position or not _is_slot(position):
+        """Let the server forget the changes before `position`; all of them, when the stream is a feed no longer.
+
+        Raises TransientError.
+        """
+        if position.get("mode") != "cdc":
+            left = self._left.pop(stream, "")
+            if left:
+                await self._drop(left)
+            return
+        if "scan" in position or not _is_slot(position):
             return
         lsn = lsn_number(position["lsn"])
         feed = self._feeds.get(stream)
@@ -178,7 +194,9 @@ class Source:
 
         Raises TransientError when somebody goes on reading the slot, ConfigError without the right to drop it.
         """
-        name = slots.slot_name(sync, stream)
+        await self._drop(slots.slot_name(sync, stream))
+
+    async def _drop(self, name: str) -> None:
         async with self.connection() as connection:
             await slots.drop(connection, self._address, name)
             await slots.withdraw(connection, name)
@@ -196,8 +214,7 @@ def _page(table: Table, step: Step, position: dict[str, Any], *, last: bool) -> 
 
 def _form_of(options: ReadOptions) -> str:
     """The form of block that the target likes best, "" when it takes records only."""
-    there = find_spec("platint_tui.drivers.postgresql.blocks") is not None
-    return next((form for form in _FORMS if there and form in options.forms), "")
+    return next((form for form in _FORMS if form in options.forms), "")
 
 
 def _is_slot(position: Mapping[str, Any]) -> bool:

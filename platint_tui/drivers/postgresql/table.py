@@ -3,7 +3,6 @@
 # ruff: noqa: S608 - identifiers are quoted, values are literals of ours
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,13 +10,14 @@ from typing import Any
 import asyncpg
 
 from platint_tui.core.clock import Clock
-from platint_tui.core.errors import ConfigError, PlatintError, PositionLost, RecordError
+from platint_tui.core.errors import ConfigError, PlatintError, PositionLost, RecordError, SystemicError
 from platint_tui.core.model import BadElement, Block, Field, Record
 from platint_tui.core.ports import Telemetry
 from platint_tui.core.text import clean
 from platint_tui.drivers.postgresql import catalog
+from platint_tui.drivers.postgresql.blocks import read_block
 from platint_tui.drivers.postgresql.catalog import Column, Relation
-from platint_tui.drivers.postgresql.connection import FAILURES, Address, translate
+from platint_tui.drivers.postgresql.connection import FAILURES, Address, connect, translate
 from platint_tui.drivers.postgresql.rows import Chunk, RowDecoder, Texts, copy_rows
 from platint_tui.drivers.postgresql.textvalues import Types
 from platint_tui.drivers.tables import quoted
@@ -25,7 +25,6 @@ from platint_tui.drivers.tables import quoted
 GOAL_BYTES = 4 * 1024**2
 """What a chunk should weigh."""
 _LOOK_EVERY = 1.0
-_BYTES = re.compile("[\udc80-\udcff]")  # how bytes that are no UTF-8 are held
 
 
 @dataclass(slots=True)
@@ -40,6 +39,13 @@ class Pace:
         """The first guess, with rows of about `width` bytes."""
         return cls(most, max(1, min(most, int(GOAL_BYTES / max(width or 500.0, 1.0)))))
 
+    def is_too_much(self, asked: int, weight: int) -> bool:
+        """Whether `asked` rows that weigh so much should be read in smaller parts, which come next."""
+        if weight <= 4 * GOAL_BYTES or asked == 1:
+            return False
+        self.now = max(1, min(asked * GOAL_BYTES // weight, asked // 2))
+        return True
+
     def saw(self, asked: int, size: int) -> None:
         """`asked` rows were `size` bytes."""
         if size:
@@ -47,9 +53,10 @@ class Pace:
 
 
 class Table:
-    """A relation, read over one connection. `wanted` are the columns that a record has (all without any).
+    """A relation, read over one connection at a time, which `close` gives back.
 
-    `changes`: a feed of changes is to follow, which does not bring generated columns.
+    `wanted` are the columns that a record has (all without any). `changes`: a feed of changes is to follow, which
+    does not bring generated columns.
     """
 
     def __init__(
@@ -71,7 +78,7 @@ class Table:
         self.relation = relation
         self.types = types
         self.requests = 0
-        self._telemetry = telemetry
+        self.telemetry = telemetry
         self._clock = clock
         self._wanted = frozenset(name for path in wanted for name in (path, path.partition(".")[0]))
         self._changes = changes
@@ -125,6 +132,14 @@ class Table:
         listed = ", ".join(quoted(column.name) for column in columns)
         return await self.ask(f"SELECT {listed} FROM {source} {tail}")
 
+    def weight(self) -> str:
+        """An expression for the bytes of a row as the server holds them; large values are not fetched for it."""
+        fixed = ("integer", "boolean", "timestamp")
+        large = [column for column in self.columns if self.types.field_type(column.type) not in fixed]
+        if not (self.relation.wide and large):
+            return "0"
+        return " + ".join(f"coalesce(pg_column_size({quoted(column.name)}), 0)" for column in large)
+
     async def ask(self, query: str) -> Chunk:
         """The rows of a query as texts. Raises what `failed` makes of an error."""
         started = self._clock.monotonic()
@@ -133,16 +148,18 @@ class Table:
         try:
             chunk = await copy_rows(self.connection, query)
             ok = True
+            if chunk.cut:
+                # What is still on its way is given up with the connection.
+                self.connection.terminate()
+                self.connection = await connect(self.address)
         except FAILURES as error:
             raise self.failed(error) from None
         finally:
-            self._telemetry.observe(f"read {self.stream}", self._clock.monotonic() - started, ok)
+            self.telemetry.observe(f"read {self.stream}", self._clock.monotonic() - started, ok)
         return chunk
 
     async def block(self, query: str, form: str) -> Block:
         """The rows of a query that selects `columns`, as a block. Raises what `failed` makes of an error."""
-        from platint_tui.drivers.postgresql.blocks import read_block
-
         started = self._clock.monotonic()
         ok = False
         self.requests += 1
@@ -152,7 +169,7 @@ class Table:
         except FAILURES as error:
             raise self.failed(error) from None
         finally:
-            self._telemetry.observe(f"read {self.stream}", self._clock.monotonic() - started, ok)
+            self.telemetry.observe(f"read {self.stream}", self._clock.monotonic() - started, ok)
         return block
 
     def records(self, columns: Sequence[Column], chunk: Chunk) -> tuple[list[Record], list[BadElement]]:
@@ -166,12 +183,16 @@ class Table:
         decoder = RowDecoder(columns, self.types, {column.name for column in self.columns})
         decode = decoder.record
         found: list[Record | BadElement] = []
-        for at, row in enumerate(chunk.rows):
+        for row in chunk.rows:
             try:
-                found.append(decode(row) if at not in chunk.broken else chunk.broken[at])
+                found.append(decode(row))
             except RecordError as error:
                 found.append(decoder.bad(row, error.message))
         return found
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self.connection.terminate()
 
     def failed(self, error: BaseException) -> PlatintError:
         """What an error while reading means for the operator."""
@@ -185,21 +206,26 @@ class Table:
                 hint="Discover the profile again, then start the sync again: it goes on where it was.",
                 code=state,
             )
-        return translate(error, self.address)
+        return self.told(translate(error, self.address))
+
+    def told(self, error: PlatintError) -> PlatintError:
+        """An error of the server while reading: it is never the fault of one record that could be left out."""
+        if error.code == "22021":
+            return ConfigError(
+                f"A text in '{clean(self.stream)}' is not UTF-8: this database does not check the encoding of texts.",
+                where=self.address.where,
+                hint="Correct the row, then start the sync again: it goes on where it was.",
+                code=error.code,
+            )
+        if isinstance(error, RecordError):
+            return SystemicError(error.message, hint=error.hint, where=error.where, code=error.code)
+        return error
 
 
-def key_texts(table: Table, columns: Sequence[Column], names: Sequence[str], row: Texts) -> list[str | None]:
-    """The texts of the columns called `names` in a row of `columns`. Raises ConfigError for bytes that are no text."""
+def key_texts(columns: Sequence[Column], names: Sequence[str], row: Texts) -> list[str | None]:
+    """The texts of the columns called `names` in a row of `columns`."""
     places = {column.name: at for at, column in enumerate(columns)}
-    texts = [row[places[name]] for name in names]
-    if any(text is not None and not text.isascii() and _BYTES.search(text) for text in texts):
-        raise ConfigError(
-            f"A row of '{clean(table.stream)}' has a key that is not UTF-8.",
-            where=table.address.where,
-            hint="Correct the row: this database does not check the encoding of its texts.",
-            code="encoding",
-        )
-    return texts
+    return [row[places[name]] for name in names]
 
 
 def with_columns(columns: Sequence[Column], more: Sequence[Column]) -> list[Column]:

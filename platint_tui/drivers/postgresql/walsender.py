@@ -78,7 +78,7 @@ class Walsender:
         except BaseException:
             await sender.close()
             raise
-        sender._received = sender._confirmed = start
+        sender._received = start
         sender._alive = asyncio.create_task(sender._stay_alive())
         return sender
 
@@ -184,7 +184,7 @@ class Walsender:
         self._status(answer=True)
 
     def _status(self, *, answer: bool = False) -> None:
-        """Say what has arrived and what is stored. The time of ours is for the server's views only."""
+        """Say what has arrived and what is stored; 0 is nothing new. The time of ours is for the server's views."""
         confirmed = self._confirmed
         written = max(self._received, confirmed)
         self._writer.write(
