@@ -3,7 +3,6 @@
 # ruff: noqa: S608 - identifiers are quoted, values are bound
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,9 +11,8 @@ import asyncpg
 from platint_tui.core.jsontext import canonical_key, content_hash
 from platint_tui.core.model import Field
 from platint_tui.drivers.postgresql import books
-from platint_tui.drivers.postgresql.blocks import decoder_of
+from platint_tui.drivers.postgresql.blocks import TUPLES, read_block
 from platint_tui.drivers.postgresql.connection import Address
-from platint_tui.drivers.postgresql.rows import copy_rows
 from platint_tui.drivers.tables import quoted
 
 _CHUNK = 2_000
@@ -33,13 +31,10 @@ async def held_keys(
     table = f"{quoted(address.schema)}.{quoted(target)}"
     if found.key:
         listed = ", ".join(map(quoted, found.key))
-        chunk = await copy_rows(connection, f"SELECT {listed} FROM {table} ORDER BY {listed}", sys.maxsize)
-        natives = (f"postgresql:{found.types[name]}" for name in found.key)
-        decoders = [decoder_of(Field("", "string", native=native)) for native in natives]
-        for row in chunk.rows:
-            # No part of a primary key is null.
-            pairs = zip(decoders, row, strict=True)
-            yield canonical_key(decode(text or "").value for decode, text in pairs), None
+        fields = [Field(name, "any", native=f"postgresql:{found.types[name]}") for name in found.key]
+        query = f"SELECT {listed} FROM {table} ORDER BY {listed}"
+        for record in await read_block(connection, query, (), fields, TUPLES):
+            yield canonical_key(record.value.values()), None
         return
     async with connection.transaction(readonly=True):
         query = f"SELECT _key, _raw FROM {table} ORDER BY _key"
