@@ -18,8 +18,9 @@ from azure.servicebus import ServiceBusReceivedMessage, ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
 from azure.servicebus.exceptions import MessageAlreadySettled, MessageLockLostError
 
-from platint_tui.core.errors import PlatintError, RecordError, SystemicError, TransientError
+from platint_tui.core.errors import ConfigError, PlatintError, RecordError, SystemicError, TransientError
 from platint_tui.core.model import BadElement, JsonObject, Page, Record
+from platint_tui.core.wire import count_request
 from platint_tui.drivers.servicebus.connection import FAILURES, Connection
 from platint_tui.drivers.servicebus.entities import Entity
 from platint_tui.drivers.servicebus.records import enqueued_ms, record_of
@@ -258,7 +259,15 @@ class Receiver:
         held = []
         for message in messages:
             until = message.locked_until_utc
-            left = until.timestamp() - self._clock.now_ms() / 1000 if until is not None else 0.0
+            left = until.timestamp() - self._clock.now_ms() / 1000 if until is not None else 1.0
+            if left <= 0:
+                raise ConfigError(
+                    f"The clock of this machine is ahead by more than a lock lasts ({-left:.0f} s too late), so no "
+                    "message could be completed.",
+                    where=self._entity.stream,
+                    hint="Set the clock by NTP.",
+                    code="clock",
+                )
             held.append(_Held(message, max(left, 1.0), now + max(left, 1.0) / 2))
         self._held[page] = held
 
@@ -344,5 +353,6 @@ def _receiver(client: ServiceBusClient, entity: Entity, dead: bool) -> ServiceBu
 
 
 def _observe(connection: Connection, operation: str, started: float, ok: bool) -> None:
+    count_request()
     context = connection.context
     context.telemetry.observe(operation, context.clock.monotonic() - started, ok)

@@ -24,6 +24,7 @@ from platint_tui.core.errors import (
 from platint_tui.core.model import Batch, Confirmed, Fault, WriteResult
 from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.text import clean
+from platint_tui.core.wire import count_request
 from platint_tui.drivers.http.calls import UNKNOWN
 from platint_tui.drivers.http.writer import NOT_SENT
 from platint_tui.drivers.servicebus.connection import FAILURES, Connection
@@ -241,6 +242,7 @@ class ServicebusTarget:
         return self._connection.error(error, self._entity.path, self._entity.stream)
 
     def _observe(self, operation: str, started: float, ok: bool) -> None:
+        count_request()
         telemetry = self._connection.context.telemetry
         telemetry.observe(f"{operation} {self._entity.stream}", self._clock.monotonic() - started, ok)
 

@@ -53,7 +53,7 @@ PLAIN = (
     "<CountDetails><DeadLetterMessageCount>0</DeadLetterMessageCount></CountDetails>"
 )
 _names = itertools.count()
-QUEUES = [f"q{number}" for number in range(60)]
+QUEUES = [f"q{number}" for number in range(90)]
 """Empty queues, so that each test has its own; they let a message be delivered often."""
 
 

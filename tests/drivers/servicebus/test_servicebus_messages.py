@@ -17,6 +17,7 @@ from azure.servicebus.amqp import AmqpAnnotatedMessage
 from drivers.servicebus.conftest import Bus
 from platforms.vendor import Reply, Vendor, running
 
+from platint_tui.core.clock import SystemClock
 from platint_tui.core.errors import ConfigError, CredentialError, TransientError
 from platint_tui.core.jsontext import content_hash
 from platint_tui.core.model import Batch, Page, ReadOptions, Row, TargetPlan
@@ -318,6 +319,22 @@ async def test_a_lost_connection_is_told_and_everything_comes_again(bus: Bus) ->
     found = records(await scan(driver, stream))
     assert {item["id"] for item in found} == {str(number) for number in range(30)}
     await driver.close()
+
+
+async def test_a_clock_that_is_ahead_is_told(driver: ServicebusDriver, bus: Bus) -> None:
+    """The library takes every lock for lost then, and the same messages would come until they are dead."""
+
+    class Ahead(SystemClock):
+        def now_ms(self) -> int:
+            return super().now_ms() + 600_000
+
+    object.__setattr__(driver._context, "clock", Ahead())
+    driver._receivers.clear()
+    name = bus.queue()
+    await bus.send(name, ServiceBusMessage("a"))
+    with pytest.raises(ConfigError, match="clock of this machine is ahead") as caught:
+        await scan(driver, f"queue.{name}")
+    assert "NTP" in caught.value.hint
 
 
 # --- writing ----------------------------------------------------------------------------------------------
