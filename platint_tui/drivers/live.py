@@ -83,8 +83,10 @@ class Shaper:
         around: Mapping[str, Json],
         *,
         parsed: bool,
+        body: Mapping[str, Json] | None = None,
     ) -> None:
-        """Add what a message holds to a portion; `document` is its JSON where it is `parsed`."""
+        """Add what a message holds to a portion; `document` is its JSON where it is `parsed`. `body` is what stands
+        in the record for its content; without it that is JSON, text or bytes by its form."""
         size = len(content)
         portion.bytes += size
         if size > self._longest:
@@ -93,7 +95,7 @@ class Shaper:
         elif parsed and self._live.records is not None:
             self._add_records(portion, document)
         else:
-            self._add_message(portion, content, document if parsed else None, identity, around)
+            self._add_message(portion, content, document if parsed else None, identity, around, body)
 
     def refuse(self, portion: Portion, content: bytes | str, around: Mapping[str, Json], reason: str) -> None:
         """Add a message that cannot be a record."""
@@ -116,11 +118,12 @@ class Shaper:
         document: Json,
         identity: str,
         around: Mapping[str, Json],
+        body: Mapping[str, Json] | None,
     ) -> None:
         happened = self._moment(document)
         value: dict[str, Json] = {"id": identity}
         try:
-            value |= decoded(content)
+            value |= decoded(content) if body is None else body
         except RecordError as error:
             portion.bad.append(BadElement(_whole(content, {**value, **around}), error.message.rstrip(".")))
             return

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-CLOSE_SECONDS = 2.0
+CLOSE_SECONDS = 0.5
 
 # It reports what it raises as well, with whole addresses.
 for _name in ("websockets", "websockets.client"):
@@ -30,10 +30,11 @@ async def open_socket(
     headers: Mapping[str, str] | None = None,
     subprotocols: Sequence[str] = (),
     largest: int,
+    proxy: str | None = None,
 ) -> ClientConnection:
     """An open WebSocket that takes messages of up to `largest` bytes and sends no pings by itself.
 
-    It takes nothing from the environment (no proxy, no netrc), compresses nothing and follows no redirect. Raises
+    It takes nothing from the environment (no netrc, no proxy but the one given), compresses nothing and follows no redirect. Raises
     OSError, websockets.InvalidHandshake (with `response` for an answer of another status) or InvalidURI.
     """
     return await _Direct(
@@ -41,7 +42,7 @@ async def open_socket(
         ssl=tls,
         additional_headers=dict(headers or {}),
         subprotocols=[Subprotocol(name) for name in subprotocols] or None,
-        proxy=None,
+        proxy=proxy,
         compression=None,
         user_agent_header=None,
         max_size=largest,

@@ -137,6 +137,8 @@ class Scan:
                     yield self._page(portion, ends)
                     if ends:
                         return
+                    # While the page was stored nobody listened.
+                    self._heard = self._clock.monotonic()
                 elif not follow and now - quiet_since >= self._source.idle:
                     yield Page((), self.position(), last=True)
                     return
