@@ -116,6 +116,8 @@ def _queue(item: QueueInfo, bindings: Sequence[Binding], origins: Sequence[str],
         notes.append(_LIMITED.format(limit=item.delivery_limit))
     if item.kind == "stream":
         notes.append("Messages stay in the stream after they were read.")
+    if "/" in item.name:
+        notes.append(f"As a target it is '/{item.name}'.")
     if unknown:
         notes.append(unknown)
     mine = [
@@ -185,7 +187,12 @@ def _is_useful(item: ExchangeInfo, bindings: Sequence[Binding]) -> bool:
 def _exchange(item: ExchangeInfo, bindings: Sequence[Binding], unknown: str) -> Stream:
     mine = [f"{binding.destination} ({binding.key})" for binding in bindings if binding.source == item.name]
     facts = [("type", item.kind), ("bound", _some(mine) if mine else "nothing: what is sent is returned")]
-    notes = [f"Write to it as '{item.name}/ROUTING.KEY'."]
+    addressable = "/" not in item.name
+    notes = [
+        f"Write to it as '{item.name}/ROUTING.KEY'."
+        if addressable
+        else "It has a slash in its name, so no target can name it."
+    ]
     if unknown:
         facts, notes = facts[:1], [*notes, unknown]
     return Stream(
@@ -194,7 +201,7 @@ def _exchange(item: ExchangeInfo, bindings: Sequence[Binding], unknown: str) -> 
         None,
         (),
         readable=False,
-        writable=True,
+        writable=addressable,
         notes=tuple(notes),
         kind="exchange",
         facts=tuple(facts),

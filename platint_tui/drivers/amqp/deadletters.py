@@ -246,7 +246,7 @@ async def return_letter(hand: Hand, letter: NativeLetter, idempotency_key: str, 
     if tag is None:
         return Returned("gone", f"'{clean(letter.queue)}' does not hold it any more.")
     publisher = await hand.publisher(seconds)
-    await publisher.free()
+    await publisher.ready()
     [sent] = await publisher.publish([_outgoing(letter, idempotency_key)])
     if sent.state == "confirmed":
         return await _settled(hand, letter, tag)

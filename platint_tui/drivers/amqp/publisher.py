@@ -13,6 +13,7 @@ from aiormq.abc import AbstractChannel
 from pamqp import commands
 
 from platint_tui.core.errors import ConfigError, PlatintError, TransientError
+from platint_tui.core.ids import new_id
 from platint_tui.core.text import clean, one_line
 from platint_tui.drivers.amqp.errors import FAILURES
 from platint_tui.drivers.amqp.link import Link
@@ -57,6 +58,7 @@ class Publisher:
         self._seconds = seconds
         self._clock = asyncio.get_running_loop().time
         self._proved_at = float("-inf")
+        self._may_try = True
         self.interrupted = False
         self._late = False
 
@@ -76,12 +78,43 @@ class Publisher:
 
     @property
     def proved(self) -> bool:
-        """Whether the broker took a message over it a moment ago. Otherwise the next one should go alone: if it is
-        refused, or the connection turns out to be dead, that concerns this one message and no other."""
+        """Whether the broker answered over it a moment ago. Otherwise the next message should go alone: if it is
+        refused, or the connection turns out to be dead, that concerns this one and no other."""
         return self._clock() - self._proved_at < _PROVED_FOR
 
-    async def free(self) -> None:
-        """Wait until the broker takes messages. Raises TransientError with the broker's reason after a while."""
+    async def ready(self) -> None:
+        """Wait until the broker takes messages. Raises TransientError with the broker's reason after a while.
+
+        A broker in alarm says so only after something was published, and reads nothing more from then on: so an
+        empty message that no queue takes goes ahead, and then a question, which is answered only where no alarm is.
+        Where the user has no right to send such a message, the first real one has to go alone.
+        """
+        await self._free()
+        if self.proved or not self._may_try:
+            return
+        trial = Outgoing(b"", commands.Basic.Properties(), "", f"platint-tui.{new_id('check')}")
+        [sent] = await self.publish([trial])
+        if sent.state == "refused":
+            self._may_try = False
+            self._channel = await self.link.channel(confirms=True)
+        elif sent.state == "returned":
+            await self._ask()
+        elif sent.error is not None:
+            raise sent.error
+
+    async def _ask(self) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._channel.basic_qos(prefetch_count=0)
+        except TimeoutError:
+            self._late = True
+            raise self._overdue() from None
+        except FAILURES as error:
+            raise self.link.error(error) from None
+        self._proved_at = self._clock()
+
+    async def _free(self) -> None:
+        """Wait while the broker has said that it takes nothing."""
         wire = self.link.wire
         if wire.free.is_set():
             return
@@ -128,15 +161,18 @@ class Publisher:
                 task.cancel()
             await asyncio.wait(pending)
 
-    def _lost(self) -> Sent:
-        reason = self.link.wire.blocked
-        if reason:
-            return Sent("unknown", f"The broker takes no messages now: {reason}.", self._blocked(reason))
-        error = TransientError(
+    def _overdue(self) -> TransientError:
+        """Why an answer of the broker did not come."""
+        if reason := self.link.wire.blocked:
+            return self._blocked(reason)
+        return TransientError(
             f"The broker did not confirm a message within {self._seconds:.0f} s.",
             where=self.link.address.where,
             code="timeout",
         )
+
+    def _lost(self) -> Sent:
+        error = self._overdue()
         return Sent("unknown", error.message, error)
 
     async def _one(self, message: Outgoing, alone: bool) -> Sent:

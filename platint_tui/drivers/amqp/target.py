@@ -236,7 +236,9 @@ class AmqpTarget:
             started, before = clock.monotonic(), len(work.todo)
             try:
                 publisher = await self._ready()
-                await publisher.free()
+                await publisher.ready()
+                if publisher.interrupted:
+                    return True
                 portion = _portion(work.todo, publisher.proved)
                 sent = await publisher.publish([item.message for item in portion])
             except PlatintError as error:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def amqp_driver(
     password: str = "",
     source: Mapping[str, Any] | None = None,
     sink: Mapping[str, Any] | None = None,
+    connect: float = 5.0,
     total: float = 20.0,
     attempts: int = 3,
     **fields: str,
@@ -48,7 +50,7 @@ def amqp_driver(
         assert family.sink is not None
         changes["sink"] = family.sink.model_copy(update=dict(sink))
     policy = connector.errors.policy.model_copy(update={"attempts": attempts, "base": 0.02})
-    timeout = connector.transport.timeout.model_copy(update={"connect": 5.0, "total": total})
+    timeout = connector.transport.timeout.model_copy(update={"connect": connect, "total": total})
     connector = connector.model_copy(
         update={
             "resources": {"*": family.model_copy(update=changes)},
@@ -104,6 +106,7 @@ class Broker:
             # aiormq itself gives an id to every message that has none, and counts what it confirms.
             assert self._connection is not None
             channel = await self._connection.channel(publisher_confirms=False)
+            await channel.tx_select()
             for body in bodies:
                 data = _encoded(body)
                 given = commands.Basic.Properties(delivery_mode=2, **properties)
@@ -113,6 +116,7 @@ class Broker:
                     *(ContentBody(data[at : at + 100_000]) for at in range(0, len(data), 100_000)),
                 ]
                 await channel.write_queue.put(ChannelFrame.marshall(channel.number, frames))  # type: ignore[attr-defined]
+            await channel.tx_commit()
             await channel.close()
             return
         for start in range(0, len(bodies), 500):
@@ -145,12 +149,20 @@ class Broker:
     async def drain(self, queue: str) -> list[DeliveredMessage]:
         """Take everything out of a queue."""
         channel = await self.channel()
-        found = []
-        while True:
-            message = await channel.basic_get(queue, no_ack=True)
-            if isinstance(message.delivery, commands.Basic.GetEmpty):
-                return found
+        count = await self.ready(queue)
+        found: list[DeliveredMessage] = []
+        full = asyncio.Event()
+
+        async def keep(message: DeliveredMessage) -> None:
             found.append(message)
+            if len(found) >= count:
+                full.set()
+
+        if count:
+            begun = await channel.basic_consume(queue, keep, no_ack=True)
+            await asyncio.wait_for(full.wait(), 20)
+            await channel.basic_cancel(begun.consumer_tag or "")
+        return found
 
     async def until_ready(self, queue: str, count: int, seconds: float = 10.0) -> None:
         """Wait until so many messages are ready."""
@@ -197,15 +209,16 @@ def values(pages: list[Page]) -> list[dict[str, Any]]:
 class Proxy:
     """Stands between driver and broker; can cut every connection, or keep the broker's answers to itself."""
 
-    def __init__(self, server: RabbitmqServer) -> None:
+    def __init__(self, server: RabbitmqServer, tls: ssl.SSLContext | None = None) -> None:
         self._server = server
+        self._tls = tls
         self._writers: list[asyncio.StreamWriter] = []
         self._listening: asyncio.Server | None = None
         self.mute = False
         self.port = 0
 
     async def start(self) -> None:
-        self._listening = await asyncio.start_server(self._relay, self._server.host, 0)
+        self._listening = await asyncio.start_server(self._relay, self._server.host, 0, ssl=self._tls)
         self.port = self._listening.sockets[0].getsockname()[1]
 
     def cut(self) -> None:
