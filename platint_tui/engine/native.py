@@ -104,7 +104,8 @@ async def _mirror(
             letters.append(letter)
             if len(letters) >= limit:
                 break
-    complete = len(letters) < limit
+    # A queue that holds more than it showed hides some for a while: they are not gone.
+    complete = len(letters) < limit and (queue.depth is None or len(letters) >= queue.depth)
     return await context.store.dead_letters.native(profile, queue, letters, complete)
 
 

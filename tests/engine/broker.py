@@ -73,6 +73,8 @@ class Broker:
     lost_position: bool = False
     dead: list[NativeLetter] = field(default_factory=list)
     returned: list[tuple[str, bytes, str]] = field(default_factory=list)
+    hidden: int = 0
+    """Dead letters that count in the queue's depth and are not shown."""
     outcome: str = "sent"
     on_acknowledge: Callable[[int], None] = lambda number: None
     released: list[str] = field(default_factory=list)
@@ -149,7 +151,7 @@ class ScriptedDriver:
         return None
 
     async def dead_queues(self) -> Sequence[DeadQueue]:
-        return [DeadQueue("orders.dead", "queue", "orders", len(self.broker.dead), 1_000)]
+        return [DeadQueue("orders.dead", "queue", "orders", len(self.broker.dead) + self.broker.hidden, 1_000)]
 
     async def browse_dead(self, queue: str, limit: int) -> AsyncIterator[NativeLetter]:
         for letter in list(self.broker.dead)[:limit]:

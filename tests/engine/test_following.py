@@ -217,7 +217,11 @@ async def test_what_is_gone_at_the_platform_is_gone_in_the_inbox_and_may_come_ba
     kept = list(broker.dead)
     async with installation.engine():
         await installation.call("pull_dead", profile="broker")
-        broker.dead = []
+        broker.dead, broker.hidden = [], 1
+        await installation.call("pull_dead", profile="broker")
+        [letter] = await installation.letters()
+        assert letter.state == DeadLetterState.OPEN, "somebody is looking at it just now"
+        broker.hidden = 0
         await installation.call("pull_dead", profile="broker")
         [letter] = await installation.letters()
         assert letter.state == DeadLetterState.GONE
