@@ -59,5 +59,9 @@ def test_the_yaml_of_the_tour_is_a_sound_integration() -> None:
     from platint_tui.manifest.registry import Registry as Connectors
     from platint_tui.manifest.registry import default_dirs
 
-    [text] = re.findall(r"```yaml\n(.*?)```", TEXT, flags=re.S)
-    assert load_integration(text, Connectors(default_dirs(environ={}))).name == "github-to-sqlite"
+    text, part = re.findall(r"```yaml\n(.*?)```", TEXT, flags=re.S)
+    connectors = Connectors(default_dirs(environ={}))
+    assert load_integration(text, connectors).name == "github-to-sqlite"
+    ends = "[{name: postgresql, profile: a, type: sync, endpoints: [orders]}, {name: sqlite, profile: b}]"
+    made = load_integration(f"integration: live\nplatforms: {ends}\n{part}", connectors)
+    assert made.sync_frequency == "real_time" and made.streams[0].mode == "cdc"
