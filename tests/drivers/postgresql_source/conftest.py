@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,9 +19,15 @@ from platint_tui.core.secret import Secret
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.postgresql import PostgresqlDriver
 from platint_tui.manifest.loader import load_connector
+from platint_tui.manifest.schema import Connector
 
 MANIFEST = Path(__file__).parents[3] / "connectors" / "postgresql.yaml"
 DATABASE = "shop"
+
+
+@functools.cache
+def _connector() -> Connector:
+    return load_connector(MANIFEST)
 
 
 def driver_on(
@@ -32,7 +39,7 @@ def driver_on(
     **fields: str,
 ) -> PostgresqlDriver:
     """A driver on the database `shop`; `source` changes what the manifest says of reading."""
-    connector = load_connector(MANIFEST)
+    connector = _connector()
     family = connector.resources["*"]
     assert family.source is not None
     changed = family.source.model_copy(update=dict(source or {}))
@@ -43,7 +50,7 @@ def driver_on(
             "transport": connector.transport.model_copy(update={"timeout": timeout}),
         }
     )
-    place = {"host": server.host, "port": str(server.port), "user": server.user, "tls": "prefer"}
+    place = {"host": server.host, "port": str(server.port), "user": server.user, "tls": "disable"}
     profile = Profile(
         "shop",
         "postgresql",
@@ -107,21 +114,27 @@ async def shop(shop_database: PostgresServer) -> AsyncIterator[Shop]:
     """An empty database; the slots that a test leaves are dropped after it."""
     admin = await connected(shop_database)
     await admin.execute("DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public")
-    yield Shop(shop_database, admin)
-    await admin.close()
-    admin = await connected(shop_database)
+    made = Shop(shop_database, admin)
+    yield made
+    if made.admin.is_closed():  # a test has killed the server
+        made.admin = await connected(shop_database)
+    await clean(made.admin)
+    await made.admin.close()
+
+
+async def clean(admin: asyncpg.Connection[Any]) -> None:
+    """Drop everything that a test has made."""
+    if await admin.fetchval("SELECT count(*) FROM pg_replication_slots"):
+        await admin.execute(
+            "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE active"
+        )
+        await admin.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+    for row in await admin.fetch("SELECT pubname FROM pg_publication"):
+        await admin.execute(f'DROP PUBLICATION "{row[0]}"')
     for row in await admin.fetch(
         "SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_|public)'"
     ):
         await admin.execute(f'DROP SCHEMA "{row[0]}" CASCADE')
-    for row in await admin.fetch("SELECT pubname FROM pg_publication"):
-        await admin.execute(f'DROP PUBLICATION "{row[0]}"')
-    await admin.execute(
-        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active_pid IS NOT NULL"
-    )
-    for row in await admin.fetch("SELECT slot_name FROM pg_replication_slots"):
-        await admin.execute(f"SELECT pg_drop_replication_slot('{row[0]}')")
-    await admin.close()
 
 
 async def read(

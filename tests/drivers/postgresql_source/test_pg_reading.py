@@ -49,7 +49,8 @@ async def test_keys_of_every_type_are_read_in_the_order_of_the_database(shop: Sh
         f"CREATE TYPE mood AS ENUM ({moods}); CREATE DOMAIN shout AS text CHECK (value = upper(value))"
     )
     driver = shop.driver(source={"chunk": 7})
-    for at, (kind, made) in enumerate(KEYS.items()):
+    chosen = {kind: KEYS[kind] for kind in ("numeric(8,3)", "text", "mood", "integer[]")} if form else KEYS
+    for at, (kind, made) in enumerate(chosen.items()):
         await shop.run(f"CREATE TABLE t{at} (id {kind} PRIMARY KEY, n int)")
         await shop.run(f"INSERT INTO t{at} SELECT {made}, g FROM generate_series(1, 40) g")
         expected = [row[0] for row in await shop.admin.fetch(f"SELECT n FROM t{at} ORDER BY id")]
@@ -79,20 +80,20 @@ async def test_rows_of_any_size_are_held_in_small_parts(shop: Shop, monkeypatch:
     monkeypatch.setattr(rows, "MOST_BYTES", 40_000)
     monkeypatch.setattr(table, "GOAL_BYTES", 10_000)
     await shop.run("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int, v text)")
-    sizes = "CASE WHEN g % 40 = 0 THEN 100000 WHEN g > 300 THEN 3000 ELSE 5 END"
+    sizes = "CASE WHEN g % 40 = 0 THEN 100000 WHEN g > 150 THEN 3000 ELSE 5 END"
     for name in ("t", "u"):
-        await shop.run(f"INSERT INTO {name} SELECT g, repeat('x', {sizes}) FROM generate_series(1, 500) g")
+        await shop.run(f"INSERT INTO {name} SELECT g, repeat('x', {sizes}) FROM generate_series(1, 200) g")
     await shop.run("CREATE VIEW v AS SELECT * FROM t")
     for name in ("t", "u", "v"):
         pages = await read(shop.driver(), name, None, ALL)
-        assert sorted(ids(pages)) == list(range(1, 501))
-        assert max(page.bytes for page in pages) < 300_000 and len(pages) > 20
+        assert sorted(ids(pages)) == list(range(1, 201))
+        assert max(page.bytes for page in pages) < 300_000 and len(pages) > 5
         for form in ("tuples", "pgcopy"):
             blocks = await read(shop.driver(), name, None, replace(ALL, forms=frozenset({form})))
-            assert sorted(ids(blocks)) == list(range(1, 501))
+            assert sorted(ids(blocks)) == list(range(1, 201))
         half = pages[len(pages) // 2]
         rest = await read(shop.driver(), name, half.position, ALL)
-        assert set(ids(pages[: len(pages) // 2 + 1])) | set(ids(rest)) == set(range(1, 501))
+        assert set(ids(pages[: len(pages) // 2 + 1])) | set(ids(rest)) == set(range(1, 201))
 
 
 async def test_a_view_is_read_by_a_named_key_with_ties_and_nulls(shop: Shop) -> None:
@@ -118,7 +119,7 @@ async def test_a_view_is_read_by_a_named_key_with_ties_and_nulls(shop: Shop) -> 
 nullable = st.none() | st.integers(0, 3)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(nullable, nullable, nullable), max_size=25), st.booleans())
 async def test_conditions_of_a_keyset_part_the_rows_as_the_order_does(
     shop: Shop, wanted: list[tuple[int | None, ...]], solid: bool
@@ -248,8 +249,8 @@ async def test_cursors_of_other_types_with_and_without_a_key(shop: Shop, kind: s
         await shop.run(f"INSERT INTO {name} SELECT g, {values_of} FROM generate_series(1, 30) g")
         await shop.run(f"INSERT INTO {name} VALUES (99, NULL)")
     driver = shop.driver(source={"chunk": 8})
-    for name in ("t", "u", "v"):
-        for form in ("", "tuples", "pgcopy"):
+    for name, forms in (("t", ("", "tuples", "pgcopy")), ("u", ("",)), ("v", ("",))):
+        for form in forms:
             options = ReadOptions(
                 key=() if name != "t" else ("id",), cursor="c", forms=frozenset({form} - {""})
             )

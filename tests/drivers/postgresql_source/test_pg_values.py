@@ -179,7 +179,7 @@ async def insert(shop: Shop, wanted: list[dict[str, Any]]) -> None:
     )
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(wanted=rows)
 async def test_a_snapshot_and_the_feed_give_the_same_text(shop: Shop, wanted: list[dict[str, Any]]) -> None:
     await make(shop)
@@ -309,13 +309,13 @@ messages = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(messages)
 def test_messages_are_decoded_as_they_were_sent(message: Any) -> None:
     assert pgoutput.decode(message_bytes(message)) == message
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(messages, st.integers(0, 60), st.binary(max_size=3))
 def test_damaged_messages_are_refused_and_nothing_else_happens(message: Any, cut: int, more: bytes) -> None:
     data = message_bytes(message)
