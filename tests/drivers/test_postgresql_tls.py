@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from platint_tui.core.errors import ConfigError, PlatintError
+from platint_tui.core.model import ReadOptions
 from platint_tui.drivers.postgresql import PostgresqlDriver
 
 
@@ -96,6 +98,40 @@ async def test_every_mode_works_with_a_trusted_certificate(
 ) -> None:
     for mode in ("disable", "prefer", "require", "verify-ca", "verify-full"):
         assert await check(tools, postgres_server, tls=mode, ca_file=str(tls)) == ""
+
+
+@pytest.mark.parametrize("tls", [RIGHT], indirect=True)
+async def test_a_feed_of_changes_comes_over_the_same_tls(tools: Any, postgres_server: Any, tls: Path) -> None:
+    server = postgres_server
+    fields = {"host": server.host, "port": str(server.port), "database": server.database, "user": server.user}
+    fields |= {"tls": "verify-full", "ca_file": str(tls), "schema": "tls_feed"}
+    driver = PostgresqlDriver(tools.context("postgresql", fields, password=server.password))
+    options = ReadOptions(sync="tls", mode="cdc", key=("id",), follow=True)
+    server.psql("CREATE SCHEMA tls_feed; CREATE TABLE tls_feed.t (id int PRIMARY KEY, v text)")
+    found: list[Any] = []
+    begun = False
+    try:
+        pages = driver.read("t", None, options)
+        async with asyncio.timeout(20), contextlib.aclosing(pages):  # type: ignore[type-var]
+            async for page in pages:
+                if "scan" not in page.position and not begun:
+                    begun = True
+                    rows = "SELECT g, repeat('x', 900) FROM generate_series(1, 999) g"
+                    await asyncio.to_thread(server.psql, f"INSERT INTO tls_feed.t {rows}")
+                found += page.records
+                await driver.acknowledge("t", page.position)
+                if len(found) >= 999:
+                    break
+            secured = await asyncio.to_thread(
+                server.psql,
+                "SELECT s.ssl FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid)"
+                " WHERE a.application_name = 'platint-tui' AND a.backend_type = 'walsender'",
+            )
+            assert secured == "t"
+    finally:
+        await driver.release("tls", "t")
+        server.psql("DROP SCHEMA tls_feed CASCADE")
+    assert {record.value["id"] for record in found} == set(range(1, 1000))
 
 
 @pytest.mark.parametrize("tls", [OTHER], indirect=True)
