@@ -34,8 +34,8 @@ async def open_socket(
 ) -> ClientConnection:
     """An open WebSocket that takes messages of up to `largest` bytes and sends no pings by itself.
 
-    It takes nothing from the environment (no netrc, no proxy but the one given), compresses nothing and follows no redirect. Raises
-    OSError, websockets.InvalidHandshake (with `response` for an answer of another status) or InvalidURI.
+    It takes nothing from the environment (no netrc, no proxy but the one given), compresses nothing and follows no
+    redirect. Raises OSError, websockets.InvalidHandshake (InvalidStatus has the `response`) or InvalidURI.
     """
     return await _Direct(
         url,

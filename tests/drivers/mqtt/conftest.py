@@ -26,6 +26,7 @@ from platint_tui.manifest.loader import load_connector
 FOLDER = Path(__file__).parents[3] / "connectors"
 SCAN = ReadOptions(sync="sales")
 FOLLOW = ReadOptions(sync="sales", follow=True)
+_END = b"\0end"
 
 
 def mqtt_driver(
@@ -108,16 +109,17 @@ class Bench:
                 sends.append(client.publish(topic, data, qos=qos, retain=retain, properties=own))
             await asyncio.gather(*sends)
 
-    async def collect(self, name: str, topic: str, seconds: float = 0.3) -> list[aiomqtt.Message]:
+    async def collect(self, name: str, topic: str) -> list[aiomqtt.Message]:
         """What a durable subscriber called `name` has got since the last time; the first call subscribes it."""
         found = []
-        async with self.client(name, session=True) as client:
+        async with self.client(name, session=True) as client, asyncio.timeout(20):
             await client.subscribe(topic, qos=1)
-            messages = client.messages
-            with contextlib.suppress(TimeoutError):
-                while True:
-                    async with asyncio.timeout(seconds):
-                        found.append(await anext(messages))
+            # A broker keeps the order: when our own message has come, everything before it has.
+            await client.publish(topic.replace("#", "end"), _END, qos=1)
+            async for message in client.messages:
+                if message.payload == _END:
+                    break
+                found.append(message)
         return found
 
 
@@ -213,6 +215,17 @@ class Proxy:
 @pytest.fixture
 async def proxy(mosquitto_server: MosquittoServer) -> AsyncIterator[Proxy]:
     opened = Proxy(mosquitto_server)
+    await opened.start()
+    yield opened
+    opened.stop()
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[Any]:
+    """A broker that says what a test tells it to (`broker.ScriptedBroker`)."""
+    from drivers.mqtt.broker import ScriptedBroker
+
+    opened = ScriptedBroker()
     await opened.start()
     yield opened
     opened.stop()

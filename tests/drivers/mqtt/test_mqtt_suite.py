@@ -27,7 +27,7 @@ async def kit(bench: Bench, mosquitto_server: MosquittoServer, topic: str, versi
     first = mqtt_driver(mosquitto_server, version=version)
     await scan(first, f"{topic}/+", options=options)
     await first.close()
-    await bench.collect(f"held-{topic}", f"{topic}/target/#", 0.05)
+    await bench.collect(f"held-{topic}", f"{topic}/target/#")
 
     async def put(count: int) -> Sequence[str]:
         nonlocal sent
