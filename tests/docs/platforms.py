@@ -50,7 +50,7 @@ def _auth(connector: Connector) -> str:
 def _reads(connector: Connector) -> str:
     names = [name for name, item in connector.resources.items() if item.read or item.source]
     fixed = [name for name in names if not name.endswith("*")]
-    words = [f"{len(fixed)} streams"] if fixed else []
+    words = [_counted(len(fixed), "stream")] if fixed else []
     if len(fixed) < len(names):
         words.append("what the account has")
     modes = [mode for item in connector.resources.values() if item.source for mode in item.source.modes]
@@ -67,7 +67,11 @@ def _writes(connector: Connector) -> str:
     if not kind_of(connector.driver).http:
         return f"what the account has: {', '.join(operations)}"
     bulk = any(_bulk(item) for item in written)
-    return f"{len(written)} resources: {', '.join(operations)}{', in bulk' if bulk else ''}"
+    return f"{_counted(len(written), 'resource')}: {', '.join(operations)}{', in bulk' if bulk else ''}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _has(resource: Resource, operation: str) -> bool:
