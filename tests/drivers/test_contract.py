@@ -304,3 +304,23 @@ async def test_a_mirror_has_room_for_so_many_columns(warehouse: Warehouse) -> No
     kept = await warehouse.mirror(ID, *wide, target="wide")
     assert (await kept.write(batch(row({"id": 1, **many})))).written == 1
     assert "_raw" in await warehouse.columns("wide")
+
+
+async def test_a_row_that_no_page_holds_is_a_fault_and_the_others_are_written(postgres: Postgres) -> None:
+    target = await postgres.open(ID)
+    wide = {f"key{number}": f"some text of key {number}" for number in range(900)}
+    result = await target.write(batch(row({"id": 0}), row({"id": 1, **wide}), row({"id": 2}), seq=1))
+    assert result.written == 2
+    assert [(at, fault.code, "too big" in fault.message) for at, fault in result.faults] == [
+        (1, "not_storable", True)
+    ]
+
+
+async def test_columns_that_were_dropped_count_in_postgresql(postgres: Postgres) -> None:
+    target = await postgres.mirror(ID, NAME)
+    names = [f"c{number}" for number in range(1_590)]
+    await postgres.execute("ALTER TABLE charges " + ", ".join(f"ADD {name} integer" for name in names))
+    await postgres.execute("ALTER TABLE charges " + ", ".join(f"DROP {name}" for name in names))
+    with pytest.raises(ConfigError, match="1600") as caught:
+        await target.write(batch(row({"id": 1, **{f"k{number}": 1 for number in range(20)}})))
+    assert caught.value.code == "column_limit" and await count(postgres) == 0

@@ -93,10 +93,18 @@ async def look(connection: asyncpg.Connection[Any], address: Address, target: st
 
 
 async def make(connection: asyncpg.Connection[Any], address: Address, shape: Shape) -> None:
-    """Carry the changes of a shape out."""
+    """Carry the changes of a shape out. Raises ConfigError for more columns than there can be."""
     schema, target = quoted(address.schema), shape.target
-    for change in shape.changes:
-        await connection.execute(change.statement)
+    try:
+        for change in shape.changes:
+            await connection.execute(change.statement)
+    except asyncpg.TooManyColumnsError:
+        raise ConfigError(
+            f"PostgreSQL cannot give the table '{clean(target)}' another column: it had 1600, dropped ones included.",
+            where=address.where,
+            hint="Choose fields with `select` in the integration file, or have the table made anew.",
+            code="column_limit",
+        ) from None
     if shape.new:
         # What an earlier table of this name left behind says nothing about this one.
         for name in (POSITIONS, COLUMNS, TABLES):

@@ -70,7 +70,7 @@ async def write_rows(
                     async with connection.transaction():
                         written += await carry_out(connection, layout, piece)
                 except Exception as error:
-                    if not is_record_error(error, address.connector):
+                    if not _is_of_row(error, address):
                         raise
                     if len(piece) == 1:
                         faults.append((piece[0].at, row_fault(error)))
@@ -109,6 +109,12 @@ async def _truncate(connection: asyncpg.Connection[Any], table: str) -> None:
         await connection.execute(f"DELETE FROM {table}")
 
 
+def _is_of_row(error: BaseException, address: Address) -> bool:
+    """Whether one row is to blame, as it is when it has more in its columns than a page of the table holds."""
+    too_big = isinstance(error, asyncpg.ProgramLimitExceededError) and "row is too big" in str(error)
+    return too_big or is_record_error(error, address.connector)
+
+
 def _count(status: str) -> int:
     return int(status.rpartition(" ")[2])
 
@@ -144,7 +150,7 @@ class BlockWriter:
                     target, schema_name=address.schema, source=body, columns=self.columns, format="binary"
                 )
         except Exception as error:
-            if not is_record_error(error, address.connector):
+            if not _is_of_row(error, address):
                 raise
             return False
         return True
@@ -160,8 +166,8 @@ class BlockWriter:
                 )
                 return _count(await connection.execute(self.upsert))
         except Exception as error:
-            # 21000: the block has a key twice.
-            if not is_record_error(error, address.connector) and getattr(error, "sqlstate", "") != "21000":
+            twice = isinstance(error, asyncpg.CardinalityViolationError)  # the block has a key two times
+            if not twice and not _is_of_row(error, address):
                 raise
             raise BlockRefused(f"The table refuses a row: {clean(str(error))}.") from None
 
