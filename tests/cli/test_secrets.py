@@ -156,6 +156,8 @@ def test_in_the_vault_file(make: Any, peer: Peer, tmp_path: Path) -> None:
         assert cli.json("profiles", "show", "held")["secrets"] == {"token": "vault"}
         path = cli.home / "config" / "vault" / "secrets.vault"
         assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
+        kdf = json.loads(path.read_text())["kdf"]
+        assert (kdf["name"], kdf["n"], kdf["r"], kdf["p"]) == ("scrypt", 2**17, 8, 1)
         job(cli, peer, tmp_path)
         locked = cli.with_env(PLATINT_VAULT_PASSPHRASE_FILE="")
         one_sentence(
