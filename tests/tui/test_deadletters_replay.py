@@ -26,8 +26,8 @@ from platint_tui.tui.screens.deadletters.section import DeadLettersSection
 
 @pytest.fixture
 async def live(tmp_path: Path) -> AsyncIterator[Workspace]:
-    """The CRM refused some dozen customers for three reasons."""
-    async with installation(tmp_path / "home", records=10_000) as workspace:
+    """The CRM refused more than a dozen customers for three reasons."""
+    async with installation(tmp_path / "home", records=5_000) as workspace:
         await sync(workspace)
         yield workspace
 
