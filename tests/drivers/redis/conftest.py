@@ -25,7 +25,7 @@ SYNC = ReadOptions(sync="sales")
 
 
 def redis_context(
-    fields: Mapping[str, str], password: str = "", *, seconds: float = 5.0, **source: Any
+    fields: Mapping[str, str], password: str = "", *, seconds: float = 20.0, **source: Any
 ) -> DriverContext:
     """A context with the product's manifest, which tries less often; `source` changes how streams are read."""
     resources = {
@@ -34,7 +34,7 @@ def redis_context(
         if item.source is not None
     }
     policy = CONNECTOR.errors.policy.model_copy(update={"attempts": 4, "base": 0.02, "cap": 0.05})
-    timeout = CONNECTOR.transport.timeout.model_copy(update={"connect": min(seconds, 3.0), "read": seconds})
+    timeout = CONNECTOR.transport.timeout.model_copy(update={"connect": min(seconds, 10.0), "read": seconds})
     connector = CONNECTOR.model_copy(
         update={
             "resources": resources,
@@ -67,7 +67,7 @@ def limited_driver(server: RedisServer) -> RedisDriver:
 @pytest.fixture
 async def admin(redis_server: RedisServer) -> AsyncIterator[Redis]:
     """A client of the test's own, with bytes as replies, on an empty database."""
-    async with Redis.from_url(redis_server.url, protocol=2) as client:
+    async with Redis.from_url(redis_server.url, protocol=2, socket_timeout=30) as client:
         await client.flushall()
         yield client
 
