@@ -20,23 +20,21 @@ from typing import Any
 from aiormq.abc import AbstractChannel
 from pamqp import commands
 
-from platint_tui.core.errors import ConfigError, PlatintError, TransientError
+from platint_tui.core.errors import ConfigError, TransientError
 from platint_tui.core.model import Json, JsonObject, NativeLetter, Returned
 from platint_tui.core.text import clean
 from platint_tui.drivers.amqp.deadqueues import Patience
 from platint_tui.drivers.amqp.errors import FAILURES
 from platint_tui.drivers.amqp.link import Link
 from platint_tui.drivers.amqp.messages import (
+    UNDECODED_PROPERTIES,
     Message,
     document_of,
-    message_of,
     outside_headers,
     properties_of,
 )
 from platint_tui.drivers.amqp.publisher import Outgoing, Publisher, unroutable, unroutable_hint
 
-_MOST_BYTES = 64 * 1024 * 1024
-"""Bodies that one look brings."""
 _ROUNDS = 3
 _BETWEEN = 0.3
 """Seconds between two looks for one that is not there: somebody else may hold it for a moment."""
@@ -96,38 +94,28 @@ def letter_of(message: Message, queue: str, origin: str) -> NativeLetter:
 async def browse(
     link: Link, queue: str, origin: str, limit: int, patience: Patience
 ) -> AsyncIterator[NativeLetter]:
-    """Up to `limit` letters from the front of a queue, and not many more bytes than 64 MiB. They are back in the
-    queue before the first one is given out. Raises ConfigError when looking may cost one."""
+    """Up to `limit` letters from the front of a queue. Raises ConfigError when looking may cost one."""
     where = link.address.where
     patience.before(where)
     channel = await link.channel()
-    messages: list[Message] = []
-    refusal: PlatintError | None = None
-    size = 0
     try:
-        while len(messages) < limit and size < _MOST_BYTES and refusal is None:
-            message = await _next(channel, queue)
+        for _ in range(limit):
+            message = await _next(link, channel, queue)
             if message is None:
                 break
-            messages.append(message)
-            size += len(message.body)
-            try:
-                patience.check(message.deliveries, where)
-            except ConfigError as error:
-                refusal = error
-        # The end of the channel puts them back in their places; after basic.nack a quorum queue has them at its end.
-        await channel.close(ConnectionError("closed"))
+            patience.check(message.deliveries, where)
+            yield letter_of(message, queue, origin)
     except FAILURES as error:
         raise link.error(error, "read") from None
-    if refusal is not None:
-        raise refusal
-    for message in messages:
-        yield letter_of(message, queue, origin)
+    finally:
+        # The end of the channel puts them back in their places; after basic.nack a quorum queue has them at its end.
+        with contextlib.suppress(*FAILURES):
+            await channel.close(ConnectionError("closed"))
 
 
-async def _next(channel: AbstractChannel, queue: str) -> Message | None:
+async def _next(link: Link, channel: AbstractChannel, queue: str) -> Message | None:
     delivered = await channel.basic_get(queue)
-    return None if isinstance(delivered.delivery, commands.Basic.GetEmpty) else message_of(delivered)
+    return None if isinstance(delivered.delivery, commands.Basic.GetEmpty) else link.message(delivered)
 
 
 class Hand:
@@ -182,7 +170,7 @@ class Hand:
     async def _search(self, identity: str) -> int | None:
         link, channel = await self._opened()
         try:
-            while (message := await _next(channel, self.queue)) is not None:
+            while (message := await _next(link, channel, self.queue)) is not None:
                 found = message.digest()
                 self._held.setdefault(found, []).append(message.tag)
                 if found == identity:
@@ -242,6 +230,10 @@ async def return_letter(hand: Hand, letter: NativeLetter, idempotency_key: str, 
     """
     if not letter.origin:
         return Returned("refused", "Nothing says which queue it came from: send it by hand, then discard it.")
+    if UNDECODED_PROPERTIES in letter.properties:
+        return Returned(
+            "refused", "Its properties are not those of AMQP 0-9-1, so they cannot be sent once more."
+        )
     tag = await hand.find(letter.id)
     if tag is None:
         return Returned("gone", f"'{clean(letter.queue)}' does not hold it any more.")

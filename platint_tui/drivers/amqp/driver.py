@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from platint_tui.core.errors import ConfigError, PlatintError
+from platint_tui.core.errors import ConfigError, PlatintError, TransientError
 from platint_tui.core.model import (
     READ_ALL,
     BadElement,
@@ -27,6 +27,7 @@ from platint_tui.core.text import clean
 from platint_tui.drivers.amqp.catalogue import listed, named, told
 from platint_tui.drivers.amqp.deadletters import Hand, browse, discard_letter, held, return_letter
 from platint_tui.drivers.amqp.deadqueues import Patience, found_dead_queues, named_dead_queues, patience_of
+from platint_tui.drivers.amqp.errors import UNREADABLE
 from platint_tui.drivers.amqp.link import Link, open_link
 from platint_tui.drivers.amqp.management import Management
 from platint_tui.drivers.amqp.messages import record_of
@@ -58,6 +59,7 @@ class AmqpDriver:
         self._scans: dict[str, Scan] = {}
         self._hands: dict[str, Hand] = {}
         self._origins: dict[str, str] | None = None
+        self._careful: set[str] = set()
 
     async def check(self) -> Sequence[Capability]:
         """Sign in and run the probes of the manifest; without a connection the others are not tried."""
@@ -119,7 +121,8 @@ class AmqpDriver:
             yield await self._peeked(stream)
             return
         await self._forget(stream)
-        link = await open_link(self._address, f"reads {clean(stream)} for {clean(options.sync)}")
+        purpose = f"reads {clean(stream)} for {clean(options.sync)}"
+        link = await open_link(self._address, purpose, careful=stream in self._careful)
         scan = Scan(link, stream, self._source(stream), position)
         try:
             await scan.open()
@@ -134,6 +137,12 @@ class AmqpDriver:
                     if page.records or page.bad:
                         self._context.telemetry.observe(f"receive {stream}", scan.session.gathered, True)
                     yield page
+        except TransientError as lost:
+            if lost.code == UNREADABLE:
+                self._careful.add(
+                    stream
+                )  # the next reading tries each message before the client library does
+            raise
         finally:
             await scan.session.leave()
 
@@ -221,15 +230,17 @@ class AmqpDriver:
             await management.close()
 
     async def browse_dead(self, queue: str, limit: int) -> AsyncIterator[NativeLetter]:
-        """Up to `limit` dead letters, oldest first. They go back to their place in the queue, marked as redelivered,
-        before the first one is given out; for that moment other consumers do not see them."""
+        """Up to `limit` dead letters, oldest first. When this ends they are back in their places in the queue, marked
+        as redelivered; until then other consumers do not see them."""
         if self._origins is None:
             await self.dead_queues()
         origin = (self._origins or {}).get(queue, "")
         patience = await self._patience(queue)
         async with self._link(f"looks at {clean(queue)}") as link:
-            async for letter in browse(link, queue, origin, limit, patience):
-                yield letter
+            letters = browse(link, queue, origin, limit, patience)
+            async with contextlib.aclosing(letters):  # type: ignore[type-var]  # it is a generator
+                async for letter in letters:
+                    yield letter
 
     async def return_dead(self, letter: NativeLetter, idempotency_key: str) -> Returned:
         """Send one to the queue that it died in, with its own message id and headers, and then remove the old one."""
@@ -257,7 +268,8 @@ class AmqpDriver:
 
     async def _hand(self, queue: str) -> Hand:
         patience = await self._patience(queue)
-        return Hand(queue, lambda: open_link(self._address, f"returns from {clean(queue)}"), patience)
+        purpose = f"returns from {clean(queue)}"
+        return Hand(queue, lambda: open_link(self._address, purpose, careful=True), patience)
 
     async def _patience(self, queue: str) -> Patience:
         management = self._management()
@@ -272,7 +284,7 @@ class AmqpDriver:
 
     @contextlib.asynccontextmanager
     async def _link(self, purpose: str) -> AsyncIterator[Link]:
-        link = await open_link(self._address, purpose)
+        link = await open_link(self._address, purpose, careful=True)
         try:
             yield link
         finally:

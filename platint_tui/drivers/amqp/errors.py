@@ -43,6 +43,8 @@ NAMES = {
     541: "INTERNAL_ERROR",
 }
 LOGIN_REFUSED = "LOGIN_REFUSED"
+UNREADABLE = "unreadable"
+"""Code of the error for what came over a connection and is not AMQP 0-9-1."""
 
 FAILURES = (
     exceptions.AMQPError,
@@ -201,7 +203,7 @@ def _of_wire(error: BaseException, address: Address) -> PlatintError:
             "What came from the broker is not AMQP 0-9-1, or was cut off.",
             where=where,
             hint="Check host, port and TLS of the profile.",
-            code="protocol",
+            code=UNREADABLE,
         )
     reason = error.strerror if isinstance(error, OSError) and error.strerror else "the connection is closed"
     return TransientError(

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import struct
+from collections import deque
 from typing import Any
 
 import aiormq
-from aiormq.abc import AbstractChannel
+from aiormq.abc import AbstractChannel, DeliveredMessage
 from aiormq.connection import TransportFactory
 from pamqp import commands
+from pamqp.header import ContentHeader
 from yarl import URL
 
 from platint_tui import __version__
@@ -22,12 +25,16 @@ from platint_tui.core.errors import ConfigError, PlatintError
 from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.text import one_line
 from platint_tui.drivers.amqp.errors import FAILURES, translate
+from platint_tui.drivers.amqp.messages import Message, message_of
 from platint_tui.drivers.amqp.profile import Address
 
 # It reports what its exceptions say as well, and would write it across the console.
 logging.getLogger("aiormq").setLevel(logging.CRITICAL + 1)
 
-_METHOD = 1
+UNDECODED = "!"
+"""The `cluster_id` (which has to be empty in AMQP 0-9-1) of a message whose properties cannot be decoded."""
+_ONLY_CLUSTER_ID = b"\0\x04"
+_METHOD, _HEADER = 1, 2
 _LONGEST_HOLD = 20.0
 """Seconds after which one frame passes all the same, so that a heartbeat behind it is heard."""
 _CLOSE_SECONDS = 5.0
@@ -35,10 +42,15 @@ _CLOSE_SECONDS = 5.0
 
 class Wire(asyncio.StreamReader):
     """The bytes of the broker. aiormq reads each frame in three steps: its type (1 byte), its channel and size
-    (6 bytes), and the rest."""
+    (6 bytes), and the rest.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    `careful`: each message's properties are tried before aiormq sees them, which would end the connection over one
+    that it cannot decode (a time in microseconds, a text that is not UTF-8).
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, careful: bool = False) -> None:
         super().__init__(loop=loop)
+        self._careful = careful
         self._open = asyncio.Event()
         self._open.set()
         self._step = 0
@@ -51,6 +63,8 @@ class Wire(asyncio.StreamReader):
         """Why the broker takes no messages now."""
         self.closed: tuple[int, str] | None = None
         """Code and text with which the broker closed the connection."""
+        self.undecoded: deque[bytes] = deque()
+        """Properties as they came, of the messages that carry `UNDECODED` instead, in order."""
 
     def hold(self) -> None:
         """Read nothing more, so that the broker has to wait."""
@@ -76,7 +90,19 @@ class Wire(asyncio.StreamReader):
             self._about_connection = self._kind == _METHOD and data[:2] == b"\0\0"
         elif self._about_connection:
             self._listen(data)
+        elif self._careful and self._kind == _HEADER:
+            data = self._decodable(data)
         return data
+
+    def _decodable(self, payload: bytes) -> bytes:
+        """A content header (4.2.6.1) as it is, or one of the same length with `UNDECODED` as its only property."""
+        try:
+            ContentHeader().unmarshal(payload[:-1])
+        except (ValueError, OverflowError, OSError, struct.error):
+            self.undecoded.append(payload[12:-1])
+            kept = payload[:12] + _ONLY_CLUSTER_ID + bytes([len(UNDECODED)]) + UNDECODED.encode()
+            return kept + bytes(len(payload) - 1 - len(kept)) + payload[-1:]
+        return payload
 
     def _listen(self, payload: bytes) -> None:
         """Note what a method on channel 0 says; its number is in the first four bytes."""
@@ -98,9 +124,9 @@ class Wire(asyncio.StreamReader):
 class _Opener(TransportFactory):
     """Opens the socket with a `Wire` behind it."""
 
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None, careful: bool) -> None:
         self._tls = tls
-        self.wire = Wire(asyncio.get_running_loop())
+        self.wire = Wire(asyncio.get_running_loop(), careful)
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()
@@ -150,6 +176,12 @@ class Link:
                 code="no_confirms",
             ) from None
 
+    def message(self, delivered: DeliveredMessage) -> Message:
+        """What was delivered over this connection; to be called once for each delivery, in order."""
+        undecoded = self.wire.undecoded
+        marked = undecoded and delivered.header.properties.cluster_id == UNDECODED
+        return message_of(delivered, undecoded.popleft() if marked else None)
+
     def error(self, error: BaseException, need: str = "") -> PlatintError:
         """The typed form of an error of this connection or of one of its channels."""
         return translate(error, self.address, self.wire.closed, need)
@@ -164,12 +196,12 @@ class Link:
             pass
 
 
-async def open_link(address: Address, purpose: str = "") -> Link:
-    """Connect and sign in. `purpose` is shown at the broker in the connection's name.
+async def open_link(address: Address, purpose: str = "", *, careful: bool = False) -> Link:
+    """Connect and sign in. `purpose` is shown at the broker in the connection's name, `careful` is as in `Wire`.
 
     Raises CredentialError, ConfigError or TransientError.
     """
-    opener = _Opener(address.tls_context())
+    opener = _Opener(address.tls_context(), careful)
     name = f"platint-tui: {purpose}" if purpose else "platint-tui"
     properties: dict[str, Any] = {"connection_name": name, "product": "platint-tui", "version": __version__}
     connection = aiormq.Connection(

@@ -36,6 +36,8 @@ FIELDS = (
 )
 OFFSET = "x-stream-offset"
 DELIVERIES = "x-delivery-count"
+UNDECODED_PROPERTIES = "undecoded"
+"""In the document of a message: its properties as they came (base64), when they cannot be decoded."""
 _OF_DELIVERY = frozenset({OFFSET, DELIVERIES, "x-acquired-count"})
 """Headers that the broker adds to a delivery: they are not the message's own, and may differ the next time."""
 _KEPT_AS = "x-platint-"
@@ -70,21 +72,24 @@ class Message:
     properties: Mapping[str, Json]
     offset: int | None
     deliveries: int | None
+    undecoded: bytes | None = None
+    """Its properties as they came, when they cannot be decoded; then it seems to have none."""
 
     def digest(self) -> str:
         """Hex digest (128 bits) of everything that the sender said: equal for each delivery of a message."""
         said = dumps([self.exchange, self.key, self.id, self.timestamp, self.headers, self.properties])
         hasher = hashlib.sha256(said.encode("utf-8", "surrogatepass"))
         hasher.update(b"\0")
+        hasher.update(self.undecoded or b"")
         hasher.update(self.body)
         return hasher.hexdigest()[:32]
 
 
-def message_of(delivered: DeliveredMessage) -> Message:
-    """What was delivered, in types of JSON."""
+def message_of(delivered: DeliveredMessage, undecoded: bytes | None = None) -> Message:
+    """What was delivered, in types of JSON. `undecoded` are properties that cannot be decoded, as they came."""
     given = delivered.header.properties
     table = given.headers or {}
-    offset, deliveries = table.get(OFFSET), table.get(DELIVERIES)
+    deliveries = table.get(DELIVERIES)
     properties = {
         name: value for name, own in _PROPERTIES.items() if (value := getattr(given, own)) not in (None, "")
     }
@@ -98,9 +103,16 @@ def message_of(delivered: DeliveredMessage) -> Message:
         round(given.timestamp.timestamp() * 1000) if given.timestamp is not None else None,
         {name: plain(value) for name, value in table.items() if name not in _OF_DELIVERY},
         properties,
-        offset if isinstance(offset, int) else None,
+        offset_of(delivered),
         deliveries if isinstance(deliveries, int) else None,
+        undecoded,
     )
+
+
+def offset_of(delivered: DeliveredMessage) -> int | None:
+    """The place of a message in its stream, None for one of another kind of queue."""
+    offset = (delivered.header.properties.headers or {}).get(OFFSET)
+    return offset if isinstance(offset, int) else None
 
 
 def plain(value: Any) -> Json:
@@ -124,6 +136,8 @@ def record_of(message: Message, queue: str, identity: str, longest: int) -> Reco
     value: dict[str, Json] = {"id": identity}
     size = len(message.body)
     try:
+        if message.undecoded is not None:
+            raise RecordError("The properties of the message are not those of AMQP 0-9-1.")
         if size > longest:
             raise RecordError(f"The body has {size:,} bytes, more than the {longest:,} that are taken.")
         value |= decoded(message.body, str(message.properties.get("content_type", "")))
@@ -145,6 +159,8 @@ def _around(message: Message, queue: str) -> dict[str, Json]:
     }
     if message.offset is not None:
         around["offset"] = message.offset
+    if message.undecoded is not None:
+        around["properties"] = base64.b64encode(message.undecoded).decode()
     return around
 
 
@@ -160,6 +176,8 @@ def document_of(message: Message) -> dict[str, Json]:
         document["message_id"] = message.id
     if message.timestamp is not None:
         document["timestamp"] = message.timestamp
+    if message.undecoded is not None:
+        document[UNDECODED_PROPERTIES] = base64.b64encode(message.undecoded).decode()
     return document
 
 

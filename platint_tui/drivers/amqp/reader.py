@@ -18,7 +18,7 @@ from platint_tui.core.ids import new_id
 from platint_tui.core.model import BadElement, Gap, JsonObject, Page, ReadOptions, Record
 from platint_tui.core.text import clean
 from platint_tui.drivers.amqp.link import Link
-from platint_tui.drivers.amqp.messages import OFFSET, Message, message_of, record_of
+from platint_tui.drivers.amqp.messages import OFFSET, Message, offset_of, record_of
 from platint_tui.drivers.amqp.session import Session, ready_count
 from platint_tui.drivers.amqp.unnamed import Unnamed
 from platint_tui.manifest.sources import Source
@@ -72,7 +72,7 @@ class Scan:
         self.is_stream = True
         found = await last.take(1, 1, self._source.idle)
         await last.end()
-        self._there = (message_of(found[0]).offset or 0) if found else 0
+        self._there = (offset_of(found[0]) or 0) if found else 0
 
     async def _consume(self, prefetch: int | None) -> None:
         wanted = prefetch or self._source.prefetch
@@ -84,7 +84,7 @@ class Scan:
         if not self.is_stream:
             return None
         newest = self.session.newest
-        offset = message_of(newest).offset if newest is not None else None
+        offset = offset_of(newest) if newest is not None else None
         return {OFFSET: self._start if offset is None else offset + 1}
 
     def position(self) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class Scan:
                     return
             if not delivered:
                 continue
-            messages = [message_of(item) for item in delivered]
+            messages = [self.link.message(item) for item in delivered]
             if not self._unnamed.mark and any(not item.id and item.offset is None for item in messages):
                 # Stored before the first identity is made, so that a repetition makes the same ones.
                 self._unnamed.mark = new_id("m").removeprefix("m_")
@@ -204,7 +204,7 @@ class Scan:
                 await self._lost(on_lost, what, "")
             return []
         self._checked = True
-        first = message_of(delivered[0]).offset or 0
+        first = offset_of(delivered[0]) or 0
         if first > offset + 1:
             what = f"the stream '{self.queue}' begins with offset {first} now"
             await self._lost(on_lost, what, str(first - 1))
@@ -237,7 +237,7 @@ class Scan:
         await last.start()
         newest: int | None = None
         while found := await last.take(1_000, PAGE_BYTES, self._source.idle):
-            newest = message_of(found[-1]).offset
+            newest = offset_of(found[-1])
             await last.acknowledge(found[-1].delivery_tag or 0)
         await last.end()
         return newest
@@ -253,7 +253,7 @@ async def look(scan: Scan, most: int, seconds: float) -> list[Message]:
         if not more:
             break
     await session.end()
-    return [message_of(item) for item in delivered]
+    return [scan.link.message(item) for item in delivered]
 
 
 def only_consumes(options: ReadOptions, address: str) -> PlatintError | None:

@@ -111,7 +111,10 @@ async def test_a_look_says_where_and_why_and_takes_nothing(
     assert [letter.id for letter in await letters_of(driver, dead.queue, 2)] == [
         item.id for item in letters[:2]
     ]
-    assert await broker.ready(dead.queue) == 5
+    some = driver.browse_dead(dead.queue, 100)
+    assert (await anext(some)).id == first.id
+    await some.aclose()  # type: ignore[attr-defined]
+    await broker.until_ready(dead.queue, 5)
     assert ids(await broker.drain(dead.queue)) == [f"m{number}" for number in range(5)]
     await driver.close()
 
@@ -193,6 +196,17 @@ async def test_a_letter_that_cannot_go_back_stays(
     driver = amqp_driver(rabbitmq_server)
     letters = await letters_of(driver, dead.queue)
     assert letters[2].origin == dead.origin  # the only one that leads here
+    poison = {
+        "properties": {"timestamp": 1_700_000_000_000_000},  # microseconds: no time that there is
+        "routing_key": dead.queue,
+        "payload": "poison",
+        "payload_encoding": "string",
+    }
+    rabbitmq_server.manage("POST", "exchanges/%2F/amq.default/publish", poison)
+    strange = (await letters_of(driver, dead.queue))[3]
+    assert strange.payload == b"poison"
+    assert "cannot be sent once more" in (await driver.return_dead(strange, "k")).message
+    assert (await driver.discard_dead(strange)).outcome == "sent"
     homeless = await driver.return_dead(replace(letters[2], origin=""), "k")
     assert homeless.outcome == "refused" and "by hand" in homeless.message
     await (await broker.channel()).queue_delete(dead.origin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from datetime import UTC, datetime
 from typing import Any
 
@@ -262,3 +263,33 @@ async def test_a_message_of_64_mb_is_read_whole(
     large, small = values(await scan(driver, queue))
     assert len(large["body"]) > len(body) and small["body"] == "after"
     await driver.close()
+
+
+async def test_a_message_with_undecodable_properties_is_kept_and_does_not_stop_the_others(
+    broker: Broker, rabbitmq_server: RabbitmqServer, make_name: str
+) -> None:
+    queue = await broker.queue(make_name)
+    await broker.send(queue, [b"before"], message_id="before")
+    poison = {
+        "properties": {"timestamp": 1_700_000_000_000_000, "message_id": "poison"},  # microseconds
+        "routing_key": queue,
+        "payload": "poisoned body",
+        "payload_encoding": "string",
+    }
+    rabbitmq_server.manage("POST", "exchanges/%2F/amq.default/publish", poison)
+    await broker.send(queue, [b"after"], message_id="after")
+    driver = amqp_driver(rabbitmq_server)
+    async with reading(driver, queue, options=ReadOptions(peek=True)) as pages:
+        [page] = [page async for page in pages]
+    assert [value["id"] for value in values([page])] == ["before", "after"] and len(page.bad) == 1
+    with pytest.raises(TransientError) as caught:  # the engine opens it again then
+        await scan(driver, queue)
+    assert caught.value.code == "unreadable"
+    pages_ = await scan(driver, queue)
+    assert [value["id"] for value in values(pages_)] == ["before", "after"]
+    [bad] = [item for page in pages_ for item in page.bad]
+    whole = loads(bad.raw)
+    assert base64.b64decode(whole["body"]) == b"poisoned body" and "properties" in bad.reason
+    assert b"poison" in base64.b64decode(whole["properties"])
+    await driver.close()
+    assert await broker.ready(queue) == 0
