@@ -42,7 +42,8 @@ SELECT c.oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::tex
        c.relreplident::text AS identity, c.relpersistence = 'p' AS logged,
        obj_description(c.oid, 'pg_class') AS comment,
        has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS readable,
-       row_security_active(c.oid) AS hidden, pg_has_role(c.relowner, 'USAGE') AS own,
+       row_security_active(c.oid) AS hidden, c.relhassubclass AND c.relkind = 'r' AS inherited,
+       pg_has_role(c.relowner, 'USAGE') AS own,
        CASE WHEN c.relkind = 'p' THEN s.rows ELSE c.reltuples::bigint END AS rows,
        current_setting('block_size')::bigint
          * CASE WHEN c.relkind = 'p' THEN s.pages ELSE c.relpages + coalesce(t.relpages, 0) END AS bytes
@@ -151,7 +152,7 @@ def _stream(found: _Found, schema: str, user: str, types: Types, obstacle: tuple
         estimate=_estimate(row),
         notes=tuple(notes),
         cursors=cursors,
-        needs=(f"SELECT on {name}",),
+        needs=() if row["readable"] else (f"SELECT on {name}",),
         refused=clean(refused),
         kind=KINDS[row["kind"]],
         modes=modes,
@@ -219,6 +220,10 @@ def _ways(
     modes, notes = ["snapshot"], []
     if found.row["hidden"]:
         notes.append("row security hides rows from this user: what it may not see is not read")
+    if found.row["inherited"]:
+        notes.append(
+            "rows of the tables that inherit from it are not read with it: each is a stream of its own"
+        )
     if not relation.key and relation.blocks:
         notes.append(
             "no key: rows are read in the order of their blocks and told apart by their content; one that is"

@@ -115,12 +115,7 @@ async def _why_lost(table: Table, name: str, position: JsonObject) -> str:
     if position["system"] != here.system:
         return "this is another database server than before"
     if here.lsn is None:
-        raise ConfigError(
-            "This server has become a standby, which has no change feed of its own.",
-            where=table.address.where,
-            hint="Connect to the primary.",
-            code="replication",
-        )
+        raise _standby(table)
     if slot is None:
         return f"the replication slot '{name}' is gone"
     if slot.lost:
@@ -161,6 +156,15 @@ def lost(table: Table, lsn: str, reason: str) -> PositionLost:
     )
 
 
+def _standby(table: Table) -> ConfigError:
+    return ConfigError(
+        "This server has become a standby, which has no change feed of its own.",
+        where=table.address.where,
+        hint="Connect to the primary.",
+        code="replication",
+    )
+
+
 class Feed:
     """The open stream of one slot. `confirm` may be called while `pages` goes on."""
 
@@ -192,6 +196,8 @@ class Feed:
                 end = (await slots.here(self._table.connection)).lsn
             except FAILURES as error:
                 raise self._table.failed(error) from None
+            if end is None:
+                raise _standby(self._table)
         self._sender = await self._open()
         try:
             async for page in self._gathered(self._sender, end):

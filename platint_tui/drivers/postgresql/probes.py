@@ -34,7 +34,11 @@ async def probe(name: str, connection: asyncpg.Connection[Any], address: Address
     if name == "create":
         return await _create(connection, address)
     state = await slots.replication(connection, address.user)
-    obstacle = {"wal_level": state.wal_level, "replication": state.role, "slots": state.slots}[name]
+    obstacle = {
+        "wal_level": state.wal_level,
+        "replication": state.role,
+        "slots": state.slots or state.waits,
+    }[name]
     if obstacle is not None:
         raise ConfigError(obstacle[0], where=address.where, hint=obstacle[1], code="replication")
     if name == "wal_level":

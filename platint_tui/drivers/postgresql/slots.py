@@ -39,6 +39,7 @@ SELECT current_setting('wal_level') AS wal_level, pg_is_in_recovery() AS standby
        (SELECT count(*) FROM pg_replication_slots) AS taken,
        current_setting('max_wal_senders')::int AS senders,
        (SELECT count(*) FROM pg_stat_replication) AS sending,
+       current_setting('synchronous_standby_names') AS synchronous,
        (SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = current_user)
          OR EXISTS (SELECT FROM pg_roles r
                     WHERE r.rolname = 'rds_replication' AND pg_has_role(current_user, r.oid, 'USAGE')) AS replication
@@ -77,6 +78,8 @@ class Replication:
     role: tuple[str, str] | None
     slots: tuple[str, str] | None
     free: int
+    waits: tuple[str, str] | None = None
+    """A setting under which others would wait for a feed; it does not stand in the way."""
 
     def first(self) -> tuple[str, str] | None:
         """The first obstacle, None when there is none."""
@@ -139,7 +142,13 @@ async def replication(connection: asyncpg.Connection[Any], user: str) -> Replica
             f"All {row['senders']} connections for replication of the server are taken.",
             "End one that nobody needs, or raise max_wal_senders and restart.",
         )
-    return Replication(level, role, slot, max(0, row["slots"] - row["taken"]))
+    waits = None
+    if "*" in row["synchronous"]:
+        waits = (
+            "The server's synchronous_standby_names has *, so every commit may wait until a change feed is stored.",
+            "Name the standbys that are meant instead.",
+        )
+    return Replication(level, role, slot, max(0, row["slots"] - row["taken"]), waits)
 
 
 def identity_fault(relation: Relation, key: Sequence[str]) -> tuple[str, str] | None:

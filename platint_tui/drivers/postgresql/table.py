@@ -14,6 +14,7 @@ from platint_tui.core.errors import ConfigError, PlatintError, PositionLost, Rec
 from platint_tui.core.model import BadElement, Block, Field, Record
 from platint_tui.core.ports import Telemetry
 from platint_tui.core.text import clean
+from platint_tui.core.wire import count_request
 from platint_tui.drivers.postgresql import catalog
 from platint_tui.drivers.postgresql.blocks import read_block
 from platint_tui.drivers.postgresql.catalog import Column, Relation
@@ -145,6 +146,7 @@ class Table:
         started = self._clock.monotonic()
         ok = False
         self.requests += 1
+        count_request()
         try:
             chunk = await copy_rows(self.connection, query)
             ok = True
@@ -163,6 +165,7 @@ class Table:
         started = self._clock.monotonic()
         ok = False
         self.requests += 1
+        count_request()
         try:
             block = await read_block(self.connection, query, (), self.fields(), form)
             ok = True

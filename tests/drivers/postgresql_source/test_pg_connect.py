@@ -30,6 +30,14 @@ async def test_everything_that_this_user_can_do_is_told(shop: Shop) -> None:
     assert all(ok for ok, _ in found.values()) and list(found) == [
         "connect", "read", "create", "wal_level", "replication", "slots",
     ]  # fmt: skip
+    await shop.run("ALTER SYSTEM SET synchronous_standby_names = '*'")
+    await shop.run("SELECT pg_reload_conf()")
+    try:
+        ok, detail = (await outcomes(shop.driver()))["slots"]
+        assert not ok and "synchronous_standby_names" in detail
+    finally:
+        await shop.run("ALTER SYSTEM RESET synchronous_standby_names")
+        await shop.run("SELECT pg_reload_conf()")
     assert found["connect"][1].startswith("PostgreSQL 1") and "All 1 tables" in found["read"][1]
 
 
@@ -175,6 +183,19 @@ async def test_columns_that_the_server_computes_are_left_out_of_a_feed(shop: Sho
     assert [record.raw for page in pages for record in page.records] == ['{"id":1}', '{"id":2}']
     plain = await read(driver, "t", None, replace(CDC, mode="snapshot"))
     assert plain[0].records[0].raw == '{"id":1,"twice":2}'
+
+
+async def test_tables_that_inherit_are_streams_of_their_own(shop: Shop) -> None:
+    await shop.run("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE more (PRIMARY KEY (id)) INHERITS (t)")
+    await shop.run("INSERT INTO t VALUES (1); INSERT INTO more VALUES (1), (2)")
+    driver = shop.driver()
+    streams = {stream.name: stream for stream in await driver.discover()}
+    assert any("inherit" in note for note in streams["t"].notes)
+    pages = await read(driver, "t", None, CDC)
+    await shop.run("INSERT INTO t VALUES (3); INSERT INTO more VALUES (4)")
+    pages += await read(driver, "t", pages[-1].position, CDC)
+    assert [record.raw for page in pages for record in page.records] == ['{"id":1}', '{"id":3}']
+    assert len((await read(driver, "more"))[0].records) == 3
 
 
 async def test_rows_that_a_policy_hides_are_told(shop: Shop) -> None:
