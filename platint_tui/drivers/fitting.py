@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from platint_tui.core.errors import ConfigError
+from platint_tui.core.errors import ConfigError, RecordError
+from platint_tui.core.jsontext import canonical_key
 from platint_tui.core.model import Evolution, Fault, Op, Row, TargetPlan
 from platint_tui.core.text import clean
 from platint_tui.drivers.shapes import Shape, contract_error
@@ -41,6 +42,7 @@ class Fitting:
         """What the table still needs. Raises ConfigError (code `contract`) for what the contract freezes."""
         plan = self._plan
         if self._refused is None:
+            _check_key(plan, shape, self._rows)
             keys, self._refused = admit_keys(plan, self._rows, shape)
             if keys:
                 return Need(keys=keys)
@@ -57,6 +59,27 @@ class Fitting:
             return Need(misfits=tuple(misfits))
         self.encoded.faults.extend(refused.items())
         return None
+
+
+def _check_key(plan: TargetPlan, shape: Shape, rows: Sequence[Row]) -> None:
+    """Raise ConfigError when the values under the key's names are not the key: a mapping has put others there.
+
+    One row tells, since the mapping of all of them is the same.
+    """
+    row = next((row for row in rows if row.op is Op.UPSERT), None)
+    if row is None or not shape.mirror:
+        return
+    try:
+        same = canonical_key(row.value.get(name) for name in plan.key) == row.key
+    except RecordError:
+        return  # a row without a key is a fault of its own
+    if not same:
+        raise ConfigError(
+            f"The mapping of '{clean(plan.stream)}' gives the key's columns other values than the key.",
+            where=clean(plan.target),
+            hint=f"Leave {clean(', '.join(plan.key))} under the same name in the mapping.",
+            code="target_key",
+        )
 
 
 def admit_keys(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from platint_tui.core.errors import ConfigError, PlatintError, RecordError
 from platint_tui.core.jsontext import content_hash, dumps
-from platint_tui.core.model import Integration, StreamMapping
+from platint_tui.core.model import Integration, ReadOptions, StreamMapping
 from platint_tui.core.ports import Driver
 from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.states import DeadLetterState
+from platint_tui.manifest.kinds import kind_of
+from platint_tui.manifest.loader import resource
 from platint_tui.manifest.mapping import compile_mapping
 from platint_tui.services.profiles import get
 from platint_tui.services.workspace import Workspace
@@ -59,6 +61,7 @@ async def account(workspace: Workspace, integration: Integration) -> list[Stream
     The keys of one stream are held in memory. A stream that cannot be read says why, and the others are compared;
     raises the error of the first when none can be.
     """
+    from platint_tui.engine.planner import plan_integration
     from platint_tui.engine.serve import make_context
 
     context = make_context(
@@ -68,13 +71,18 @@ async def account(workspace: Workspace, integration: Integration) -> list[Stream
         clock=workspace.clock,
         rng=random.Random(),  # noqa: S311 - jitter
     )
+    plan = await plan_integration(context, integration, (), name=integration.name)
+    # Where only the platform knows the key of a stream, the file has none.
+    keys = {item.stream: item.key for item in plan.streams}
     source = await context.open_driver(await get(workspace, integration.source_profile))
     target = await context.open_driver(await get(workspace, integration.target_profile))
     try:
         found: list[StreamAccount] = []
         failed: list[PlatintError] = []
-        for mapping in integration.streams:
+        for named in integration.streams:
+            mapping = replace(named, key=keys[named.stream])
             try:
+                _refuse_queue(workspace, integration, mapping)
                 found.append(await _stream(workspace, integration, mapping, source, target))
             except PlatintError as error:
                 failed.append(error)
@@ -87,6 +95,17 @@ async def account(workspace: Workspace, integration: Integration) -> list[Stream
         await source.close()
         await target.close()
         await context.telemetry.flush()
+
+
+def _refuse_queue(workspace: Workspace, integration: Integration, mapping: StreamMapping) -> None:
+    """Raise ConfigError for a source that gives away what it holds: to compare it would be to take it."""
+    connector = workspace.registry.get(integration.source_platform)
+    source = resource(connector, mapping.stream).source
+    if source is not None and source.modes == ("consume",) and not kind_of(connector.driver).keeps:
+        raise ConfigError(
+            f"'{mapping.stream}' of {connector.name} holds only what has not been read yet: there is nothing to compare.",
+            hint="The counters of its runs say what was stored: `platint-tui runs list`.",
+        )
 
 
 async def _stream(
@@ -154,7 +173,8 @@ async def _source_records(
     """(key, text, value) of every record of the source; the key is empty for a record that has none."""
     from platint_tui.engine.rows import record_key
 
-    async for page in source.read(mapping.stream, None):
+    options = ReadOptions(sync="account", key=mapping.key)
+    async for page in source.read(mapping.stream, None, options):
         for element in page.bad:
             yield "", element.raw, {}
         for raw, value, _ in page.records:

@@ -152,6 +152,15 @@ async def test_a_mirror_with_another_key_is_refused(warehouse: Warehouse) -> Non
             await warehouse.mirror()
 
 
+async def test_a_mapping_that_puts_other_values_under_the_keys_name_is_noticed(warehouse: Warehouse) -> None:
+    target = await warehouse.mirror()
+    swapped = Row("[1]", "{}", {"id": 7, "name": "x", "n": 1}, None, "")
+    with pytest.raises(ConfigError) as caught:
+        await target.write(batch(swapped, seq=1))
+    assert caught.value.code == "target_key" and await target.confirmed() is None
+    assert await warehouse.rows("SELECT count(*) FROM charges") == [(0,)]
+
+
 async def test_a_table_that_was_dropped_is_made_again(warehouse: Warehouse) -> None:
     first = await warehouse.mirror()
     await first.write(batch(row({"id": 1, "name": "x"}), seq=3))
