@@ -36,6 +36,7 @@ def driver_on(
     password: str | None = None,
     source: Mapping[str, Any] | None = None,
     telemetry: Observed | None = None,
+    total: float = 20.0,
     **fields: str,
 ) -> PostgresqlDriver:
     """A driver on the database `shop`; `source` changes what the manifest says of reading."""
@@ -43,7 +44,7 @@ def driver_on(
     family = connector.resources["*"]
     assert family.source is not None
     changed = family.source.model_copy(update=dict(source or {}))
-    timeout = connector.transport.timeout.model_copy(update={"connect": 5.0, "total": 20.0})
+    timeout = connector.transport.timeout.model_copy(update={"connect": 5.0, "total": total})
     connector = connector.model_copy(
         update={
             "resources": {"*": family.model_copy(update={"source": changed})},

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from drivers.postgresql_source.conftest import CDC, Shop, read, replica, values
 
-from platint_tui.core.errors import ConfigError, PositionLost
+from platint_tui.core.errors import ConfigError, PositionLost, TransientError
 from platint_tui.core.model import Op, Page, ReadOptions
+from platint_tui.drivers.postgresql import feed
 from platint_tui.drivers.postgresql.slots import slot_name
 
 SLOT = slot_name("sales", "t")
@@ -394,9 +395,6 @@ async def test_the_owner_may_make_the_publication_for_a_user_with_few_rights(sho
 async def test_a_slot_that_another_engine_reads_is_waited_for_and_then_told(
     shop: Shop, monkeypatch: Any
 ) -> None:
-    from platint_tui.core.errors import TransientError
-    from platint_tui.drivers.postgresql import feed
-
     monkeypatch.setattr(feed, "_BUSY_SECONDS", 0.2)
     await shop.run("CREATE TABLE t (id int PRIMARY KEY)")
     first = shop.driver().read("t", None, replace(CDC, follow=True))
@@ -409,6 +407,17 @@ async def test_a_slot_that_another_engine_reads_is_waited_for_and_then_told(
         with pytest.raises(TransientError, match="in use"):
             await read(shop.driver(), "t", page.position, CDC)
     assert len(values(await read(shop.driver(), "t", page.position, CDC))) == 1
+
+
+async def test_a_slot_that_an_old_transaction_holds_up_is_told(shop: Shop) -> None:
+    await shop.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    async with shop.admin.transaction():
+        await shop.run("INSERT INTO t VALUES (2)")
+        with pytest.raises(TransientError, match="a transaction has been open") as caught:
+            await read(shop.driver(total=0.5), "t", None, CDC)
+        assert "pg_stat_activity" in caught.value.hint
+    found = await read(shop.driver(), "t", None, CDC)
+    assert {value["id"] for value in values(found)} == {1, 2}
 
 
 async def test_a_feed_needs_a_key_that_the_columns_have(shop: Shop) -> None:
