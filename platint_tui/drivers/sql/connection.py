@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pymysql.converters import encoders
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -31,6 +30,7 @@ from platint_tui.core.secret import Secret
 from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.judged import by_rules
+from platint_tui.drivers.sql.client import NO_TLS, connect
 from platint_tui.manifest.schema import Connector
 
 DIALECTS = {"mysql": "mysql+aiomysql", "mariadb": "mariadb+aiomysql"}
@@ -133,7 +133,8 @@ def engine_of(address: Address) -> AsyncEngine:
             "connect_timeout": address.connect_seconds,
             "charset": "utf8mb4",
             "init_command": _SETTINGS,
-            "conv": dict(encoders),
+            "conv": {str: None},
+            "async_creator_fn": connect,
             "program_name": "platint-tui",
             "local_infile": False,
         },
@@ -226,14 +227,14 @@ class Session:
 def code_of(error: BaseException) -> int | None:
     """The server's or the client's number of an error."""
     original = error.orig if isinstance(error, DBAPIError) else error
-    arguments = getattr(original, "args", ())
+    arguments: tuple[Any, ...] = getattr(original, "args", ())
     return arguments[0] if arguments and isinstance(arguments[0], int) else None
 
 
 def text_of(error: BaseException) -> str:
     """The server's words."""
     original = error.orig if isinstance(error, DBAPIError) else error
-    arguments = getattr(original, "args", ())
+    arguments: tuple[Any, ...] = getattr(original, "args", ())
     said = arguments[1] if len(arguments) > 1 else str(original)
     return clean(REDACTOR.redact(str(said)))[:500]
 
@@ -246,6 +247,13 @@ def translate(error: BaseException, address: Address) -> PlatintError:
             "The server's certificate is not trusted.",
             where=where,
             hint="Give the certificate authority in the profile's ca_file.",
+            code="tls",
+        )
+    if code == NO_TLS:
+        return ConfigError(
+            f"The profile asks for TLS, and there is none: {text}.",
+            where=where,
+            hint="Turn TLS on at the server, or set the profile's tls to disable on a network that you trust.",
             code="tls",
         )
     if isinstance(error, TimeoutError):

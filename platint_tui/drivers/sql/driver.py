@@ -26,9 +26,9 @@ from platint_tui.drivers.sql.target import SqlTarget
 from platint_tui.drivers.tables import check_table_name
 from platint_tui.manifest.loader import resource
 from platint_tui.manifest.schema import Probe
-from platint_tui.manifest.sources import Source
+from platint_tui.manifest.sources import Mode, Source
 
-_MODES = ("snapshot", "cursor")
+_MODES: tuple[Mode, ...] = ("snapshot", "cursor")
 
 
 class SqlDriver:

@@ -126,6 +126,14 @@ class Reader:
             behind, compared = _after(order, at) if at else ("", ())
             conditions = " AND ".join(filter(None, (where, behind)))
             records, bad, size, last = await self._rows(order, conditions, (*values, *compared), asked)
+            if last is not None and last == at:
+                raise SystemicError(
+                    f"Reading '{clean(self._relation.name)}' does not come forward: the server finds the"
+                    " same row behind itself.",
+                    where=self._address.where,
+                    hint="Name other columns as `key` of the stream in the integration file.",
+                    code="no_progress",
+                )
             at = last or at
             done = len(records) + len(bad) < asked
             if size > _MOST_BYTES:

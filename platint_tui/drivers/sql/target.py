@@ -80,6 +80,8 @@ class SqlTarget:
         self._dialect = MysqlDialect("utf8mb4_bin")
         self._layout: Layout | None = None
         self._held: tuple[str, int, int] | None = None
+        self._attempt: tuple[int, WriteResult] | None = None
+        """The number of the last batch that was about to be committed, and what it did."""
 
     async def prepare(self) -> None:
         """Create or check the table. Raises ConfigError when it has another shape or the contract does not allow
@@ -157,9 +159,9 @@ class SqlTarget:
             layout = await self._reshape([*layout.shape.seen, *need.keys], need.misfits)
         encoded, faults = fitting.encoded, list(fitting.encoded.faults)
         confirmed = batch.confirmed
-        if await self._landed(confirmed):
-            # The answer to the commit of an earlier attempt was lost.
-            return WriteResult(len(encoded.items), 0, sorted(faults, key=lambda item: item[0]))
+        earlier = await self._landed(confirmed)
+        if earlier is not None:
+            return earlier
         async with self._database.connection(transaction=True) as session:
             if confirmed is not None and await self._owner(session, lock=True) != self._held:
                 raise self._fenced()
@@ -168,23 +170,23 @@ class SqlTarget:
                 written += await self._carry_out(session, layout, part, faults)
             if confirmed is not None:
                 await self._save_position(session, confirmed)
+            refused = sorted(faults, key=lambda item: item[0])
+            result = WriteResult(written, len(batch.rows) - written - len(refused), refused)
+            self._attempt = None if confirmed is None else (confirmed.seq, result)
         if confirmed is not None:
             self._held = (self._plan.run, self._plan.epoch, confirmed.seq)
-        return WriteResult(
-            written, len(batch.rows) - written - len(faults), sorted(faults, key=lambda item: item[0])
-        )
+        return result
 
-    async def _landed(self, confirmed: Confirmed | None) -> bool:
-        """Whether this very batch was committed already. Then its faults are told again from its rows alone."""
-        if confirmed is None:
-            return False
-        async with self._database.connection() as session:
-            owner = await self._owner(session)
+    async def _landed(self, confirmed: Confirmed | None) -> WriteResult | None:
+        """What an earlier attempt at this batch did whose commit was carried out, though its answer was lost."""
+        if confirmed is None or self._attempt is None or self._attempt[0] != confirmed.seq:
+            return None
         mine = (self._plan.run, self._plan.epoch, confirmed.seq)
-        if owner == mine and owner != self._held:
-            self._held = mine
-            return True
-        return False
+        async with self._database.connection() as session:
+            if await self._owner(session) != mine:
+                return None
+        self._held = mine
+        return self._attempt[1]
 
     async def _reshape(self, keys: Sequence[str], misfits: Sequence[Any]) -> Layout:
         """The table as the contract lets it become. It is looked at again: another stream may write to it."""

@@ -29,6 +29,8 @@ def selected(column: Column) -> str:
 
 def ordered(column: Column) -> str:
     """The column as rows are put in order by it: enumerations have the order of their numbers."""
+    if column.base == "float":
+        return f"({selected(column)})"
     return f"({ticked(column.name)} + 0)" if column.base in ("enum", "set", "bit") else ticked(column.name)
 
 
@@ -89,7 +91,7 @@ def unmarked(kept: str, column: Column) -> Any:
         data = bytes.fromhex(text)
         return int.from_bytes(data, "big") if column.base == "bit" else data
     if column.base in _INTEGERS or column.base in ("enum", "set", "bit"):
-        return int(float(text))
+        return int(Decimal(text))
     if column.base == "decimal":
         return Decimal(text)
     return float(text) if column.base in ("float", "double") else text

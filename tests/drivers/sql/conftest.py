@@ -83,7 +83,7 @@ def ask(mariadb_server: MariadbServer) -> Ask:
                 if many:
                     cursor.executemany(statement, values)
                 else:
-                    cursor.execute(statement, values)
+                    cursor.execute(statement, values or None)
                 return cursor.fetchall()
         finally:
             client.close()
