@@ -103,7 +103,7 @@ def _refuse_queue(workspace: Workspace, integration: Integration, mapping: Strea
     source = resource(connector, mapping.stream).source
     if source is not None and source.modes == ("consume",) and not kind_of(connector.driver).keeps:
         raise ConfigError(
-            f"'{mapping.stream}' of {connector.name} holds only what has not been read yet: there is nothing to compare.",
+            f"'{mapping.stream}' of {connector.name} holds only what was not read yet: there is nothing to compare.",
             hint="The counters of its runs say what was stored: `platint-tui runs list`.",
         )
 

@@ -14,6 +14,7 @@ from platint_tui.core.model import (
     Attempt,
     DeadLetter,
     DeadQueue,
+    Integration,
     Issue,
     Json,
     ReplayJob,
@@ -142,6 +143,16 @@ def _is_json(payload: bytes) -> bool:
     return True
 
 
+async def _discovered_key(
+    workspace: Workspace, letter: DeadLetter, integration: Integration | None
+) -> tuple[str, ...]:
+    """The key of a stream that only its platform knows, as the newest discovery has it."""
+    profile = integration.source_profile if integration is not None else letter.profile
+    found = await workspace.store.catalogues.latest(profile)
+    streams = found[0].streams if found else ()
+    return next((item.key for item in streams if item.name == letter.stream), ())
+
+
 async def _record_key(
     workspace: Workspace, letter: DeadLetter, value: Mapping[str, Json], payload: str
 ) -> str:
@@ -156,8 +167,9 @@ async def _record_key(
     )
     if mapping is None:
         return letter.record_key
+    key = mapping.key or await _discovered_key(workspace, letter, integration)
     try:
-        return record_key(value, payload, mapping.key)
+        return record_key(value, payload, key)
     except RecordError as error:
         raise ConfigError(
             f"The edit has no usable key field '{error.where}'.", hint="Give it a text or a number."
