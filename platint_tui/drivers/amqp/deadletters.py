@@ -35,6 +35,13 @@ from platint_tui.drivers.amqp.messages import (
 )
 from platint_tui.drivers.amqp.publisher import Outgoing, Publisher, unroutable, unroutable_hint
 
+_REASONS = {
+    "rejected": "A consumer rejected it",
+    "expired": "It was not consumed in time",
+    "maxlen": "Its queue was full",
+    "delivery_limit": "It was delivered too often without being acknowledged",
+    "": "It was published to this queue itself",
+}
 _ROUNDS = 3
 _BETWEEN = 0.3
 """Seconds between two looks for one that is not there: somebody else may hold it for a moment."""
@@ -77,7 +84,7 @@ def _moment(text: Json) -> int | None:
 def letter_of(message: Message, queue: str, origin: str) -> NativeLetter:
     """A message of a dead-letter queue; `origin` is where the queue's letters come from when it does not say."""
     death = death_of(message.headers)
-    why = death.reason.replace("_", " ") or "it was published to this queue"
+    why = _REASONS.get(death.reason, death.reason.replace("_", " "))
     return NativeLetter(
         id=message.digest(),
         queue=queue,

@@ -127,6 +127,7 @@ class _Opener(TransportFactory):
     def __init__(self, tls: ssl.SSLContext | None, careful: bool) -> None:
         self._tls = tls
         self.wire = Wire(asyncio.get_running_loop(), careful)
+        self.transport: asyncio.WriteTransport | None = None
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()
@@ -138,15 +139,17 @@ class _Opener(TransportFactory):
             ssl=self._tls,
             server_hostname=url.host if self._tls else None,
         )
+        self.transport = transport
         return self.wire, asyncio.StreamWriter(transport, protocol, self.wire, loop)
 
 
 class Link:
     """An open connection. `product` and `version` are what the broker calls itself."""
 
-    def __init__(self, address: Address, connection: aiormq.Connection, wire: Wire) -> None:
+    def __init__(self, address: Address, connection: aiormq.Connection, opener: _Opener) -> None:
         self.address = address
-        self.wire = wire
+        self.wire = opener.wire
+        self._transport = opener.transport
         self._connection = connection
         self.product = one_line(connection.server_properties.get("product"))
         self.version = one_line(connection.server_properties.get("version"))
@@ -189,6 +192,8 @@ class Link:
     async def close(self) -> None:
         """End the connection: what was delivered over it and not acknowledged goes back to its queues."""
         self.wire.release()
+        if self.wire.blocked and self._transport is not None:
+            self._transport.abort()  # it would not be answered
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._connection.close(ConnectionError("closed"))
@@ -214,4 +219,4 @@ async def open_link(address: Address, purpose: str = "", *, careful: bool = Fals
             await connection.connect()
     except FAILURES as error:
         raise translate(error, address, opener.wire.closed) from None
-    return Link(address, connection, opener.wire)
+    return Link(address, connection, opener)

@@ -86,19 +86,25 @@ class Management:
     """The management API of one virtual host."""
 
     def __init__(self, address: Address) -> None:
-        """Raises ConfigError for an address that cannot be used."""
         self._address = address
         self._vhost = quote(address.vhost, safe="")
         self._major = ""
-        self._api = JsonApi(
-            address.management,
-            address.user,
-            address.password,
-            connect=address.connect_seconds,
-            total=address.total_seconds,
-            ca_file=address.ca_file,
-            plain_http=not address.tls,
-        )
+        self._api: JsonApi | None = None
+
+    def _opened(self) -> JsonApi:
+        """Raises ConfigError for an address that cannot be used."""
+        address = self._address
+        if self._api is None:
+            self._api = JsonApi(
+                address.management,
+                address.user,
+                address.password,
+                connect=address.connect_seconds,
+                total=address.total_seconds,
+                ca_file=address.ca_file,
+                plain_http=not address.tls,
+            )
+        return self._api
 
     async def version(self) -> str:
         """The broker's version, as the API tells it. Raises PlatintError with the remedy."""
@@ -147,7 +153,8 @@ class Management:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._api.close()
+        if self._api is not None:
+            await self._api.close()
 
     async def _pages(self, path: str, columns: str) -> tuple[list[Mapping[str, Any]], bool]:
         items: list[Mapping[str, Any]] = []
@@ -156,7 +163,9 @@ class Management:
             found = _object(await self._get(path, query))
             part = found.get("items")
             if not isinstance(part, list):
-                raise SystemicError("The management API gives no list of items.", where=self._api.host)
+                raise SystemicError(
+                    "The management API gives no list of items.", where=self._address.management
+                )
             items += [
                 item for item in part if isinstance(item, Mapping) and isinstance(item.get("name"), str)
             ]
@@ -166,7 +175,7 @@ class Management:
 
     async def _get(self, path: str, query: Mapping[str, str] | None = None) -> Json:
         try:
-            return await self._api.get(path, query)
+            return await self._opened().get(path, query)
         except (CredentialError, ConfigError, TransientError) as error:
             raise self._with_remedy(error) from None
 
@@ -196,7 +205,7 @@ def _queue(item: Mapping[str, Any], major: str) -> QueueInfo:
         settings |= {name.removeprefix("x-"): value for name, value in arguments.items()}
     limit = item.get("delivery_limit")
     if isinstance(limit, int):
-        settings["delivery-limit"] = limit
+        settings["delivery-limit"] = limit  # what holds, whoever said it
     elif major not in ("", "3"):
         settings.setdefault("delivery-limit", _DEFAULT_LIMIT)
     head = item.get("head_message_timestamp")

@@ -252,8 +252,9 @@ async def look(scan: Scan, most: int, seconds: float) -> list[Message]:
         delivered += more
         if not more:
             break
+    messages = [scan.link.message(item) for item in delivered]
     await session.end()
-    return [scan.link.message(item) for item in delivered]
+    return messages
 
 
 def only_consumes(options: ReadOptions, address: str) -> PlatintError | None:

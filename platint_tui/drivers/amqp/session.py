@@ -226,6 +226,7 @@ class Session:
         if self._channel is not None:
             with contextlib.suppress(*FAILURES):
                 await self._channel.close(ConnectionError("closed"))
+        self.link.wire.undecoded.clear()
 
     async def _end_tasks(self) -> None:
         tasks = [task for task in (self._task, self._counting) if task is not None]
@@ -247,11 +248,6 @@ class Session:
         self._waiting.clear()
         await self._end_tasks()
         await self.link.close()
-
-    @property
-    def gone(self) -> bool:
-        """Whether nothing can be acknowledged here any more."""
-        return self.link.closed or self._failure is not None
 
 
 async def ready_count(link: Link, queue: str) -> int:

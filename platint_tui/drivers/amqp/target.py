@@ -50,6 +50,8 @@ WINDOW = 256
 """Messages on their way at a time."""
 WINDOW_BYTES = 8 * 1024 * 1024
 NOT_SENT = "not_sent"
+_OF_MESSAGE = frozenset({"PRECONDITION_FAILED", "CONTENT_TOO_LARGE"})
+"""Refusals of one message, which is larger than the broker takes."""
 _LONGEST_NAME = 255
 _LONGEST_ID = 255
 
@@ -189,13 +191,19 @@ class AmqpTarget:
 
         Raises TransientError or ConfigError when no row of the batch was sent.
         """
-        work = _Work(len(batch.rows))
+        work = _Work()
         for number, row in enumerate(batch.rows):
             try:
                 work.todo.append(_Item(number, self._message(row)))
             except RecordError as error:
                 work.faults[number] = Fault(ErrorClass.RECORD, error.code, error.message, error.where)
-        interrupted = await self._send(work)
+        try:
+            interrupted = await self._send(work)
+        except asyncio.CancelledError:
+            work.give_up()
+            if not work.touched:
+                raise
+            interrupted = True
         if work.failure is not None and not work.touched:
             raise work.failure
         if interrupted:
@@ -239,12 +247,12 @@ class AmqpTarget:
                 await publisher.ready()
                 if publisher.interrupted:
                     return True
-                portion = _portion(work.todo, publisher.proved)
-                sent = await publisher.publish([item.message for item in portion])
+                work.sending = _portion(work.todo, publisher.proved)
+                sent = await publisher.publish([item.message for item in work.sending])
             except PlatintError as error:
                 trouble: PlatintError | None = error
             else:
-                trouble = work.settle(portion, sent)
+                trouble = work.settle(sent)
                 if publisher.interrupted:
                     return True
             self._context.telemetry.observe(name, clock.monotonic() - started, trouble is None)
@@ -268,21 +276,29 @@ class AmqpTarget:
 
 
 class _Work:
-    """The rows of a batch: those still to be sent, and what became of the others (no fault: confirmed)."""
+    """The rows of a batch: those to be sent, those on their way, and what became of the others (no fault:
+    confirmed). `touched`: one was taken, or may have been."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self) -> None:
         self.todo: deque[_Item] = deque()
+        self.sending: list[_Item] = []
         self.faults: dict[int, Fault] = {}
         self.touched = False
         self.failure: PlatintError | None = None
 
-    def settle(self, portion: Sequence[_Item], sent: Sequence[Sent]) -> PlatintError | None:
-        """Take what became of a portion; what may be sent again is to be done first. The error that stands in the
-        way of going on at once, if there is one."""
+    def give_up(self) -> None:
+        """Nothing is waited for any more: what becomes of the rows on their way is not known."""
+        self.settle([Sent("unknown", "The run was stopped.")] * len(self.sending))
+
+    def settle(self, sent: Sequence[Sent]) -> PlatintError | None:
+        """Take what became of the rows on their way; what may be sent again is to be done first. The error that
+        stands in the way of going on at once, if there is one."""
+        portion, self.sending = self.sending, []
         again: list[_Item] = []
         trouble: PlatintError | None = None
         for item, outcome in zip(portion, sent, strict=True):
-            if outcome.state in ("nacked", "unsent", "refused"):
+            too_large = outcome.error is not None and outcome.error.code in _OF_MESSAGE
+            if outcome.state in ("nacked", "unsent", "refused") and not too_large:
                 again.append(item)
                 trouble = trouble or outcome.error or _nacked()
                 continue
@@ -290,7 +306,7 @@ class _Work:
                 self.touched = True
             if outcome.state != "confirmed":
                 self.faults[item.number] = _fault(item.message, outcome)
-                trouble = trouble or outcome.error
+                trouble = trouble or (None if too_large else outcome.error)
         self.todo.extendleft(reversed(again))
         return trouble
 
@@ -328,6 +344,9 @@ def _fault(message: Outgoing, outcome: Sent) -> Fault:
             unroutable(message.exchange, message.key, outcome.why),
             hint=unroutable_hint(message.exchange),
         )
+    if outcome.state == "refused" and outcome.error is not None:
+        hint = "The broker's max_message_size bounds what it takes."
+        return Fault(ErrorClass.RECORD, outcome.error.code, outcome.error.message, hint=hint)
     if outcome.state == "malformed":
         return Fault(ErrorClass.RECORD, "malformed", f"The row does not fit into a message: {outcome.why}.")
     return Fault(

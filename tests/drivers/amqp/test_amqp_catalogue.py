@@ -187,6 +187,25 @@ async def test_what_a_wrong_profile_says(
     await driver.close()
 
 
+async def test_the_management_api_is_not_asked_in_the_clear_where_the_broker_is_not() -> None:
+    class Far:
+        host, port, user, password, management_url = (
+            "broker.example",
+            "",
+            "u",
+            "p",
+            "http://broker.example:15672",
+        )
+
+    api = amqp_driver(Far(), tls="verify-full")._management()  # type: ignore[arg-type]
+    assert api is not None
+    with pytest.raises(ConfigError, match="show the credentials to the network"):
+        await api.version()
+    allowed = amqp_driver(Far(), tls="disable")._management()  # type: ignore[arg-type]
+    assert allowed is not None and allowed._opened().host == "broker.example"
+    await allowed.close()
+
+
 async def test_another_virtual_host_has_its_own_queues(
     broker: Broker, rabbitmq_server: RabbitmqServer, make_name: str
 ) -> None:

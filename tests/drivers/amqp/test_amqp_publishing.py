@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from drivers.amqp.conftest import Broker, Proxy, amqp_driver, scan, values
+from pamqp import commands
 from peers.rabbitmq import RabbitmqServer
 
 from platint_tui.core.errors import ConfigError, CredentialError, ErrorClass, TransientError, UnknownOutcome
@@ -178,6 +179,38 @@ async def test_a_full_queue_is_waited_for_and_then_transient(
     assert (await target.write(Batch(rows(3), None))).written == 3
     await target.close()
     await driver.close()
+
+
+async def test_a_write_that_is_cancelled_while_it_waits_tells_what_was_sent(
+    broker: Broker, rabbitmq_server: RabbitmqServer, make_name: str
+) -> None:
+    queue = await broker.queue(make_name, max_length=4, overflow="reject-publish")
+    driver = amqp_driver(rabbitmq_server, attempts=50)
+    target = await driver.open_target(plan(queue))
+    writing = asyncio.create_task(target.write(Batch(rows(10), None)))
+    await broker.until_ready(queue, 4)
+    await asyncio.sleep(0.1)
+    writing.cancel()
+    result = await writing
+    assert 4 <= result.written < 10
+    assert [fault.code for _, fault in result.faults] == [targets.NOT_SENT] * (10 - result.written)
+    untouched = asyncio.create_task(target.write(Batch(rows(3), None)))
+    await asyncio.sleep(0.1)
+    untouched.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await untouched
+    await target.close()
+    await driver.close()
+
+
+def test_a_message_that_is_too_large_is_a_fault_of_its_row() -> None:
+    work = targets._Work()
+    message = publishing.Outgoing(b"", commands.Basic.Properties(), "", "q")
+    work.sending = [targets._Item(3, message)]
+    refusal = ConfigError("The broker refuses: message size 9 is larger than 8.", code="PRECONDITION_FAILED")
+    assert work.settle([publishing.Sent("refused", refusal.message, refusal)]) is None
+    assert work.faults[3].error_class == ErrorClass.RECORD and "max_message_size" in work.faults[3].hint
+    assert not work.todo and not work.touched
 
 
 async def test_a_lost_confirmation_is_an_unknown_outcome_and_never_sent_again(
