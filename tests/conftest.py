@@ -37,6 +37,35 @@ if TYPE_CHECKING:
     from peers.servicebus import ServicebusServer
 
 
+LONGEST = (
+    "tests/cli/test_interruptions.py",
+    "tests/cli/test_first_syncs.py",
+    "tests/drivers/amqp/",
+    "tests/engine/",
+    "tests/cli/",
+    "tests/tui/test_hostile.py",
+    "tests/tui/test_deadletters_replay.py",
+    "tests/packaging/test_wheel.py",
+    "tests/drivers/",
+    "tests/platforms/",
+    "tests/tui/",
+    "tests/auth/",
+    "tests/peers/",
+    "tests/store/",
+)
+"""What takes long, longest first. The rest are short files, which end together."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several workers take the files in this order, so that none is left alone with a long one at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _rank(item.nodeid))
+
+
+def _rank(place: str) -> int:
+    return next((rank for rank, name in enumerate(LONGEST) if place.startswith(name)), len(LONGEST))
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty PLATINT_HOME, private to its owner; the environment holds no other setting of the program."""
