@@ -35,9 +35,13 @@ class _Postgres:
     @pytest.fixture
     async def kit(self, tools: Any, postgres_server: PostgresServer) -> AsyncIterator[Kit]:
         server = postgres_server
-        admin = await asyncpg.connect(server.dsn, ssl=False)
-        await admin.execute("DROP SCHEMA IF EXISTS suite CASCADE; CREATE SCHEMA suite")
-        await admin.close()
+
+        async def empty(*then: str) -> None:
+            admin = await asyncpg.connect(server.dsn, ssl=False)
+            await admin.execute("; ".join(["DROP SCHEMA IF EXISTS suite CASCADE", *then]))
+            await admin.close()
+
+        await empty("CREATE SCHEMA suite")
         place = {"host": server.host, "port": str(server.port), "database": server.database}
         fields = {**place, "user": server.user, "schema": "suite"}
 
@@ -58,6 +62,7 @@ class _Postgres:
         yield Kit(
             driver, lambda: driver("wrong"), target="things", fields=FIELDS, held=held, bad=bad, crash=crash
         )
+        await empty()
 
 
 class _Sqlite:
