@@ -69,7 +69,8 @@ class PageBuffer:
     async def take(self, records: int) -> list[Page]:
         """The next page, and further ones that are there already up to about `records` records.
 
-        A page that only moves the position ends them: what follows may rely on its being stored. Empty when reading has ended well. Raises what ended reading otherwise.
+        A page that only moves the position ends them: what follows may rely on its being stored. Empty when reading
+        has ended well. Raises what ended reading otherwise.
         """
         async with self._changed:
             await self._changed.wait_for(lambda: bool(self._pages) or self._closed)

@@ -17,7 +17,7 @@ changes, after a snapshot. consume: messages, acknowledged when they are stored.
 class PageTokens(Model):
     """The field of the request that takes a page token, and the one of the answer that has the next."""
 
-    token: DataPath = "page_token"
+    token: DataPath = "page_token"  # noqa: S105 - the name of a field
     next: DataPath = "next_page_token"
 
 

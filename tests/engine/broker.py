@@ -151,7 +151,9 @@ class ScriptedDriver:
         return None
 
     async def dead_queues(self) -> Sequence[DeadQueue]:
-        return [DeadQueue("orders.dead", "queue", "orders", len(self.broker.dead) + self.broker.hidden, 1_000)]
+        return [
+            DeadQueue("orders.dead", "queue", "orders", len(self.broker.dead) + self.broker.hidden, 1_000)
+        ]
 
     async def browse_dead(self, queue: str, limit: int) -> AsyncIterator[NativeLetter]:
         for letter in list(self.broker.dead)[:limit]:
