@@ -75,17 +75,17 @@ async def test_retained_messages_and_topics_of_their_own(
     await driver.close()
 
 
-async def test_a_refusal_names_the_missing_right(
-    bench: Bench, mosquitto_server: MosquittoServer, tools: Tools
+async def test_a_missing_right_is_told_of_each_message(
+    mosquitto_server: MosquittoServer, tools: Tools
 ) -> None:
     driver = mqtt_driver(
         mosquitto_server, user=mosquitto_server.limited_user, password=mosquitto_server.limited_password
     )
     target = await driver.open_target(tools.plan(target="forbidden/topic"))
     result = await target.write(tools.batch(rows(3)))
-    assert codes(result.faults) == [(number, "NOT_AUTHORIZED") for number in range(3)]
-    fault = result.faults[0][1]
-    assert fault.error_class is ErrorClass.CONFIG and "topic write forbidden/topic" in fault.hint
+    # Mosquitto 2.0 sometimes ends the connection while it says so; what it refused is not known then.
+    assert result.written == 0 and len(result.faults) == 3
+    assert {fault.code for _, fault in result.faults} <= {"NOT_AUTHORIZED", UnknownOutcome.code}
     await target.close()
     allowed = await driver.open_target(tools.plan(target="app/in/x"))
     assert (await allowed.write(tools.batch(rows(3)))).written == 3
@@ -148,7 +148,8 @@ async def test_reason_codes_of_messages(
     target = await broker.driver().open_target(tools.plan(target="t"))
     result = await target.write(tools.batch(rows(3)))
     assert result.written == 2 and codes(result.faults) == [(1, wanted)]
-    assert result.faults[0][1].error_class is kind
+    fault = result.faults[0][1]
+    assert fault.error_class is kind and ("topic write t " in fault.hint) is (code == 0x87)
     await target.close()
 
 

@@ -200,13 +200,16 @@ async def test_a_snapshot_is_what_the_broker_retains_by_topic(
         await bench.send(f"{topic}/{number}", [{"v": 1}, {"v": 2}], retain=True)
     driver = mqtt_driver(mosquitto_server)
 
+    over = asyncio.Event()
+
     async def live() -> None:
-        while True:
+        while not over.is_set():
             await bench.send(f"{topic}/live", ["now"])
 
     task = asyncio.create_task(live())
     pages = await scan(driver, f"{topic}/+", options=SNAPSHOT)
-    task.cancel()
+    over.set()
+    await task
     found = values(pages)
     assert {item["id"] for item in found} == {f"{topic}/{number}" for number in range(25)}
     assert all(item["retained"] and item["body"] == {"v": 2} for item in found)
