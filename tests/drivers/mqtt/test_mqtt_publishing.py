@@ -149,7 +149,7 @@ async def test_reason_codes_of_messages(
     result = await target.write(tools.batch(rows(3)))
     assert result.written == 2 and codes(result.faults) == [(1, wanted)]
     fault = result.faults[0][1]
-    assert fault.error_class is kind and ("topic write t " in fault.hint) is (code == 0x87)
+    assert fault.error_class is kind and ("topic write t`" in fault.hint) is (code == 0x87)
     await target.close()
 
 
