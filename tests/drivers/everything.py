@@ -118,7 +118,7 @@ KINDS = list(VALUES)
 NAMES = [f"c{at}" for at in range(len(KINDS))]
 ROWS = st.lists(st.tuples(*(st.none() | VALUES[kind] for kind in KINDS)), min_size=1, max_size=4)
 QUICK = settings(
-    max_examples=8,
+    max_examples=6,
     deadline=None,
     phases=[
         Phase.explicit,

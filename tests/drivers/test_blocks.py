@@ -217,22 +217,19 @@ async def test_a_block_of_other_columns_is_refused(postgres: Postgres, sqlite: S
             await target.write(batch(blocks=[block]))
 
 
-@pytest.mark.parametrize(
-    ("change", "taken"),
-    [
-        ("ALTER TABLE charges ALTER price TYPE numeric", True),
-        ("ALTER TABLE charges ALTER price TYPE numeric(14,2)", False),
-        ("ALTER TABLE charges ALTER at TYPE timestamp", False),
-        ("ALTER TABLE charges ALTER doc TYPE jsonb USING doc::jsonb", False),
-        ("ALTER TABLE charges ADD COLUMN more integer", True),
-    ],
-)
-async def test_blocks_are_taken_only_where_the_bytes_mean_the_same(
-    postgres: Postgres, change: str, taken: bool
-) -> None:
-    await postgres.mirror(*FIELDS)
-    await postgres.execute(change)
-    assert (await postgres.mirror(*FIELDS)).takes == ({"pgcopy"} if taken else frozenset())
+async def test_blocks_are_taken_only_where_the_bytes_mean_the_same(postgres: Postgres) -> None:
+    changes = [
+        ("ALTER price TYPE numeric", True),
+        ("ALTER price TYPE numeric(14,2)", False),
+        ("ALTER at TYPE timestamp", False),
+        ("ALTER doc TYPE jsonb USING doc::jsonb", False),
+        ("ADD COLUMN more integer", True),
+    ]
+    for number, (change, taken) in enumerate(changes):
+        await postgres.mirror(*FIELDS, target=f"t{number}")
+        await postgres.execute(f"ALTER TABLE t{number} {change}")
+        again = await postgres.mirror(*FIELDS, target=f"t{number}")
+        assert again.takes == ({"pgcopy"} if taken else frozenset()), change
 
 
 async def test_who_takes_no_blocks(warehouse: Warehouse) -> None:

@@ -196,22 +196,22 @@ WIDER = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "before", "value", "wider"), WIDER)
-async def test_types_evolve_without_loss(
-    postgres: Postgres, kind: str, before: list[Any], value: Any, wider: str
-) -> None:
-    field = Field("x", "any", native=f"postgresql:{kind}")
-    target = await postgres.mirror(ID, field, contract=Contract(types=EVOLVE))
-    first = [row({"id": at, "x": item}) for at, item in enumerate(before)]
-    assert (await target.write(batch(*first))).written == len(first)
-    result = await target.write(batch(row({"id": 10, "x": None}), row({"id": 11, "x": value}), seq=1))
-    assert (result.written, list(result.faults)) == (2, [])
-    assert (await postgres.columns())["x"] == wider
-    made = [item.kind for item in target.changes]
-    assert made == (["create_table"] if wider == kind else ["create_table", "change_type"])
-    found = [text for (text,) in await postgres.rows("SELECT x::text FROM charges ORDER BY id")]
-    for item, text in zip([*before, None, value], found, strict=True):
-        assert _same(item, text, wider), (item, text)
+async def test_types_evolve_without_loss(postgres: Postgres) -> None:
+    for number, (kind, before, value, wider) in enumerate(WIDER):
+        name = f"t{number}"
+        field = Field("x", "any", native=f"postgresql:{kind}")
+        target = await postgres.mirror(ID, field, contract=Contract(types=EVOLVE), stream=name, target=name)
+        first = [row({"id": at, "x": item}) for at, item in enumerate(before)]
+        assert (await target.write(batch(*first))).written == len(first)
+        result = await target.write(batch(row({"id": 10, "x": None}), row({"id": 11, "x": value}), seq=1))
+        assert (result.written, list(result.faults)) == (2, []), kind
+        assert (await postgres.columns(name))["x"] == wider
+        made = [item.kind for item in target.changes]
+        assert made == (["create_table"] if wider == kind else ["create_table", "change_type"])
+        found = [text for (text,) in await postgres.rows(f"SELECT x::text FROM {name} ORDER BY id")]
+        for item, text in zip([*before, None, value], found, strict=True):
+            assert _same(item, text, wider), (kind, item, text)
+        await postgres.close_targets()
 
 
 def _same(item: Any, text: str | None, kind: str) -> bool:
