@@ -306,7 +306,7 @@ def _resource(data: Data, name: str) -> Iterator[tuple[str, str, Data]]:
         for target in read["from_parent"]:
             yield from _path(data, part, (*place, "read", "from_parent", target))
     for word, operation in (resource["write"] or {}).items():
-        if operation and not resource["sink"]:
+        if isinstance(operation, dict) and not resource["sink"]:
             yield from _write(data, part, (*place, "write", word), operation)
     describe = resource["describe"]
     if describe and describe["graphql"]:
