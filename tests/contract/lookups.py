@@ -124,7 +124,8 @@ class Checker(Answers):
         if resource["read"]:
             self._read(entry, name, resource)
         for word, operation in (resource["write"] or {}).items():
-            if isinstance(operation, dict) and not resource["sink"]:  # a sink's driver makes its requests itself
+            # A sink's driver makes its requests itself.
+            if isinstance(operation, dict) and not resource["sink"]:
                 self._write(f"{entry}.write.{word}", operation)
         if resource["describe"]:
             self._describe(f"{entry}.describe", resource["describe"])

@@ -148,7 +148,8 @@ def requests(data: Data) -> Iterator[tuple[str, Data]]:
                 if resource["read"]["page"].get(word):
                     yield f"{place}.read.page.{word}", resource["read"]["page"][word]
         for word, operation in (resource["write"] or {}).items():
-            if isinstance(operation, dict) and not resource["sink"]:  # a sink's driver makes its requests itself
+            # A sink's driver makes its requests itself.
+            if isinstance(operation, dict) and not resource["sink"]:
                 yield f"{place}.write.{word}", operation
         if resource["describe"] and resource["describe"]["request"]:
             yield f"{place}.describe.request", resource["describe"]["request"]
