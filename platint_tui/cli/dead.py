@@ -311,7 +311,10 @@ async def discard(options: Namespace) -> int:
         _all_or_say(count, ids, "discarded", "open and unknown")
     if options.json:
         document({"discarded": count})
-    note(f"{count} discarded; `dead reopen` brings them back until retention.")
+    if native:
+        note(f"{count} discarded, {removed} of them removed at their platform for good.")
+    else:
+        note(f"{count} discarded; `dead reopen` brings them back until retention.")
     return ExitCode.DONE
 
 

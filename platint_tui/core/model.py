@@ -652,6 +652,7 @@ class DeadQueue:
 class NativeLetter:
     """A dead letter as the platform holds it. `id` finds it there again; `properties` are what must be sent
     with it (headers, key, content type, message id) as a JSON document; times are epoch milliseconds.
+    `alike`: equal messages have the same id, so that only their number tells them apart.
     """
 
     id: str
@@ -663,6 +664,7 @@ class NativeLetter:
     code: str = "dead_lettered"
     deliveries: int | None = None
     died_ms: int | None = None
+    alike: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,16 @@ from platint_tui.engine.plan import Side, StreamPlan
 
 
 class Rejected(NamedTuple):
-    """A record that does not reach the target: its text, its key ("" when it has none) and why."""
+    """A record that does not reach the target: its text, its key ("" when it has none) and why.
+
+    `outdated`: a later version of it, or the end of the whole stream, came in the same pages.
+    """
 
     raw: str
     key: str
     fault: Fault
     op: Op = Op.UPSERT
+    outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,7 @@ def prepare(
     """
     rows: dict[str, Row] = {}
     rejected: list[Rejected] = []
+    refused: set[str] = set()
     read = repeated = 0
     for page in pages:
         read += len(page.records) + len(page.bad)
@@ -130,10 +135,17 @@ def prepare(
                     row = row._replace(idempotency_key=own)
             except PlatintError as error:
                 rejected.append(Rejected(raw, _key_or_none(plan, raw, value), _fault_of(error), op))
+                refused.add(rejected[-1].key)
                 continue
             if op is Op.TRUNCATE:
                 repeated += len(rows)
                 rows.clear()
+                rejected = [item._replace(outdated=True) for item in rejected]
+            elif row.key in refused:
+                refused.discard(row.key)
+                rejected = [
+                    item._replace(outdated=True) if item.key == row.key else item for item in rejected
+                ]
             if row.key in rows:
                 repeated += 1
                 del rows[row.key]

@@ -272,11 +272,11 @@ class StreamRun:
         failpoint("before_write")
         prepared, result = await self._write(target, pages, Confirmed(seq, position))
         failpoint("after_target_commit")
-        letters = self._letters(prepared, result)
+        letters, outdated = self._letters(prepared, result)
         counters = Counters(
             read=prepared.read,
             written=result.written,
-            dead_lettered=len(letters),
+            dead_lettered=len(letters) + len(outdated),
             superseded=result.superseded + prepared.repeated,
             pages=len(pages),
             requests=self._tally.take(),
@@ -292,7 +292,9 @@ class StreamRun:
             confirmed=position,
             counters=counters,
             dead_letters=letters,
+            outdated=outdated,
             written_keys=_settled_keys(prepared, result, letters),
+            emptied=_emptied(prepared, result),
             gaps=[gap for page in pages for gap in page.gaps],
         )
         failpoint("after_store_commit")
@@ -301,7 +303,7 @@ class StreamRun:
         self._committed += bool(prepared.read)
         await self._tell_recovered()
         self._measure_lag(pages)
-        judged = [letter for letter in letters if letter.fault.code != NOT_SENT]
+        judged = [letter for letter in (*letters, *outdated) if letter.fault.code != NOT_SENT]
         self._breaker.count(prepared.read, [(letter.fingerprint, letter.fault) for letter in judged])
 
     def _measure_lag(self, pages: list[Page]) -> None:
@@ -339,6 +341,10 @@ class StreamRun:
 
     def _look_at_keys(self, prepared: Prepared) -> None:
         """A key that most records share is no key: all but the last of them are gone, which is to be said."""
+        if not self.plan.key and prepared.repeated and not self._keys_told:
+            self._keys_told = True
+            told = "Some records are equal in everything: without a key the target holds equal ones once."
+            self.note = f"{self.note} {told}".strip()
         if self._keys_told or prepared.read < _KEYS_FROM or prepared.repeated * 2 <= prepared.read:
             return
         self._keys_told = True
@@ -348,18 +354,27 @@ class StreamRun:
         )
         self.note = f"{self.note} {told}".strip()
 
-    def _letters(self, prepared: Prepared, result: WriteResult) -> list[NewDeadLetter]:
+    def _letters(
+        self, prepared: Prepared, result: WriteResult
+    ) -> tuple[list[NewDeadLetter], list[NewDeadLetter]]:
+        """The dead letters that wait, and those whose record came again later in the same pages.
+
+        When the target refused that later version, the earlier one waits as well: nothing of the record arrived.
+        """
         plan = self.plan
-        letters = [
-            dead_letter(plan, plan.source, self._run, item, self._key(item)) for item in prepared.rejected
-        ]
+        letters: list[NewDeadLetter] = []
+        outdated: list[NewDeadLetter] = []
+        failed = {prepared.rows[index].key for index, _ in result.faults}
+        for item in prepared.rejected:
+            made = dead_letter(plan, plan.source, self._run, item, self._key(item))
+            (outdated if item.outdated and item.key not in failed else letters).append(made)
         for index, fault in result.faults:
             row = prepared.rows[index]
             item = Rejected(row.raw, row.key, fault, row.op)
             letters.append(
                 dead_letter(plan, plan.target, self._run, item, row.idempotency_key or self._key(item))
             )
-        return letters
+        return letters, outdated
 
     def _key(self, item: Rejected) -> str:
         return row_idempotency_key(self.plan, item.key, item.raw, self._store_seq)
@@ -394,7 +409,13 @@ def _settled_keys(prepared: Prepared, result: WriteResult, letters: list[NewDead
     if result.superseded:
         return []
     failed = {letter.record_key for letter in letters}
-    return [row.key for row in prepared.rows if row.key not in failed]
+    return [row.key for row in prepared.rows if row.key and row.key not in failed]
+
+
+def _emptied(prepared: Prepared, result: WriteResult) -> bool:
+    """Whether the target was emptied, so that nothing of before waits to be written any more."""
+    refused = {index for index, _ in result.faults}
+    return any(row.op is Op.TRUNCATE and index not in refused for index, row in enumerate(prepared.rows))
 
 
 def _check_account(counters: Counters) -> None:

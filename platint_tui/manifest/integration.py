@@ -266,7 +266,7 @@ class _Check:
             tuple(select),
             mapped,
             operation,
-            mode=entry.mode or "",
+            mode=entry.mode or ("cursor" if entry.cursor else ""),
             cursor=entry.cursor or "",
             on_lost=entry.on_lost,
             deletes=entry.deletes,
@@ -283,6 +283,9 @@ class _Check:
             self._add(("streams", name, "mode"), f"{entry.mode} is no way to read {source.name}, {known}")
         if entry.cursor and resource.source is None:
             self._add(("streams", name, "cursor"), f"is said by the connector of {source.name} itself")
+        elif entry.cursor and entry.mode not in (None, "cursor"):
+            text = f"goes with mode: cursor; as {entry.mode} the stream is not read by a field"
+            self._add(("streams", name, "cursor"), text)
         if entry.mode == "cursor" and not entry.cursor:
             self._add(
                 ("streams", name, "mode"), "cursor needs `cursor`: the field that says how new a row is"

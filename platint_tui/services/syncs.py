@@ -71,10 +71,19 @@ async def import_file(
     }
     moved = [stream for stream in _moved(before, wanted) if stream in known]
     _refuse_other_keys(before, wanted, known.difference(moved))
+    await _release(workspace, before, _left(before, wanted), tell)
     stored = await workspace.store.integrations.put(wanted, moved)
     for stream in moved:
         tell(f"'{stream}' is read from the beginning: its source or target is another one now.")
     return stored
+
+
+def _left(before: Integration, after: Integration) -> list[str]:
+    """The streams that are not read any more as they were: what their source keeps for them is of no use."""
+    if before.source_profile != after.source_profile:
+        return [item.stream for item in before.streams]
+    stays = {item.stream for item in after.streams}
+    return [item.stream for item in before.streams if item.stream not in stays]
 
 
 def _refuse_other_keys(before: Integration, after: Integration, streams: Collection[str]) -> None:
@@ -148,7 +157,9 @@ async def _release(
 ) -> None:
     """Give back what the source keeps for these streams: a slot that nobody reads fills the server's disk."""
     profile = await workspace.store.profiles.get(integration.source_profile)
-    if profile is None or not kind_of(workspace.registry.get(profile.platform).driver).keeps:
+    if not streams or profile is None:
+        return
+    if not kind_of(workspace.registry.get(profile.platform).driver).keeps:
         return
     try:
         result = await call(workspace, "release", {"integration": integration.name, "streams": list(streams)})

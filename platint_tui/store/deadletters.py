@@ -32,7 +32,7 @@ _ISSUE = (
     "fingerprint, state, platform, profile, integration, stream, error_class, code, field, message, hint,"
     " open, total, first_seen_ms, last_seen_ms"
 )
-_MOVING = "number, id, state, parent, fingerprint, newer_written"
+_MOVING = "number, id, state, parent, fingerprint, newer_written, origin"
 
 
 class DeadLetters(Noun):
@@ -257,7 +257,8 @@ class DeadLetters(Noun):
 
 def _may_reopen(connection: sqlite3.Connection, row: sqlite3.Row) -> bool:
     """Of an original and its edits only one may be open: else the record would be sent twice."""
-    if row["newer_written"]:
+    if row["newer_written"] or row["origin"] is not None:
+        # What a platform kept itself was removed there when it was discarded.
         return False
     if row["parent"] is None:
         return True

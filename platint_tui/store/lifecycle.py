@@ -115,6 +115,15 @@ def end_job(connection: sqlite3.Connection, job: str, now: int) -> None:
     )
 
 
+def waiting_keys(connection: sqlite3.Connection, integration: str, stream: str) -> list[str]:
+    """The records of a stream that have dead letters which are not settled for good."""
+    rows = connection.execute(
+        "SELECT DISTINCT record_key FROM dead_letters WHERE live = 1 AND integration = ? AND stream = ?",
+        (integration, stream),
+    )
+    return [row["record_key"] for row in rows]
+
+
 def supersede(
     connection: sqlite3.Connection,
     integration: str,

@@ -16,6 +16,7 @@ from platint_tui.store.lifecycle import IssueCounts, close_items, move
 from platint_tui.store.ports import SeenQueue
 
 _STILL_THERE = (DeadLetterState.OPEN, DeadLetterState.UNKNOWN)
+_WAITING = (*_STILL_THERE, DeadLetterState.REPLAYING)
 
 
 def mirror(
@@ -31,22 +32,45 @@ def mirror(
     What was settled here stays so: a topic gives a record for ever, whoever has dealt with it.
     """
     counts, new = IssueCounts(), 0
-    seen = {text(item.id): item for item in letters}
-    known = {row["record_key"]: row for row in _rows(connection, profile.name, queue.name)}
-    for key, item in seen.items():
-        row = known.get(key)
-        if row is None:
-            insert_one(connection, _new(profile, item), key, now)
-            new += 1
-        elif row["state"] == DeadLetterState.GONE:
-            move(connection, row, DeadLetterState.OPEN, now, counts)
+    seen: dict[str, list[NativeLetter]] = {}
+    for item in letters:
+        seen.setdefault(text(item.id), []).append(item)
+    known: dict[str, list[sqlite3.Row]] = {}
+    for row in _rows(connection, profile.name, queue.name):
+        known.setdefault(row["record_key"], []).append(row)
+    gone = [row for key, rows in known.items() for row in _surplus(rows, len(seen.get(key, ())))]
+    for key, found in seen.items():
+        for item in _missing(found, known.get(key, [])):
+            back = next((row for row in known.get(key, []) if row["state"] == DeadLetterState.GONE), None)
+            if back is not None:
+                known[key].remove(back)
+                move(connection, back, DeadLetterState.OPEN, now, counts)
+            else:
+                insert_one(connection, _new(profile, item), key, now)
+                new += 1
     if complete:
-        gone = [row for key, row in known.items() if key not in seen and row["state"] in _STILL_THERE]
         for row in gone:
             move(connection, row, DeadLetterState.GONE, now, counts)
         close_items(connection, [row["id"] for row in gone], "released", now)
     counts.write(connection)
     return new
+
+
+def _surplus(rows: list[sqlite3.Row], there: int) -> list[sqlite3.Row]:
+    """The waiting rows of one id that are more than the platform holds, the oldest first."""
+    waiting = [row for row in rows if row["state"] in _STILL_THERE]
+    return waiting[: max(0, len(waiting) - there)]
+
+
+def _missing(found: list[NativeLetter], rows: list[sqlite3.Row]) -> list[NativeLetter]:
+    """The letters of one id that have no row yet.
+
+    Of letters that are alike, those that are settled here were removed there, so what is there is what waits. Any
+    other id is one letter for ever: a topic gives a record again, whoever has dealt with it.
+    """
+    if found[0].alike:
+        return found[sum(row["state"] in _WAITING for row in rows) :]
+    return [] if any(row["state"] != DeadLetterState.GONE for row in rows) else found[:1]
 
 
 def _rows(connection: sqlite3.Connection, profile: str, queue: str) -> list[sqlite3.Row]:

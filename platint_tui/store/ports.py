@@ -168,8 +168,13 @@ class Runs(Protocol):
         dead_letters: Sequence[NewDeadLetter],
         written_keys: Sequence[str],
         gaps: Sequence[Gap] = (),
+        outdated: Sequence[NewDeadLetter] = (),
+        emptied: bool = False,
     ) -> int:
         """One transaction: fence check, dead letters, mirrored position, counters, gaps.
+
+        `outdated` are dead letters of the page whose record came again later in it: kept, and superseded at once.
+        `emptied`: the target was emptied by this page, so every older dead letter of the stream is superseded.
 
         `seq` must be greater than the stored one. A dead letter whose (integration, stream, record_key,
         content_hash) is there and not settled for good counts as one more occurrence of it. Open and unknown

@@ -27,7 +27,7 @@ from platint_tui.core.states import (
 from platint_tui.store import codec, positions
 from platint_tui.store.codec import dump, marks, text
 from platint_tui.store.letters import insert_new
-from platint_tui.store.lifecycle import supersede
+from platint_tui.store.lifecycle import supersede, waiting_keys
 from platint_tui.store.noun import Noun
 from platint_tui.store.runrows import end_run, find_run, refuse_second, requeue, runs_of
 
@@ -258,8 +258,13 @@ class Runs(Noun):
         dead_letters: Sequence[NewDeadLetter],
         written_keys: Sequence[str],
         gaps: Sequence[Gap] = (),
+        outdated: Sequence[NewDeadLetter] = (),
+        emptied: bool = False,
     ) -> int:
         """One transaction: fence check, dead letters, mirrored position, counters, gaps.
+
+        `outdated` are dead letters of the page whose record came again later in it: kept, and superseded at once.
+        `emptied`: the target was emptied by this page, so every older dead letter of the stream is superseded.
 
         `seq` must be greater than the stored one. A dead letter whose (integration, stream, record_key,
         content_hash) is already there counts as one more occurrence of it. Open dead letters of this stream
@@ -274,9 +279,13 @@ class Runs(Noun):
             positions.confirm(connection, integration, stream, seq, position, run, now)
             for gap in gaps:
                 connection.execute(_SAVE_GAP, (integration, stream, run, *map(text, gap_values(gap)), now))
-            if keys:
-                supersede(connection, integration, stream, keys, now)
-            return insert_new(connection, dead_letters, now) if dead_letters else 0
+            new = insert_new(connection, outdated, now) if outdated else 0
+            earlier = [text(letter.record_key) for letter in outdated]
+            if emptied:
+                earlier = waiting_keys(connection, integration, stream)
+            if keys or earlier:
+                supersede(connection, integration, stream, dict.fromkeys([*earlier, *keys]), now)
+            return new + (insert_new(connection, dead_letters, now) if dead_letters else 0)
 
         return await self._database.write(task)
 

@@ -85,9 +85,14 @@ class Broker:
             self.number += 1
             self.messages.append((self.number, value, op))
 
-    def kill(self, name: str, payload: bytes, origin: str = "orders") -> None:
-        letter = NativeLetter(name, "orders.dead", origin, "rejected", payload, {"headers": {"a": "1"}})
+    def kill(self, name: str, payload: bytes, origin: str = "orders", *, alike: bool = False) -> None:
+        properties = {"headers": {"a": "1"}}
+        letter = NativeLetter(name, "orders.dead", origin, "rejected", payload, properties, alike=alike)
         self.dead.append(letter)
+
+    def take(self, name: str) -> None:
+        """Remove one of the letters of this name."""
+        self.dead.remove(next(item for item in self.dead if item.id == name))
 
 
 class ScriptedDriver:
@@ -165,11 +170,11 @@ class ScriptedDriver:
         if self.broker.outcome != "sent":
             return Returned(self.broker.outcome, "as the test says")
         self.broker.returned.append((letter.origin, letter.payload, idempotency_key))
-        self.broker.dead = [item for item in self.broker.dead if item.id != letter.id]
+        self.broker.take(letter.id)
         return Returned("sent")
 
     async def discard_dead(self, letter: NativeLetter) -> Returned:
-        self.broker.dead = [item for item in self.broker.dead if item.id != letter.id]
+        self.broker.take(letter.id)
         return Returned("sent")
 
     async def close(self) -> None: ...

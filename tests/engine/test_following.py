@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from engine.broker import Broker, plug_in, set_up
+from engine.broker import INTEGRATION, Broker, plug_in, set_up
 from engine.support import Installation, until
 
-from platint_tui.core.model import Run
+from platint_tui.core.model import Op, Run
 from platint_tui.core.states import DeadLetterState, RunState
 
 
@@ -231,6 +231,81 @@ async def test_what_is_gone_at_the_platform_is_gone_in_the_inbox_and_may_come_ba
     assert letter.state == DeadLetterState.OPEN
     [issue] = await installation.store.dead_letters.issues()
     assert (issue.open, issue.total, issue.place) == (1, 1, "broker/orders.dead")
+
+
+async def test_letters_that_are_equal_are_counted_not_confused(
+    installation: Installation, broker: Broker
+) -> None:
+    await set_up(installation)
+    for _ in range(3):
+        broker.kill("same", b"{}", alike=True)
+    async with installation.engine():
+        pulled = await installation.call("pull_dead", profile="broker")
+        assert pulled.result is not None and pulled.result["new"] == 3
+        first = (await installation.letters())[0]
+        job = (await installation.call("replay", dead_letters=[first.id])).result
+        assert job is not None
+        await until(lambda: _ended(installation, str(job["job"])))
+        assert len(broker.dead) == 2
+        again = await installation.call("pull_dead", profile="broker")
+        assert again.result is not None and again.result["new"] == 0
+        broker.take("same")
+        broker.kill("same", b"{}", alike=True)
+        broker.kill("same", b"{}", alike=True)
+        more = await installation.call("pull_dead", profile="broker")
+        assert more.result is not None and more.result["new"] == 1
+        broker.dead = []
+        await installation.call("pull_dead", profile="broker")
+    states = sorted(letter.state for letter in await installation.letters())
+    assert states == ["gone", "gone", "gone", "succeeded"]
+
+
+async def test_a_letter_that_was_removed_at_its_platform_is_not_opened_again(
+    installation: Installation, broker: Broker
+) -> None:
+    await set_up(installation)
+    broker.kill("m1", b"{}")
+    async with installation.engine():
+        await installation.call("pull_dead", profile="broker")
+        [letter] = await installation.letters()
+        await installation.call("discard_native", dead_letters=[letter.id])
+    assert await installation.store.dead_letters.reopen([letter.id]) == 0
+
+
+def mapped(text: str) -> str:
+    return f"{text.rstrip()}\nstreams:\n  orders: {{key: [id], map: {{id: id, name: lower(name)}}}}\n"
+
+
+async def test_K8_a_dead_letter_that_a_later_version_followed_does_not_wait(
+    installation: Installation, broker: Broker
+) -> None:
+    await set_up(installation)
+    name = await installation.integrate(mapped(INTEGRATION.replace("FREQUENCY", "on_demand")))
+    broker.put({"id": 7, "name": 5}, {"id": 7, "name": "GOOD"}, {"id": 8, "name": 5})
+    async with installation.engine():
+        run = await installation.run(name)
+    assert (run.streams[0].read, run.streams[0].written, run.streams[0].dead_lettered) == (3, 1, 2), run
+    states = {letter.record_key: letter.state for letter in await installation.letters()}
+    assert states == {"[7]": DeadLetterState.SUPERSEDED, "[8]": DeadLetterState.OPEN}
+    assert [(row["id"], row["name"]) for row in installation.table("orders")] == [(7, "good")]
+
+
+async def test_K8_when_the_source_is_emptied_nothing_of_before_waits(
+    installation: Installation, broker: Broker
+) -> None:
+    await set_up(installation)
+    name = await installation.integrate(mapped(INTEGRATION.replace("FREQUENCY", "on_demand")))
+    broker.put({"id": 1, "name": 5}, {"id": 2, "name": "there"})
+    async with installation.engine():
+        await installation.run(name)
+        broker.put({"id": 3, "name": 5})
+        broker.put({}, op=Op.TRUNCATE)
+        broker.put({"id": 4, "name": 5})
+        await installation.run(name)
+    states = {letter.record_key: letter.state for letter in await installation.letters()}
+    superseded, waits = DeadLetterState.SUPERSEDED, DeadLetterState.OPEN
+    assert states == {"[1]": superseded, "[3]": superseded, "[4]": waits}
+    assert installation.table("orders") == []
 
 
 @pytest.mark.parametrize(

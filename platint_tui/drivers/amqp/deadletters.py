@@ -95,6 +95,7 @@ def letter_of(message: Message, queue: str, origin: str) -> NativeLetter:
         code=death.reason or "dead_lettered",
         deliveries=death.count,
         died_ms=death.died_ms,
+        alike=True,
     )
 
 
