@@ -123,7 +123,7 @@ class AmqpDriver:
         await self._forget(stream)
         purpose = f"reads {clean(stream)} for {clean(options.sync)}"
         link = await open_link(self._address, purpose, careful=stream in self._careful)
-        scan = Scan(link, stream, self._source(stream), position)
+        scan = Scan(link, stream, self._source(stream), position, self._context.clock.now_ms)
         try:
             await scan.open()
         except BaseException:
@@ -152,7 +152,7 @@ class AmqpDriver:
         patience = await self._patience(stream)
         patience.before(self._address.where)
         async with self._link(f"looks at {clean(stream)}") as link:
-            scan = Scan(link, stream, source, None)
+            scan = Scan(link, stream, source, None, self._context.clock.now_ms)
             await scan.open(_LOOKED_AT)
             messages = await look(scan, _LOOKED_AT, source.idle)
             position = scan.position()

@@ -7,7 +7,7 @@ read) has the `offset` of the last message beside them, and goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -35,14 +35,16 @@ _STRIKES = 4
 class Scan:
     """One reading of one queue, over a connection of its own."""
 
-    def __init__(self, link: Link, queue: str, source: Source, position: JsonObject | None) -> None:
+    def __init__(
+        self, link: Link, queue: str, source: Source, position: JsonObject | None, now_ms: Callable[[], int]
+    ) -> None:
         self.link = link
         self.queue = queue
         self._source = source
         self._given = dict(position or {})
         self._offset: int | None = self._given.get("offset")
         self._checked = self._offset is None
-        self._unnamed = Unnamed(self._given.get("unnamed"), source.prefetch)
+        self._unnamed = Unnamed(self._given.get("unnamed"), source.prefetch, now_ms)
         first = "first" if source.start == "earliest" else "next"
         self._start: int | str = first if self._offset is None else self._offset
         self._gaps: list[Gap] = []

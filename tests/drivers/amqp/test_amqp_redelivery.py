@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from drivers.amqp.conftest import Broker, amqp_driver, numbered, reading, scan, values
 from peers.rabbitmq import RabbitmqServer
 
 from platint_tui.core.jsontext import content_hash
 from platint_tui.core.model import JsonObject, Page
-from platint_tui.drivers.amqp.unnamed import Unnamed
+from platint_tui.drivers.amqp.unnamed import KEPT_MS, Unnamed
 
 
 class Stored:
@@ -69,6 +71,32 @@ async def test_a_page_that_was_written_and_not_committed_gets_the_same_ids_again
     await driver.close()
 
 
+async def test_what_comes_again_only_after_newer_messages_replaces_itself(
+    broker: Broker, rabbitmq_server: RabbitmqServer, make_name: str
+) -> None:
+    """The broker has not noticed yet that the connection is gone over which it was delivered."""
+    queue = await broker.queue(make_name)
+    await broker.send(queue, numbered(40))
+    stored = Stored()
+    settings = {"chunk": 10, "prefetch": 10}
+    hung = amqp_driver(rabbitmq_server, source=settings)
+    async with reading(hung, queue) as pages:
+        async for page in pages:
+            stored.commit(page)
+            if page.records:
+                break
+    for left in (10, 0):
+        driver = amqp_driver(rabbitmq_server, source=settings)
+        async with reading(driver, queue, stored.position) as pages:
+            async for page in pages:
+                stored.commit(page)
+                await driver.acknowledge(queue, page.position)
+        await driver.close()
+        await hung.close()  # after the others were read
+        await broker.until_ready(queue, left)
+    assert len(stored.rows) == 40 and stored.writes > 40
+
+
 async def test_equal_messages_without_ids_are_as_many_records(
     broker: Broker, rabbitmq_server: RabbitmqServer, make_name: str
 ) -> None:
@@ -113,17 +141,45 @@ async def test_a_delivery_counted_by_the_broker_is_the_same_record(
     await driver.close()
 
 
+def digest(number: int) -> str:
+    return f"{number:016x}"
+
+
 def test_only_as_many_are_remembered_as_can_be_unacknowledged() -> None:
-    unnamed = Unnamed(None, 3)
+    unnamed = Unnamed(None, 3, lambda: 0)
     unnamed.mark = "x"
-    made = [unnamed.identity(f"{number:016x}", False) for number in range(5)]
+    made = [unnamed.identity(digest(number), False) for number in range(5)]
     kept = unnamed.position()
     assert kept is not None and len(kept["recent"]) == 3
-    again = Unnamed(kept, 3)
-    assert [again.identity(f"{number:016x}", True) for number in (4, 2, 3)] == [made[4], made[2], made[3]]
-    assert again.identity(f"{4:016x}", True).endswith(
-        "-6"
-    )  # a second one with that content is another message
-    assert again.identity(f"{0:016x}", True).endswith("-7")  # too long ago
-    third = Unnamed(again.position(), 3)
-    assert third.identity(f"{3:016x}", True) == made[3]
+    again = Unnamed(kept, 3, lambda: 0)
+    assert [again.identity(digest(number), True) for number in (4, 2, 3)] == [made[4], made[2], made[3]]
+    assert again.identity(digest(4), True).endswith("-6")  # a second one with that content is another message
+    assert again.identity(digest(0), True).endswith("-7")  # too long ago
+    third = Unnamed(again.position(), 3, lambda: 0)
+    assert third.identity(digest(3), True) == made[3]
+
+
+def test_what_a_broker_returns_late_is_known_for_a_while() -> None:
+    """New messages come first, over one connection and the next: those of before are not forgotten over them."""
+    first = Unnamed(None, 3, lambda: 0)
+    first.mark = "x"
+    made = [first.identity(digest(number), False) for number in range(3)]
+    second = Unnamed(first.position(), 3, lambda: 0)
+    for number in range(10, 20):
+        second.identity(digest(number), False)
+    late = second.position()
+    third = Unnamed(late, 3, lambda: 1_000)
+    assert third.identity(digest(1), True) == made[1]
+    assert Unnamed(late, 3, lambda: KEPT_MS + 1).identity(digest(1), True) != made[1]
+    # What has come again is not waited for any more; the others are, each for its own time.
+    assert [len(ids) for _, ids in kept_before(third)] == [2, 3]
+    for number in range(5):
+        third = Unnamed(third.position(), 3, lambda: 2_000)
+        third.identity(digest(100 + number), False)
+    assert [until for until, _ in kept_before(third)] == [KEPT_MS + 2_000] * 3
+
+
+def kept_before(unnamed: Unnamed) -> list[Any]:
+    position = unnamed.position()
+    assert position is not None
+    return list(position["before"])
