@@ -134,6 +134,15 @@ class Acknowledging(Protocol):
 
 
 @runtime_checkable
+class Settles(Protocol):
+    """A source whose positions say what may be delivered once more, and that knows when nothing is."""
+
+    async def settled(self, stream: str, position: JsonObject) -> JsonObject | None:
+        """`position`, up to which everything was acknowledged, without what is no longer in doubt; None when that
+        is nothing, or not known. Asked when reading ends in order."""
+
+
+@runtime_checkable
 class Releases(Protocol):
     """A source that keeps something for each sync at the platform: a replication slot, a consumer group."""
 

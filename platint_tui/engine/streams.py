@@ -28,6 +28,7 @@ from platint_tui.core.ports import (
     AppliesOps,
     Driver,
     ReportsChanges,
+    Settles,
     TakesBlocks,
     Target,
 )
@@ -236,9 +237,11 @@ class StreamRun:
                 tasks[2:] = [taking]
                 await asyncio.wait({taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if stopping.done():
+                    await self._settle(source, target, begun)
                     return False
                 pages = taking.result()
                 if not pages:
+                    await self._settle(source, target, begun)
                     return True
                 if all(is_sign_of_life(page, self._position) for page in pages):
                     await self._tell_recovered()
@@ -261,6 +264,15 @@ class StreamRun:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _settle(self, source: Driver, target: Target, begun: JsonObject | None) -> None:
+        """When reading ends in order, keep a position that holds nothing in doubt."""
+        position = self._position
+        if not isinstance(source, Settles) or position is None or position == begun:
+            return
+        settled = await source.settled(self.plan.stream, position)
+        if settled is not None:
+            await self._commit(target, [Page((), settled, False)])
 
     async def _note_read(self, position: JsonObject) -> None:
         await self._runs.save_read_position(self._run, self._epoch, self.plan.stream, position)

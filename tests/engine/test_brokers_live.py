@@ -137,6 +137,23 @@ async def test_A3_killed_at_each_step_nothing_is_lost_or_doubled(
 
 
 @pytest.mark.usefixtures("password")
+async def test_equal_messages_without_an_id_are_not_taken_for_one_another(
+    installation: Installation, rabbitmq_server: RabbitmqServer
+) -> None:
+    declare(rabbitmq_server, "ticks")
+    name = await set_up(installation, rabbitmq_server, "ticks", "on_demand")
+    async with installation.engine():
+        for total in (6, 12):
+            publish(rabbitmq_server, "ticks", range(3), ids=False)
+            publish(rabbitmq_server, "ticks", range(3), ids=False)
+            # Whoever looks at a queue makes the broker mark its messages as redelivered.
+            looked = await installation.call("preview", profile="broker", stream="ticks", limit=10)
+            assert looked.state == "done", looked.error
+            assert (await installation.run(name)).state == RunState.SUCCEEDED
+            assert len(installation.table("orders")) == total
+
+
+@pytest.mark.usefixtures("password")
 async def test_dead_letters_of_the_broker_are_read_and_sent_back(
     installation: Installation, rabbitmq_server: RabbitmqServer
 ) -> None:

@@ -36,6 +36,7 @@ from platint_tui.drivers.amqp.profile import address_of
 from platint_tui.drivers.amqp.reader import Scan, look, only_consumes
 from platint_tui.drivers.amqp.session import stale
 from platint_tui.drivers.amqp.target import AmqpTarget, changes_at, prepare, route_of
+from platint_tui.drivers.amqp.unnamed import Unnamed
 from platint_tui.drivers.base import DriverContext
 from platint_tui.manifest.loader import resource
 from platint_tui.manifest.sources import Sink, Source
@@ -179,6 +180,15 @@ class AmqpDriver:
             ok = True
         finally:
             self._observe(f"acknowledge {stream}", started, ok)
+
+    async def settled(self, stream: str, position: JsonObject) -> JsonObject | None:
+        """The position without the identities of what may be delivered once more, when the broker has taken every
+        acknowledgement; None when it has not, or when there are none."""
+        scan = self._scans.get(stream)
+        kept = Unnamed.settled(position.get("unnamed") or {})
+        if scan is None or kept is None or position.get("channel") != scan.session.token:
+            return None
+        return {**position, "unnamed": kept} if await scan.session.confirm() else None
 
     async def open_target(self, plan: TargetPlan) -> AmqpTarget:
         """The queue or exchange `plan.target`; a queue that is missing is made when the contract lets it.

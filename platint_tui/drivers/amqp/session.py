@@ -62,6 +62,7 @@ class Session:
         self._arrived = asyncio.Event()
         self._failure: PlatintError | None = None
         self._cancelled = False
+        self._closed_in_order = False
         self._left = False
         self._task: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[int] | None = None
@@ -217,6 +218,18 @@ class Session:
         if self._left and not self.outstanding:
             await self.close()
 
+    async def confirm(self) -> bool:
+        """Whether the broker has taken every acknowledgement so far: an answer on their channel comes behind them."""
+        if self._closed_in_order:
+            return True
+        if self._failure is not None or self.link.closed:
+            return False
+        try:
+            await self._opened().basic_qos(prefetch_count=self.prefetch)
+        except FAILURES:
+            return False
+        return True
+
     async def end(self) -> None:
         """End the consumer and its channel; the connection stays. What was delivered and not acknowledged is back in
         its place in the queue (a quorum queue puts at its end what is returned by itself, with `basic.nack`)."""
@@ -247,7 +260,9 @@ class Session:
         self._left = True
         self._waiting.clear()
         await self._end_tasks()
+        in_order = self._failure is None and not self.link.closed and not self.outstanding
         await self.link.close()
+        self._closed_in_order = self._closed_in_order or in_order
 
 
 async def ready_count(link: Link, queue: str) -> int:

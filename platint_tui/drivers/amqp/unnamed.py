@@ -6,9 +6,12 @@ itself. For that the position keeps the identities of the last deliveries, as ma
 a while those of earlier connections: a broker may notice late that one is gone, or restart, and give what is new
 before what it has to give once more.
 
-Two messages without an identity that are equal in everything, of which the first was acknowledged in the moment of
-a crash and the second not yet stored, cannot be told apart: they count as one. And a classic queue of RabbitMQ that
-is killed may have forgotten more acknowledgements than the broker allows to be outstanding: what it gives again
+The mark says only that somebody was given the message before, so where nothing is in doubt it means nothing: when
+reading ends in order, the broker has answered behind every acknowledgement, and the identities are forgotten. After a
+crash, of messages that are equal in everything those that are remembered twice are ambiguous: they count as new ones,
+so that some may be stored twice, and none is lost. What cannot be told apart is a message that was acknowledged in the
+moment of a crash from an equal one that was not yet stored: these two count as one. And a classic queue of RabbitMQ
+that is killed may have forgotten more acknowledgements than the broker allows to be outstanding: what it gives again
 beyond those is new.
 """
 
@@ -48,6 +51,8 @@ class Unnamed:
         for _, ids in self._before:
             for item in ids:
                 self._stored.setdefault(item.partition("-")[0], deque()).append((item, ids))
+        for short in [short for short, known in self._stored.items() if len(known) > 1]:
+            del self._stored[short]
 
     def identity(self, digest: str, redelivered: bool) -> str:
         """The identity of a message with this digest: its own of before when it is delivered once more."""
@@ -62,6 +67,13 @@ class Unnamed:
         self._recent.append(item)
         head, _, number = item.partition("-")
         return f"{head}-{self.mark}-{number}"
+
+    @staticmethod
+    def settled(kept: JsonObject) -> dict[str, Any] | None:
+        """What a position keeps when nothing of before is in doubt; None when it has no more than that."""
+        if not kept.get("recent") and not kept.get("before"):
+            return None
+        return {"mark": kept.get("mark", ""), "count": kept.get("count", 0)}
 
     def position(self) -> dict[str, Any] | None:
         """What a position keeps of it; None before the first message without an identity."""
