@@ -29,6 +29,8 @@ from platint_tui.manifest.schema import Connector
 from platint_tui.manifest.vectors import rule_for_code
 
 TLS_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
+_OFFERED = ("disable", "require", "verify-full")
+"""The modes that the profile's form has to choose from."""
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _LOCK_MS = 30_000
 # The text of a value depends on these; a snapshot and the feed of changes must give the same text.
@@ -81,7 +83,7 @@ def address_of(context: DriverContext) -> Address:
     # Between machines nothing less than a verified server is a default.
     tls = fields.get("tls") or ("prefer" if host in _LOOPBACK or host.startswith("/") else "verify-full")
     if tls not in TLS_MODES:
-        raise ConfigError(f"'{clean(tls)}' is no TLS mode.", where=name, hint=f"Use {', '.join(TLS_MODES)}.")
+        raise ConfigError(f"'{clean(tls)}' is no TLS mode.", where=name, hint=f"Use {', '.join(_OFFERED)}.")
     transport = context.connector.transport
     return Address(
         host,
@@ -181,7 +183,7 @@ def translate(error: BaseException, address: Address) -> PlatintError:
         return ConfigError(
             "The server does not offer the TLS that the profile asks for.",
             where=where,
-            hint="Turn TLS on at the server, or set the profile's tls to prefer or disable.",
+            hint="Turn TLS on at the server; for one on this machine the profile's tls may be disable.",
             code="tls",
         )
     if isinstance(error, TimeoutError | asyncio.TimeoutError):

@@ -17,9 +17,10 @@ NAMES = ("read", "create", "wal_level", "replication", "slots")
 
 _READABLE = """
 SELECT count(*) FILTER (WHERE has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')) AS may,
-       count(*) AS there
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
+       count(c.oid) AS there
+FROM pg_namespace n
+LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
+WHERE n.nspname = $1 GROUP BY n.oid
 """
 _CREATE = """
 SELECT n.oid IS NOT NULL AS there, coalesce(has_schema_privilege(n.oid, 'CREATE, USAGE'), false) AS may
@@ -50,7 +51,8 @@ async def probe(name: str, connection: asyncpg.Connection[Any], address: Address
 
 async def _read(connection: asyncpg.Connection[Any], address: Address) -> str:
     row = await connection.fetchrow(_READABLE, address.schema)
-    assert row is not None, "an aggregate has one row"
+    if row is None:
+        raise _no_schema(address)
     may, there = row["may"], row["there"]
     schema, user = quoted(address.schema), quoted(address.user)
     if may < there:
@@ -69,12 +71,7 @@ async def _create(connection: asyncpg.Connection[Any], address: Address) -> str:
     row = await connection.fetchrow(_CREATE, schema)
     assert row is not None, "a SELECT of one row has one row"
     if not row["there"]:
-        raise ConfigError(
-            f"There is no schema {clean(schema)} in this database.",
-            where=address.where,
-            hint=f"Run CREATE SCHEMA {clean(schema)};, or name another in the profile.",
-            code="3F000",
-        )
+        raise _no_schema(address)
     if not row["may"]:
         raise ConfigError(
             f"The user '{clean(address.user)}' may not make tables in {clean(schema)}.",
@@ -83,3 +80,13 @@ async def _create(connection: asyncpg.Connection[Any], address: Address) -> str:
             code="42501",
         )
     return f"Tables can be made in {clean(schema)}."
+
+
+def _no_schema(address: Address) -> ConfigError:
+    schema = clean(quoted(address.schema))
+    return ConfigError(
+        f"There is no schema {schema} in this database.",
+        where=address.where,
+        hint=f"Run CREATE SCHEMA {schema};, or name another in the profile.",
+        code="3F000",
+    )

@@ -26,7 +26,7 @@ DATABASE = "shop"
 
 
 @functools.cache
-def _connector() -> Connector:
+def connector() -> Connector:
     return load_connector(MANIFEST)
 
 
@@ -40,15 +40,15 @@ def driver_on(
     **fields: str,
 ) -> PostgresqlDriver:
     """A driver on the database `shop`; `source` changes what the manifest says of reading."""
-    connector = _connector()
-    family = connector.resources["*"]
+    found = connector()
+    family = found.resources["*"]
     assert family.source is not None
     changed = family.source.model_copy(update=dict(source or {}))
-    timeout = connector.transport.timeout.model_copy(update={"connect": 5.0, "total": total})
-    connector = connector.model_copy(
+    timeout = found.transport.timeout.model_copy(update={"connect": 5.0, "total": total})
+    found = found.model_copy(
         update={
             "resources": {"*": family.model_copy(update={"source": changed})},
-            "transport": connector.transport.model_copy(update={"timeout": timeout}),
+            "transport": found.transport.model_copy(update={"timeout": timeout}),
         }
     )
     place = {"host": server.host, "port": str(server.port), "user": server.user, "tls": "disable"}
@@ -61,7 +61,7 @@ def driver_on(
     )
     return PostgresqlDriver(
         DriverContext(
-            connector,
+            found,
             profile,
             {"password": Secret(server.password if password is None else password)},
             FreeLimiter(),

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from drivers.postgresql_source.conftest import CDC, Shop, driver_on, read
+from drivers.postgresql_source.conftest import CDC, Shop, connector, driver_on, read
 from peers.postgres import PostgresServer
 
 from platint_tui.core.errors import ConfigError, CredentialError, PlatintError
-from platint_tui.drivers.postgresql import PostgresqlDriver, discovery
+from platint_tui.drivers.postgresql import PostgresqlDriver, connection, discovery
 
 
 @pytest.fixture
@@ -63,6 +63,26 @@ async def test_every_right_that_is_missing_is_told_with_its_remedy(shop: Shop) -
         assert any("no change feed" in note for note in stream.notes)
     finally:
         await shop.run("DROP ROLE clerk")
+
+
+async def test_a_schema_that_is_not_there_is_told_and_an_empty_one_is_fine(shop: Shop) -> None:
+    found = await outcomes(shop.driver(schema="nosch"))
+    for name in ("read", "create"):
+        ok, detail = found[name]
+        assert not ok and 'There is no schema "nosch"' in detail and "CREATE SCHEMA" in detail
+    await shop.run("CREATE SCHEMA nosch")
+    ok, detail = (await outcomes(shop.driver(schema="nosch")))["read"]
+    assert ok and detail == 'All 0 tables and views of "nosch" can be read.'
+
+
+async def test_hints_name_only_modes_of_tls_that_the_profile_has(shop: Shop) -> None:
+    offered = next(field for field in connector().profile.fields if field.id == "tls").choices
+    first, *_ = await shop.driver(tls="require").check()
+    assert not first.ok and "does not offer the TLS" in first.detail and "tls may be disable" in first.detail
+    with pytest.raises(ConfigError) as caught:
+        shop.driver(tls="strict")
+    for mode in connection.TLS_MODES:
+        assert mode in offered or mode not in first.detail + caught.value.hint
 
 
 async def test_a_server_without_logical_replication(quiet_server: PostgresServer) -> None:
