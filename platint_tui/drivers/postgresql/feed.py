@@ -141,8 +141,15 @@ async def _after_loss(
     fresh = await _first(table, options, name, 0)
     until = lsn_text(fresh.lsn)
     if options.on_lost == "skip":
-        gap = Gap(f"Changes were not read: {reason}.", position["lsn"], until)
-        return Start(fresh.position, fresh.lsn, fresh.done, None, gap)
+        if "scan" not in position:
+            gap = Gap(f"Changes were not read: {reason}.", position["lsn"], until)
+            return Start(fresh.position, fresh.lsn, fresh.done, None, gap)
+        # What the snapshot has not come to is not in the target yet. Its place means nothing in another table.
+        same = all(position[part] == fresh.position[part] for part in ("system", "table"))
+        gap = Gap(
+            f"Changes of rows that had been read before were not seen: {reason}.", position["lsn"], until
+        )
+        return Start(fresh.position, fresh.lsn, fresh.done, position["scan"] if same else {}, gap)
     gap = Gap(f"Rows that were deleted may still be at the target: {reason}.", position["lsn"], until)
     return Start(fresh.position, fresh.lsn, fresh.done, {}, gap)
 

@@ -298,6 +298,24 @@ async def test_what_is_lost_is_told_and_goes_on_as_the_integration_says(shop: Sh
         assert {value["id"] for value in values(again)} == {1, 2, 3} and again[0].gaps
 
 
+@pytest.mark.parametrize("how", ["dropped", "replaced"])
+async def test_skip_during_the_first_snapshot_reads_the_rest_of_the_table(shop: Shop, how: str) -> None:
+    await shop.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 30)")
+    driver = shop.driver(source={"chunk": 10})
+    [first] = await read(driver, "t", None, CDC, most=1)
+    await shop.run("DELETE FROM t WHERE id = 1")  # nobody will tell of this one
+    await lose(shop, how)
+    if how == "replaced":
+        await shop.run("INSERT INTO t SELECT generate_series(8, 30)")
+    pages = await read(driver, "t", first.position, replace(CDC, on_lost="skip"))
+    [gap] = pages[0].gaps
+    assert "rows that had been read before were not seen" in gap.reason and gap.start == first.position["lsn"]
+    rest = range(11, 31) if how == "dropped" else range(7, 31)
+    assert [value["id"] for value in values(pages)] == list(rest) and "scan" not in pages[-1].position
+    await shop.run("INSERT INTO t VALUES (99)")
+    assert values(await read(driver, "t", pages[-1].position, CDC)) == [{"id": 99}]
+
+
 async def test_a_table_that_is_dropped_while_it_is_followed(shop: Shop) -> None:
     await shop.run("CREATE TABLE t (id int PRIMARY KEY)")
     driver = shop.driver(source={"heartbeat": 0.1})
