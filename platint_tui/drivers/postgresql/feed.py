@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from platint_tui.core.clock import Clock
@@ -53,17 +53,33 @@ class Start:
         return str(self.position["slot"])
 
 
-async def begin(table: Table, options: ReadOptions, position: JsonObject | None, most: int) -> Start:
-    """Where to go on from `position`, with the slot and the publication made where there are none yet.
+class FeedLost(PositionLost):
+    """The server no longer has the changes that follow a place in its log, for this reason."""
 
-    Raises ConfigError with the remedy when there can be no feed, PositionLost when the server no longer has
-    what follows the position and `options.on_lost` does not say how to go on.
+    def __init__(self, table: Table, lsn: str, reason: str) -> None:
+        super().__init__(
+            f"The changes of '{clean(table.stream)}' after {clean(lsn)} are not to be had any more: {clean(reason)}.",
+            where=table.address.where,
+            hint="Read the table again from the beginning (resnapshot), or go on from now with a gap (skip).",
+        )
+        self.reason = reason
+
+
+async def begin(
+    table: Table, options: ReadOptions, position: JsonObject | None, most: int, reason: str = ""
+) -> Start:
+    """Where to go on from `position`; without one the slot and the publication are made anew.
+
+    `reason` is why what follows the position is lost, when the stream has shown it already.
+    Raises ConfigError with the remedy when there can be no feed, TransientError when somebody reads a slot that is
+    to be made anew, FeedLost when the server no longer has what follows the position and `options.on_lost` does not
+    say how to go on.
     """
     name = slots.slot_name(options.sync, table.stream)
     try:
         if position is None:
-            return await _first(table, options, name, most)
-        reason = await _why_lost(table, name, position)
+            return await _first(table, options, name)
+        reason = await _why_lost(table, name, position) or reason
         if reason:
             return await _after_loss(table, options, name, position, reason)
         slot = await slots.find(table.connection, name)
@@ -76,20 +92,19 @@ async def begin(table: Table, options: ReadOptions, position: JsonObject | None,
     return Start(kept, lsn_number(position["lsn"]), (commit, position.get("index", 0)), position.get("scan"))
 
 
-async def _first(table: Table, options: ReadOptions, name: str, most: int) -> Start:
-    """A new feed. A slot of this name that is there already is used: it has more than is needed."""
+async def _first(table: Table, options: ReadOptions, name: str) -> Start:
+    """A new feed. A slot of this name may be older than its publication, which the server then does not find."""
     connection, address = table.connection, table.address
-    slot = await slots.find(connection, name)
-    if slot is not None and slot.lost:
-        await slots.drop(connection, address, name)
-        slot = None
-    if slot is not None:
-        slots.check_retained(address, slot, most)
     await slots.check_publishable(connection, address, table.relation, options.key)
-    if slot is None:
-        slots.must_be_ready(await slots.replication(connection, address.user), address)
-    await slots.publish(connection, address, name, table.relation)
-    lsn = await slots.create(connection, address, name) if slot is None else slot.confirmed
+    state = await slots.replication(connection, address.user)
+    if await slots.find(connection, name) is not None:
+        state = replace(state, slots=None)  # one becomes free
+    slots.must_be_ready(state, address)
+    await slots.drop(connection, address, name)
+    async with connection.transaction():
+        await slots.withdraw(connection, name)
+        await slots.publish(connection, address, name, table.relation)
+    lsn = await slots.create(connection, address, name)
     return Start(await _new_position(table, name), lsn, (0, 0), {})
 
 
@@ -136,9 +151,8 @@ async def _after_loss(
 ) -> Start:
     """A new feed in place of a lost one, if the integration says so. Raises PositionLost otherwise."""
     if options.on_lost not in ("skip", "resnapshot"):
-        raise lost(table, position["lsn"], reason)
-    await slots.drop(table.connection, table.address, name)
-    fresh = await _first(table, options, name, 0)
+        raise FeedLost(table, position["lsn"], reason)
+    fresh = await _first(table, options, name)
     until = lsn_text(fresh.lsn)
     if options.on_lost == "skip":
         if "scan" not in position:
@@ -152,15 +166,6 @@ async def _after_loss(
         return Start(fresh.position, fresh.lsn, fresh.done, position["scan"] if same else {}, gap)
     gap = Gap(f"Rows that were deleted may still be at the target: {reason}.", position["lsn"], until)
     return Start(fresh.position, fresh.lsn, fresh.done, {}, gap)
-
-
-def lost(table: Table, lsn: str, reason: str) -> PositionLost:
-    """That what follows a place in the log cannot be read any more."""
-    return PositionLost(
-        f"The changes of '{clean(table.stream)}' after {clean(lsn)} are not to be had any more: {clean(reason)}.",
-        where=table.address.where,
-        hint="Read the table again from the beginning (resnapshot), or go on from now with a gap (skip).",
-    )
 
 
 def _standby(table: Table) -> ConfigError:
@@ -195,7 +200,7 @@ class Feed:
     async def pages(self, *, follow: bool) -> AsyncIterator[Page]:
         """The changes; without `follow` up to what is in the server's log now, with a last page.
 
-        Raises PositionLost, TransientError.
+        Raises FeedLost, TransientError.
         """
         end: int | None = None
         if not follow:
@@ -212,7 +217,7 @@ class Feed:
         except PlatintError as error:
             self._observed(None, ok=False)
             if error.code in _LOST_CODES:
-                raise lost(self._table, lsn_text(self._changes.lsn), error.message) from None
+                raise self._lost(error.message) from None
             raise self._table.told(error) from None
         finally:
             sender, self._sender = self._sender, None
@@ -227,12 +232,15 @@ class Feed:
                 return await Walsender.open(address, name, name, self._start.lsn)
             except PlatintError as error:
                 if error.code in _LOST_CODES:
-                    raise lost(self._table, lsn_text(self._start.lsn), error.message) from None
+                    raise self._lost(error.message) from None
                 if error.code != "55006":
                     raise
                 if self._clock.monotonic() >= until:
                     raise slots.in_use(address, name, error.message) from None
             await asyncio.sleep(_BUSY_WAIT)
+
+    def _lost(self, reason: str) -> FeedLost:
+        return FeedLost(self._table, lsn_text(self._changes.lsn), reason.rstrip("."))
 
     async def _gathered(self, sender: Walsender, end: int | None) -> AsyncIterator[Page]:
         changes, now = self._changes, self._clock.monotonic
@@ -300,8 +308,7 @@ class Feed:
         except FAILURES as error:
             raise table.failed(error) from None
         if member != self._start.position["member"]:
-            reason = f"the table was taken out of the publication '{name}'"
-            raise lost(table, lsn_text(self._changes.lsn), reason)
+            raise self._lost(f"the table was taken out of the publication '{name}'")
 
     def _silent(self) -> TransientError:
         return TransientError(

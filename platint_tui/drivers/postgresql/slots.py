@@ -352,7 +352,7 @@ async def advance(connection: asyncpg.Connection[Any], address: Address, name: s
 def in_use(address: Address, name: str, said: str) -> TransientError:
     """That another connection reads the slot."""
     return TransientError(
-        f"The replication slot '{clean(name)}' is in use: {clean(said)}.",
+        f"The replication slot '{clean(name)}' is in use: {clean(said).rstrip('.')}.",
         where=address.where,
         hint="Another engine reads it, or the server has not noticed yet that an earlier connection ended.",
         code="55006",

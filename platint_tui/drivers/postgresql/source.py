@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from platint_tui.core.errors import ConfigError
+from platint_tui.core.errors import ConfigError, PositionLost
 from platint_tui.core.model import JsonObject, Page, ReadOptions
 from platint_tui.core.text import clean
 from platint_tui.drivers.base import DriverContext
@@ -22,7 +22,7 @@ from platint_tui.drivers.postgresql import catalog, slots
 from platint_tui.drivers.postgresql.blocks import PGCOPY, TUPLES
 from platint_tui.drivers.postgresql.bycursor import by_cursor
 from platint_tui.drivers.postgresql.connection import FAILURES, Address, connect, translate
-from platint_tui.drivers.postgresql.feed import Feed, begin
+from platint_tui.drivers.postgresql.feed import Feed, FeedLost, begin
 from platint_tui.drivers.postgresql.pgoutput import lsn_number, lsn_text
 from platint_tui.drivers.postgresql.scan import Step, whole
 from platint_tui.drivers.postgresql.slots import Slot
@@ -76,16 +76,46 @@ class Source:
         at = position if position and position.get("mode") == mode else None
         if position and mode != "cdc" and not options.peek and _is_slot(position):
             self._left[stream] = position["slot"]
-        async with self._table(stream, options, changes=mode == "cdc" and not options.peek) as table:
-            if options.peek:
-                pages = self._preview(table)
-            elif mode == "cdc":
-                pages = self._changes(table, at, options)
-            else:
-                pages = self._scan(table, mode, at, options)
-            async with contextlib.aclosing(pages) as closing:  # type: ignore[type-var]  # all are generators
+        if mode == "cdc" and not options.peek:
+            pages = self._followed(stream, at, options)
+        else:
+            pages = self._scanned(stream, mode, at, options)
+        async with contextlib.aclosing(pages) as closing:  # type: ignore[type-var]  # all are generators
+            async for page in closing:
+                yield page
+
+    async def _scanned(
+        self, stream: str, mode: str, position: JsonObject | None, options: ReadOptions
+    ) -> AsyncIterator[Page]:
+        async with self._table(stream, options, changes=False) as table:
+            pages = self._preview(table) if options.peek else self._scan(table, mode, position, options)
+            async with contextlib.aclosing(pages) as closing:  # type: ignore[type-var]
                 async for page in closing:
                     yield page
+
+    async def _followed(
+        self, stream: str, position: JsonObject | None, options: ReadOptions
+    ) -> AsyncIterator[Page]:
+        """The feed; one that is lost on the way goes on as `options.on_lost` says, after what was given out."""
+        reason, restarted, begun = "", False, ""
+        while True:
+            try:
+                async with self._table(stream, options, changes=True) as table:
+                    pages = self._changes(table, position, options, reason)
+                    async with contextlib.aclosing(pages) as closing:  # type: ignore[type-var]
+                        async for page in closing:
+                            position = page.position
+                            if restarted and not begun:
+                                begun = position["lsn"]
+                            yield page
+                return
+            except PositionLost as error:
+                # A new feed that is lost before it has moved would be lost again and again.
+                stuck = position is None or (restarted and (not begun or position["lsn"] == begun))
+                if stuck or options.on_lost not in ("resnapshot", "skip"):
+                    raise
+                reason = error.reason if isinstance(error, FeedLost) else ""
+                restarted, begun = True, ""
 
     @contextlib.asynccontextmanager
     async def _table(self, stream: str, options: ReadOptions, *, changes: bool) -> AsyncIterator[Table]:
@@ -147,10 +177,10 @@ class Source:
             yield _page(table, step, {"v": 1, "mode": mode, "scan": after}, last=step.done)
 
     async def _changes(
-        self, table: Table, position: JsonObject | None, options: ReadOptions
+        self, table: Table, position: JsonObject | None, options: ReadOptions, reason: str
     ) -> AsyncIterator[Page]:
         settings = self._settings(table.stream)
-        start = await begin(table, options, position, settings.max_retained)
+        start = await begin(table, options, position, settings.max_retained, reason)
         base = {**start.position, "lsn": lsn_text(start.lsn)}
         if start.gap is not None:
             first = base if start.scan is None else {**base, "scan": start.scan}

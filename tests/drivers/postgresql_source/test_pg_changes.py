@@ -10,7 +10,7 @@ from drivers.postgresql_source.conftest import CDC, Shop, read, replica, values
 
 from platint_tui.core.errors import ConfigError, PositionLost, TransientError
 from platint_tui.core.model import Op, Page, ReadOptions
-from platint_tui.drivers.postgresql import feed
+from platint_tui.drivers.postgresql import feed, slots
 from platint_tui.drivers.postgresql.slots import slot_name
 
 SLOT = slot_name("sales", "t")
@@ -296,6 +296,97 @@ async def test_what_is_lost_is_told_and_goes_on_as_the_integration_says(shop: Sh
     )
     if again is not None:  # its slot is there again, but further on
         assert {value["id"] for value in values(again)} == {1, 2, 3} and again[0].gaps
+
+
+async def test_a_first_read_makes_slot_and_publication_anew(shop: Shop) -> None:
+    await shop.run("CREATE TABLE t (id int PRIMARY KEY)")
+    await read(shop.driver(), "t", None, CDC)
+    await shop.run(f'INSERT INTO t VALUES (1); DROP PUBLICATION "{SLOT}"')
+    await shop.run(f'INSERT INTO t VALUES (2); CREATE PUBLICATION "{SLOT}" FOR TABLE t WHERE (id < 2)')
+    pages = await read(shop.driver(), "t", None, CDC)
+    assert [value["id"] for value in values(pages)] == [1, 2] and await shop.slots() == [SLOT]
+    await shop.run("INSERT INTO t VALUES (3)")
+    assert values(await read(shop.driver(), "t", pages[-1].position, CDC)) == [{"id": 3}]
+
+
+async def test_a_first_read_leaves_a_slot_that_somebody_reads(shop: Shop, monkeypatch: Any) -> None:
+    monkeypatch.setattr(slots, "_BUSY_SECONDS", 0.2)
+    await shop.run("CREATE TABLE t (id int PRIMARY KEY)")
+    first = shop.driver().read("t", None, replace(CDC, follow=True))
+    async with contextlib.aclosing(first):  # type: ignore[type-var]
+        async for page in first:
+            if "scan" not in page.position:
+                break
+        await shop.run("INSERT INTO t VALUES (1)")
+        await anext(first)
+        pid = await shop.admin.fetchval("SELECT active_pid FROM pg_replication_slots")
+        with pytest.raises(TransientError, match=rf"is active for PID {pid}\.$"):
+            await read(shop.driver(), "t", None, CDC)
+        await shop.run("INSERT INTO t VALUES (2)")
+        assert values([await anext(first)]) == [{"id": 2}]
+
+
+@pytest.mark.parametrize("on_lost", ["ask", "stop", "skip", "resnapshot"])
+@pytest.mark.parametrize("change", ["INSERT INTO t VALUES (2)", "SELECT 1"])
+async def test_a_publication_that_goes_while_it_is_followed(shop: Shop, on_lost: str, change: str) -> None:
+    await shop.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    driver = shop.driver(source={"heartbeat": 0.1})
+    pages = driver.read("t", None, replace(CDC, follow=True, on_lost=on_lost))
+    found: list[Page] = []
+
+    async def follow() -> None:
+        async for page in pages:
+            found.append(page)
+            if page.gaps:
+                await shop.run("INSERT INTO t VALUES (3)")
+            if len(found) == 2:
+                await shop.run(f'DROP PUBLICATION "{SLOT}"; {change}')
+            if any(record.value == {"id": 3} for record in page.records) and "scan" not in page.position:
+                return
+
+    async with contextlib.aclosing(pages), asyncio.timeout(10):  # type: ignore[type-var]
+        if on_lost in ("ask", "stop"):
+            with pytest.raises(PositionLost) as caught:
+                await follow()
+            assert ".." not in caught.value.sentence() and SLOT in caught.value.message
+            return
+        await follow()
+    [gap] = [gap for page in found for gap in page.gaps]
+    assert SLOT in gap.reason and ".." not in gap.reason and "lsn" in found[-1].position
+    read_again = change.startswith("INSERT") and on_lost == "resnapshot"
+    assert ({"id": 2} in values(found)) is read_again and {"id": 3} in values(found)
+
+
+async def test_a_table_that_is_made_again_while_it_is_followed_is_read_again(shop: Shop) -> None:
+    await shop.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    options = replace(CDC, follow=True, on_lost="resnapshot")
+    pages = shop.driver(source={"heartbeat": 0.1}).read("t", None, options)
+    lost = False
+    async with contextlib.aclosing(pages), asyncio.timeout(10):  # type: ignore[type-var]
+        async for page in pages:
+            lost = lost or bool(page.gaps)
+            if "scan" not in page.position and not lost:
+                await lose(shop, "replaced")
+            if {"id": 7} in values([page]):
+                break
+    assert lost
+
+
+async def test_a_feed_that_is_lost_again_and_again_ends(shop: Shop, monkeypatch: Any) -> None:
+    await shop.run("CREATE TABLE t (id int PRIMARY KEY)")
+    [*_, last] = await read(shop.driver(), "t", None, CDC)
+
+    async def unpublished(*_: Any) -> None:
+        return None
+
+    monkeypatch.setattr(slots, "publish", unpublished)
+    await lose(shop, "dropped")
+    await shop.run(f'DROP PUBLICATION "{SLOT}"')
+    options = replace(CDC, follow=True, on_lost="resnapshot")
+    with pytest.raises(PositionLost):
+        async with asyncio.timeout(10):
+            async for _ in shop.driver().read("t", last.position, options):
+                await shop.run("INSERT INTO t SELECT count(*) FROM t")
 
 
 @pytest.mark.parametrize("how", ["dropped", "replaced"])
