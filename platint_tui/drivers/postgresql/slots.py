@@ -52,6 +52,14 @@ SELECT p.puballtables OR EXISTS (SELECT FROM pg_publication_tables t WHERE t.pub
        p.pubviaroot AS viaroot, pg_has_role(p.pubowner, 'USAGE') AS own
 FROM pg_publication p WHERE p.pubname = $1
 """
+_ABANDONED = """
+SELECT NOT pg_is_in_recovery() AND NOT coalesce(s.active, false)
+       AND (s.active IS NOT NULL OR coalesce(pg_has_role(p.pubowner, 'USAGE'), false))
+FROM (SELECT) one
+LEFT JOIN pg_replication_slots s
+       ON s.slot_name = $1 AND s.plugin = 'pgoutput' AND s.database = current_database()
+LEFT JOIN pg_publication p ON p.pubname = $1
+"""
 _HERE = """
 SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system,
        CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_wal_flush_lsn()::text END AS lsn
@@ -308,7 +316,10 @@ async def create(connection: asyncpg.Connection[Any], address: Address, name: st
 
 
 async def drop(connection: asyncpg.Connection[Any], address: Address, name: str) -> None:
-    """Drop the slot, if it is there. Raises TransientError when somebody goes on reading it."""
+    """Drop the slot, if it is there.
+
+    Raises TransientError when somebody goes on reading it, ConfigError without the right to drop it.
+    """
     loop = asyncio.get_running_loop()
     until = loop.time() + _BUSY_SECONDS
     while await find(connection, name) is not None:
@@ -316,10 +327,23 @@ async def drop(connection: asyncpg.Connection[Any], address: Address, name: str)
             await connection.execute(f"SELECT pg_drop_replication_slot('{name}')")
         except asyncpg.UndefinedObjectError:
             return
+        except asyncpg.InsufficientPrivilegeError:
+            raise ConfigError(
+                f"The user '{clean(address.user)}' may not drop the replication slot '{clean(name)}', which the"
+                " server keeps its log for.",
+                where=address.where,
+                hint=f"Let somebody who may run: SELECT pg_drop_replication_slot('{clean(name)}');",
+                code="42501",
+            ) from None
         except asyncpg.ObjectInUseError as error:
             if loop.time() >= until:
                 raise in_use(address, name, str(error)) from None
             await asyncio.sleep(_BUSY_WAIT)
+
+
+async def abandoned(connection: asyncpg.Connection[Any], name: str) -> bool:
+    """Whether a slot that nobody reads, or a publication that is ours to drop, is there under this name."""
+    return bool(await connection.fetchval(_ABANDONED, name))
 
 
 async def withdraw(connection: asyncpg.Connection[Any], name: str) -> None:

@@ -35,6 +35,8 @@ from platint_tui.manifest.sources import Source as Settings
 MODES: tuple[Mode, ...] = ("snapshot", "cursor", "cdc")
 _USUAL = Settings(modes=MODES)
 _FORMS = (PGCOPY, TUPLES)
+_NO_SYNC = frozenset({"", "account"})
+"""Names under which no sync reads: a look from outside, and the account of a sync's records."""
 _SLOT = re.compile(r"platint_[a-z0-9_]{1,55}")
 
 
@@ -46,7 +48,7 @@ class Source:
         self._address = address
         self._feeds: dict[str, Feed] = {}
         self._left: dict[str, str] = {}
-        """Slots of streams that are no longer read as feeds."""
+        """Slots and publications of streams that are no longer read as feeds, to be dropped at an acknowledgement."""
 
     def mode_of(self, stream: str, options: ReadOptions) -> str:
         """The way in which a stream is read. Raises ConfigError for one that there is not."""
@@ -74,11 +76,12 @@ class Source:
                 code="no_cursor",
             )
         at = position if position and position.get("mode") == mode else None
-        if position and mode != "cdc" and not options.peek and _is_slot(position):
-            self._left[stream] = position["slot"]
+        self._left.pop(stream, None)
         if mode == "cdc" and not options.peek:
             pages = self._followed(stream, at, options)
         else:
+            if position and not options.peek and _is_slot(position):
+                self._left[stream] = position["slot"]
             pages = self._scanned(stream, mode, at, options)
         async with contextlib.aclosing(pages) as closing:  # type: ignore[type-var]  # all are generators
             async for page in closing:
@@ -88,10 +91,30 @@ class Source:
         self, stream: str, mode: str, position: JsonObject | None, options: ReadOptions
     ) -> AsyncIterator[Page]:
         async with self._table(stream, options, changes=False) as table:
+            if not options.peek and options.sync not in _NO_SYNC:
+                await self._look_for_left(table, position, options.sync)
             pages = self._preview(table) if options.peek else self._scan(table, mode, position, options)
             async with contextlib.aclosing(pages) as closing:  # type: ignore[type-var]
                 async for page in closing:
                     yield page
+
+    async def _look_for_left(self, table: Table, position: JsonObject | None, sync: str) -> None:
+        """Find what an earlier feed of the stream left: an engine may have ended before it could be dropped."""
+        stream, name = table.stream, slots.slot_name(sync, table.stream)
+        if stream in self._left or not await slots.abandoned(table.connection, name):
+            return
+        self._left[stream] = name
+        if position is not None:
+            # A page of this mode is stored already, so the feed is done with; a scan of one page that has the
+            # same position again is not acknowledged.
+            await self._give_up(stream)
+
+    async def _give_up(self, stream: str) -> None:
+        """Drop what the stream left when it was a feed; it is remembered until that is done."""
+        left = self._left.get(stream)
+        if left is not None:
+            await self._drop(left)
+            self._left.pop(stream, None)
 
     async def _followed(
         self, stream: str, position: JsonObject | None, options: ReadOptions
@@ -206,9 +229,7 @@ class Source:
         Raises TransientError.
         """
         if position.get("mode") != "cdc":
-            left = self._left.pop(stream, "")
-            if left:
-                await self._drop(left)
+            await self._give_up(stream)
             return
         if "scan" in position or not _is_slot(position):
             return

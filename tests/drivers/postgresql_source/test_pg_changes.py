@@ -239,6 +239,87 @@ async def test_a_stream_that_is_no_feed_any_more_gives_its_slot_up(shop: Shop) -
     assert await shop.slots() == []
 
 
+SNAPSHOT = replace(CDC, mode="snapshot")
+
+
+async def publications(shop: Shop) -> list[str]:
+    return [row[0] for row in await shop.admin.fetch("SELECT pubname::text FROM pg_publication")]
+
+
+@pytest.mark.parametrize("stored", ["feed", "scan", "nothing"])
+@pytest.mark.parametrize("left", ["both", "slot", "publication"])
+async def test_what_a_feed_left_goes_after_a_crash_in_between(shop: Shop, stored: str, left: str) -> None:
+    await shop.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    [*_, feed_end] = await read(shop.driver(), "t", None, CDC)
+    [*_, scan_end] = await read(shop.driver(), "t", feed_end.position, SNAPSHOT)  # stored, not acknowledged
+    await read(shop.driver(), "t", None, replace(CDC, sync="other"))
+    if left == "slot":
+        await shop.run(f'DROP PUBLICATION "{SLOT}"')
+    elif left == "publication":
+        await lose(shop, "dropped")
+    position = {"feed": feed_end.position, "scan": scan_end.position, "nothing": None}[stored]
+    driver = shop.driver()
+    for look in (replace(SNAPSHOT, peek=True), replace(SNAPSHOT, sync=""), replace(SNAPSHOT, sync="account")):
+        [*_, last] = await read(driver, "t", None, look)
+        await driver.acknowledge("t", last.position)
+    assert (SLOT in await shop.slots()) is (left != "publication")
+    assert (SLOT in await publications(shop)) is (left != "slot")
+    [*_, last] = await read(driver, "t", position, SNAPSHOT)
+    if last.position != position:  # the engine acknowledges only what is new
+        await driver.acknowledge("t", last.position)
+    others = [slot_name("other", "t")]
+    assert await shop.slots() == others and await publications(shop) == others
+
+
+async def test_what_a_feed_left_goes_at_the_next_attempt_when_one_fails(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    driver = shop.driver()
+    [*_, last] = await read(driver, "t", None, CDC)
+    [page] = await read(driver, "t", last.position, SNAPSHOT)
+
+    async def cut(*_: Any) -> None:
+        raise TransientError("The connection was cut.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(slots, "drop", cut)
+        with pytest.raises(TransientError):
+            await driver.acknowledge("t", page.position)
+    await driver.acknowledge("t", page.position)
+    assert await shop.slots() == [] and await publications(shop) == []
+
+
+async def test_a_slot_that_is_read_is_not_taken_for_left(shop: Shop) -> None:
+    await shop.run("CREATE TABLE t (id int PRIMARY KEY)")
+    feeding = shop.driver().read("t", None, replace(CDC, follow=True))
+    async with contextlib.aclosing(feeding):  # type: ignore[type-var]
+        async for page in feeding:
+            if "scan" not in page.position:
+                break
+        await shop.run("INSERT INTO t VALUES (1)")
+        await anext(feeding)
+        driver = shop.driver()
+        [*_, last] = await read(driver, "t", None, SNAPSHOT)
+        await driver.acknowledge("t", last.position)
+        assert await shop.slots() == [SLOT] and await publications(shop) == [SLOT]
+
+
+async def test_a_user_who_may_not_drop_what_a_feed_left_is_told(shop: Shop) -> None:
+    await shop.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    await read(shop.driver(), "t", None, CDC)
+    await shop.run("CREATE ROLE reader LOGIN PASSWORD 'reader-pass'; GRANT USAGE ON SCHEMA public TO reader")
+    await shop.run("GRANT SELECT ON t TO reader")
+    try:
+        driver = shop.driver(user="reader", password="reader-pass")
+        [page] = await read(driver, "t", None, SNAPSHOT)
+        with pytest.raises(ConfigError, match="may not drop the replication slot") as caught:
+            await driver.acknowledge("t", page.position)
+        assert f"pg_drop_replication_slot('{SLOT}')" in caught.value.hint
+    finally:
+        await shop.run("DROP OWNED BY reader; DROP ROLE reader")
+
+
 def test_names_are_short_readable_and_never_shared() -> None:
     names = {
         slot_name(sync, stream)
