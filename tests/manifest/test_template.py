@@ -199,6 +199,8 @@ def test_L10_any_value_in_any_slot(value: object, slot: Any, name: str) -> None:
     except PlatintError:
         return
     if slot == "path":
-        assert got.isascii() and got.count("/") == 3 and ".." not in got.split("/")
+        assert got.isascii() and ".." not in got.split("/")
+        # `segments` keeps the slashes of a value that is a path itself.
+        assert got.count("/") == 3 or (name == "segments" and got.count("/") > 3)
     if slot == "header":
         assert got.isascii() and not any(char in got for char in "\r\n\0")
