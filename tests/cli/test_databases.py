@@ -86,6 +86,7 @@ def test_from_discovery_to_removal(cli: Cli, postgres_server: PostgresServer, tm
         server.psql("SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'platint%shop%'").strip()
         == "0"
     )
+    server.psql("DROP SCHEMA cli_db CASCADE; DROP SCHEMA cli_db_copy CASCADE")
 
 
 def test_a_wrong_password_and_a_missing_database_are_told(cli: Cli, postgres_server: PostgresServer) -> None:

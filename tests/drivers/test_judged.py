@@ -20,8 +20,8 @@ def test_a_rule_changes_class_and_hint_and_keeps_the_sentence() -> None:
         "here",
         "40P01",
     )
-    privilege = by_rules(ConfigError("No.", hint="native"), CONNECTOR, "42501")
-    assert isinstance(privilege, ConfigError) and privilege.hint.startswith("The user has no right")
+    missing = by_rules(ConfigError("No.", hint="native"), CONNECTOR, "3D000")
+    assert isinstance(missing, ConfigError) and missing.hint.startswith("The database or the schema")
 
 
 def test_a_code_that_no_rule_names_stays_as_the_driver_judged_it() -> None:

@@ -441,12 +441,13 @@ async def test_check_discover_and_scan(
 ) -> None:
     [capability] = await driver.check()
     assert capability.ok and "PostgreSQL" in capability.detail
-    assert await driver.discover() == []
+    # Other test files leave schemas of their own on this server; their tables have the schema in the name.
+    assert [item for item in await driver.discover() if "." not in item.name] == []
     assert [item async for item in driver.scan_keys("charges")] == []
     target = await targets.open(ID, Field("n", "integer"))
     await target.write(tools.batch([{"id": f"{n}", "n": n} for n in range(4_500)], seq=1))
     await admin.execute("CREATE TABLE other (a int PRIMARY KEY, b text NOT NULL); ANALYZE charges")
-    ours, other = await driver.discover()
+    ours, other = [item for item in await driver.discover() if "." not in item.name]
     assert (ours.name, ours.writable, ours.readable, ours.estimate) == ("charges", True, False, 4_500)
     assert [(item.name, item.type) for item in ours.fields] == [("id", "string"), ("n", "integer")]
     assert (other.name, other.readable, other.writable, other.key) == ("other", True, False, ("a",))
