@@ -284,8 +284,9 @@ async def on_own_channel(
     """What `work` returns on a channel of its own: the broker closes a channel when it refuses something."""
     channel = await link.channel()
     try:
-        found = await work(channel)
-        await channel.close(ConnectionError("closed"))
+        async with asyncio.timeout(link.address.total_seconds):
+            found = await work(channel)
+            await channel.close(ConnectionError("closed"))
     except FAILURES as error:
         raise link.error(error, need) from None
     return found

@@ -12,46 +12,60 @@ from drivers.amqp.test_amqp_redelivery import Stored
 from peers.rabbitmq import SCRIPTS, RabbitmqServer
 
 from platint_tui.core.errors import TransientError, UnknownOutcome
-from platint_tui.core.model import Batch, Row
+from platint_tui.core.model import Batch
 from platint_tui.drivers.amqp import AmqpDriver
+from platint_tui.drivers.amqp.target import NOT_SENT, AmqpTarget
 
-READ, WRITTEN, BATCH = 800, 3_000, 300
+READ, WRITTEN, BATCH = 600, 9_000, 300
 
 
-async def read_on(driver: AmqpDriver, queue: str, stored: Stored) -> None:
-    """What the engine does: commit, acknowledge, and after a lost connection go on from what is committed."""
-    while len(stored.rows) < READ:
-        try:
-            async with contextlib.aclosing(driver.read(queue, stored.position, SCAN)) as pages:  # type: ignore[type-var]
-                async for page in pages:
-                    stored.commit(page)
-                    await asyncio.sleep(0.03)
-                    await driver.acknowledge(queue, page.position)
-        except TransientError:
+class Work:
+    """What an engine does with one source and one target, over lost connections; until `stop`."""
+
+    def __init__(self, driver: AmqpDriver) -> None:
+        self.driver = driver
+        self.stop = False
+        self.confirmed: set[str] = set()
+        self.unknown: set[str] = set()
+        self.batches = [rows(BATCH, start) for start in range(0, WRITTEN, BATCH)]
+
+    async def read(self, queue: str, stored: Stored) -> None:
+        """Commit, acknowledge, and after a lost connection go on from what is committed."""
+        while len(stored.rows) < READ and not self.stop:
+            try:
+                pages = self.driver.read(queue, stored.position, SCAN)
+                async with contextlib.aclosing(pages):  # type: ignore[type-var]
+                    async for page in pages:
+                        stored.commit(page)
+                        await asyncio.sleep(0.03)
+                        await self.driver.acknowledge(queue, page.position)
+            except TransientError:
+                await asyncio.sleep(0.1)
+
+    async def write(self, queue: str) -> None:
+        """Every batch, once."""
+        while self.batches and not self.stop:
+            with contextlib.suppress(TransientError):
+                target = await self.driver.open_target(plan(queue))
+                try:
+                    while self.batches and not self.stop:
+                        await self._batch(target)
+                finally:
+                    await target.close()
             await asyncio.sleep(0.1)
 
-
-async def write_on(driver: AmqpDriver, queue: str, batches: list[list[Row]]) -> tuple[set[str], set[str]]:
-    """Ids that were confirmed, and ids whose outcome is unknown."""
-    confirmed: set[str] = set()
-    unknown: set[str] = set()
-    while batches:
-        try:
-            target = await driver.open_target(plan(queue))
-            while batches:
-                result = await target.write(Batch(batches[0], None))
-                batch = batches.pop(0)
-                lost = {batch[index].idempotency_key: fault.code for index, fault in result.faults}
-                unknown |= {key for key, code in lost.items() if code == UnknownOutcome.code}
-                confirmed |= {row.idempotency_key for row in batch} - set(lost)
-                # Rows that were not sent wait for a replay, which sends them.
-                if left := [row for row in batch if lost.get(row.idempotency_key, "") == "not_sent"]:
-                    batches.append(left)
-                if target.failure is not None:
-                    raise target.failure
-        except TransientError:
-            await asyncio.sleep(0.1)
-    return confirmed, unknown
+    async def _batch(self, target: AmqpTarget) -> None:
+        batch = self.batches[0]
+        result = await target.write(Batch(batch, None))
+        self.batches.pop(0)
+        lost = {batch[index].idempotency_key: fault.code for index, fault in result.faults}
+        self.unknown |= {key for key, code in lost.items() if code == UnknownOutcome.code}
+        self.confirmed |= {row.idempotency_key for row in batch} - set(lost)
+        # Rows that were not sent wait for a replay, which sends them.
+        if left := [row for row in batch if lost.get(row.idempotency_key) == NOT_SENT]:
+            self.batches.append(left)
+        if target.failure is not None:
+            raise target.failure
 
 
 async def test_a_killed_broker_loses_and_doubles_nothing(
@@ -61,32 +75,34 @@ async def test_a_killed_broker_loses_and_doubles_nothing(
     # does not, so messages without ids are known there too.
     named = await broker.queue("crash-named")
     unnamed = await broker.queue("crash-unnamed", queue_type="quorum")
-    destination = await broker.queue("crash-written", queue_type="quorum")
+    destination = await broker.queue("crash-written")
     await broker.send(named, numbered(READ), message_id="{id}")
     await broker.send(unnamed, numbered(READ))
     driver = amqp_driver(rabbitmq_server, source={"chunk": 20, "prefetch": 100}, attempts=2)
+    work = Work(driver)
     stored = {named: Stored(), unnamed: Stored()}
-    batches = [rows(BATCH, start) for start in range(0, WRITTEN, BATCH)]
-    reading = [asyncio.create_task(read_on(driver, queue, item)) for queue, item in stored.items()]
-    writing = asyncio.create_task(write_on(driver, destination, batches))
-    async with asyncio.timeout(20):
-        while min(len(item.rows) for item in stored.values()) < READ // 3 or len(batches) == WRITTEN // BATCH:
-            await asyncio.sleep(0.01)
-    rabbitmq_server.kill()
-    await asyncio.sleep(0.3)
-    ended = [task for task in (*reading, writing) if task.done()]
-    rabbitmq_server.start_again()
-    assert not ended, ended
-    async with asyncio.timeout(30):
-        await asyncio.gather(*reading)
-        confirmed, unknown = await writing
+    tasks = [asyncio.create_task(work.read(queue, item)) for queue, item in stored.items()]
+    tasks.append(asyncio.create_task(work.write(destination)))
+    try:
+        async with asyncio.timeout(20):
+            while min(len(item.rows) for item in stored.values()) < READ // 3 or not work.confirmed:
+                await asyncio.sleep(0.01)
+        rabbitmq_server.kill()
+        await asyncio.sleep(0.3)
+        ended = [task for task in tasks if task.done()]
+        rabbitmq_server.start_again()
+        assert not ended, ended
+        async with asyncio.timeout(30):
+            await asyncio.gather(*tasks)
+    finally:
+        work.stop = True
+        await asyncio.wait(tasks, timeout=5)
+        await driver.close()
     assert [len(item.rows) for item in stored.values()] == [READ, READ]
     held = [message.header.properties.message_id or "" for message in await broker.drain(destination)]
     assert len(held) == len(set(held))
-    assert confirmed <= set(held) <= confirmed | unknown
-    assert confirmed | unknown == {f"key-{number}" for number in range(WRITTEN)}
-    assert [await broker.ready(queue) for queue in stored] == [0, 0]
-    await driver.close()
+    assert work.confirmed <= set(held) <= work.confirmed | work.unknown
+    assert work.confirmed | work.unknown == {f"key-{number}" for number in range(WRITTEN)}
 
 
 async def test_a_broker_in_alarm_is_waited_for_and_says_why(
