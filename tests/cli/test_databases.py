@@ -81,12 +81,23 @@ def test_from_discovery_to_removal(cli: Cli, postgres_server: PostgresServer, tm
         server.psql("SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'platint%shop%'").strip()
         == "1"
     )
+    # A stream that leaves the file gives back what the server kept for it, and so does the integration itself.
+    path.write_text(FILE.replace("endpoints: [people, notes]", "endpoints: [notes]").split("streams:")[0])
+    cli("syncs", "run", path, code=0)
+    assert slots(server) == "0"
+    path.write_text(FILE)
+    cli("syncs", "run", path, code=3)  # the row that the copy refuses
+    assert slots(server) == "1"
     cli("syncs", "remove", "shop", "--yes", code=0)
-    assert (
-        server.psql("SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'platint%shop%'").strip()
-        == "0"
-    )
+    assert slots(server) == "0"
     server.psql("DROP SCHEMA cli_db CASCADE; DROP SCHEMA cli_db_copy CASCADE")
+
+
+def slots(server: PostgresServer) -> str:
+    """How many replication slots the sync has."""
+    return server.psql(
+        "SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'platint%shop%'"
+    ).strip()
 
 
 def test_a_wrong_password_and_a_missing_database_are_told(cli: Cli, postgres_server: PostgresServer) -> None:
@@ -107,5 +118,7 @@ def test_how_a_stream_is_read_is_checked_with_its_place(cli: Cli, tmp_path: Path
     path.write_text(FILE.replace("{mode: cdc}", "{mode: consume}"))
     refused = cli("syncs", "run", path, code=4)
     assert "consume is no way to read PostgreSQL, only snapshot, cursor or cdc" in refused.err
+    path.write_text(FILE.replace("{mode: cdc}", "{mode: cdc, cursor: born}"))
+    assert "cursor: goes with mode: cursor" in cli("syncs", "run", path, code=4).err
     path.write_text(FILE.replace("{mode: cdc}", "{mode: cursor}"))
     assert "cursor needs `cursor`" in cli("syncs", "run", path, code=4).err
