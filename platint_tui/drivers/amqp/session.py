@@ -83,7 +83,8 @@ class Session:
         self._channel.on_consumer_cancel_callbacks.add(self._on_cancel)
         self._channel.closing.add_done_callback(self._on_end)
         try:
-            await self._consume()
+            async with asyncio.timeout(self.link.address.connect_seconds):
+                await self._consume()
         except FAILURES as error:
             raise self.link.error(error, "read") from None
 
