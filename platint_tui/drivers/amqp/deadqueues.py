@@ -25,11 +25,12 @@ _ASSUMED_LIMIT = 10
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How many deliveries the messages of a queue bear: `limit`, None for any number; `known` is whether the
-    management API told."""
+    management API told, and then `kind` is what it calls the queue."""
 
     queue: str
     limit: int | None
     known: bool
+    kind: str = ""
 
     def before(self, where: str) -> None:
         """Raise ConfigError when the queue is not to be looked into."""
@@ -64,7 +65,8 @@ async def patience_of(management: Management | None, queue: str) -> Patience:
     """What is known of a queue's delivery limit."""
     if management is not None:
         try:
-            return Patience(queue, (await management.queue(queue)).delivery_limit, True)
+            found = await management.queue(queue)
+            return Patience(queue, found.delivery_limit, True, found.kind)
         except PlatintError:
             pass  # whoever may not ask is careful
     return Patience(queue, _ASSUMED_LIMIT, False)

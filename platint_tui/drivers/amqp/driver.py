@@ -154,7 +154,7 @@ class AmqpDriver:
         patience.before(self._address.where)
         async with self._link(f"looks at {clean(stream)}") as link:
             scan = Scan(link, stream, source, None, self._context.clock.now_ms)
-            await scan.open(_LOOKED_AT)
+            await scan.open(_LOOKED_AT, kind=patience.kind)
             messages = await look(scan, _LOOKED_AT, source.idle)
             position = scan.position()
         for message in messages:

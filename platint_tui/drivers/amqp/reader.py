@@ -1,8 +1,8 @@
 """Reading a queue: pages of messages, where reading goes on, and when a scan is finished.
 
 A position says up to where what was read over a channel is acknowledged: `channel` and `tag`, which mean nothing
-to a later connection (the broker itself knows what is left). A stream (a queue of RabbitMQ that keeps what was
-read) has the `offset` of the last message beside them, and goes on from there.
+to a later connection (the broker itself knows what is left). Beside them `kind` is queue or stream: a stream (of
+RabbitMQ, which keeps what was read) has the `offset` of the last message, and goes on from there.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _ALIVE = 5.0
 """Seconds of silence after which a followed queue gives a sign of life."""
 _FIRST = 5.0
 """Seconds within which a stream gives the message that was read last, or no longer has it."""
+_STREAM, _QUEUE = "stream", "queue"
 _STRIKES = 4
 """How often a queue that holds messages may give none before somebody else is taken to get them."""
 
@@ -54,10 +55,15 @@ class Scan:
         self.is_stream = False
         self.session: Session
 
-    async def open(self, prefetch: int | None = None) -> None:
-        """Look at the queue, and begin to consume. Raises PlatintError: no such queue, no right to read it."""
+    async def open(self, prefetch: int | None = None, *, kind: str = "") -> None:
+        """Look at the queue, and begin to consume. `kind` is stream, or another one, where it is known.
+
+        Raises PlatintError: no such queue, no right to read it.
+        """
         self._there = await ready_count(self.link, self.queue)
-        if self.link.is_rabbitmq:
+        known = kind or self._given.get("kind", "")
+        # The broker logs it as an error when another kind of queue is read from an offset, so it is tried once.
+        if self.link.is_rabbitmq and known in ("", _STREAM):
             await self._look_for_stream()
         await self._consume(prefetch)
 
@@ -75,6 +81,12 @@ class Scan:
         found = await last.take(1, 1, self._source.idle)
         await last.end()
         self._there = (offset_of(found[0]) or 0) if found else 0
+
+    async def _begin_as_stream(self) -> None:
+        """The queue of this name was made anew, as a stream: consuming one begins with what is new."""
+        await self.session.end()
+        self._given = {}
+        await self.open(kind=_STREAM)
 
     async def _consume(self, prefetch: int | None) -> None:
         wanted = prefetch or self._source.prefetch
@@ -94,7 +106,8 @@ class Scan:
         session = self.session
         if not session.given and self._given:
             return self._given
-        position: dict[str, Any] = {"channel": session.token, "tag": session.given}
+        kind = _STREAM if self.is_stream else _QUEUE
+        position: dict[str, Any] = {"kind": kind, "channel": session.token, "tag": session.given}
         if self._offset is not None:
             position["offset"] = self._offset
         if (unnamed := self._unnamed.position()) is not None:
@@ -112,6 +125,9 @@ class Scan:
         while True:
             wait = _FIRST if not self._checked else _ALIVE if follow else self._source.idle
             delivered = await self.session.take(self._chunk(), PAGE_BYTES, wait)
+            if delivered and not self.is_stream and offset_of(delivered[0]) is not None:
+                await self._begin_as_stream()
+                continue
             if not self._checked:
                 delivered = await self._checked_offset(delivered, options.on_lost)
                 if self._gaps and not delivered:

@@ -45,7 +45,7 @@ def amqp_driver(
     connector = load_connector(FOLDER / f"{platform}.yaml")
     family = connector.resources["*"]
     assert family.source is not None
-    changes: dict[str, Any] = {"source": family.source.model_copy(update={"idle": 0.15, **(source or {})})}
+    changes: dict[str, Any] = {"source": family.source.model_copy(update={"idle": 0.06, **(source or {})})}
     if sink:
         assert family.sink is not None
         changes["sink"] = family.sink.model_copy(update=dict(sink))

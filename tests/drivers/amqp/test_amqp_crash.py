@@ -16,7 +16,7 @@ from platint_tui.core.model import Batch
 from platint_tui.drivers.amqp import AmqpDriver
 from platint_tui.drivers.amqp.target import NOT_SENT, AmqpTarget
 
-READ, WRITTEN, BATCH = 600, 9_000, 300
+READ, WRITTEN, BATCH = 500, 6_000, 300
 
 
 class Work:
@@ -37,7 +37,7 @@ class Work:
                 async with contextlib.aclosing(pages):  # type: ignore[type-var]
                     async for page in pages:
                         stored.commit(page)
-                        await asyncio.sleep(0.03)
+                        await asyncio.sleep(0.02)
                         await self.driver.acknowledge(queue, page.position)
             except TransientError:
                 await asyncio.sleep(0.1)
@@ -90,7 +90,7 @@ async def test_a_killed_broker_loses_and_doubles_nothing(
             while min(len(item.rows) for item in stored.values()) < READ // 3 or not work.confirmed:
                 await asyncio.sleep(0.01)
         rabbitmq_server.kill()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.1)
         ended = [task for task in tasks if task.done()]
         rabbitmq_server.start_again()
         assert not ended, ended

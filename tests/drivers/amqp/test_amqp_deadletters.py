@@ -44,6 +44,12 @@ class Dead:
         await self._broker.until_ready(self.queue, count)
 
 
+@pytest.fixture(autouse=True)
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else holds letters here."""
+    monkeypatch.setattr(deadletters, "_BETWEEN", 0.01)
+
+
 @pytest.fixture
 async def dead(broker: Broker, make_name: str) -> Dead:
     made = Dead(broker, make_name)
@@ -212,7 +218,7 @@ async def test_a_connection_that_is_lost_while_one_goes_back(
     dead: Dead, broker: Broker, rabbitmq_server: RabbitmqServer, proxy: Proxy
 ) -> None:
     await dead.reject(1, message_id="{id}")
-    driver = amqp_driver(rabbitmq_server, port=str(proxy.port), connect=0.5)
+    driver = amqp_driver(rabbitmq_server, port=str(proxy.port), connect=0.2)
     [letter] = await letters_of(driver, dead.queue)
     proxy.mute = True
     with pytest.raises(TransientError):

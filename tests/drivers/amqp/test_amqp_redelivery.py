@@ -28,8 +28,11 @@ class Stored:
         self.position = page.position
 
 
-@pytest.mark.parametrize("kind", ["classic", "quorum"])
-@pytest.mark.parametrize("named", [True, False], ids=["with_ids", "without_ids"])
+@pytest.mark.parametrize(
+    ("named", "kind"),
+    [(True, "classic"), (False, "classic"), (False, "quorum")],
+    ids=["ids", "no_ids", "quorum"],
+)
 async def test_a_crash_before_every_acknowledgement_doubles_nothing(
     named: bool, kind: str, broker: Broker, rabbitmq_server: RabbitmqServer, make_name: str
 ) -> None:

@@ -54,7 +54,7 @@ async def test_a_stream_that_no_longer_reaches_back_or_was_made_anew(
         # Each call is a chunk of its own: whole segments of chunks are dropped.
         await broker.send(stream, [b"x" * 2_000] * 3)
     driver = amqp_driver(rabbitmq_server)
-    old = {"channel": "c", "tag": 3, "offset": 2}
+    old = {"kind": "stream", "channel": "c", "tag": 3, "offset": 2}
     with pytest.raises(PositionLost, match="begins with offset") as caught:
         await scan(driver, stream, old)
     assert "gap" in caught.value.hint
@@ -70,7 +70,7 @@ async def test_a_stream_that_no_longer_reaches_back_or_was_made_anew(
 
     await broker.queue(make_name, queue_type="stream")
     await broker.send(stream, numbered(2), message_id="{id}")
-    far = {"channel": "c", "tag": 3, "offset": 1_000}
+    far = {"kind": "stream", "channel": "c", "tag": 3, "offset": 1_000}
     with pytest.raises(PositionLost, match="does not reach up to offset 1000"):
         await scan(driver, stream, far)
     async with reading(driver, stream, far, ReadOptions(sync="s", on_lost="resnapshot")) as pages:
@@ -83,4 +83,38 @@ async def test_a_stream_that_no_longer_reaches_back_or_was_made_anew(
     await broker.send(stream, numbered(1, 2), message_id="{id}")
     later = await scan(driver, stream, found[-1].position)
     assert [value["id"] for value in values(later)] == ["m2"]
+    await driver.close()
+
+
+async def test_an_empty_stream_misses_nothing_that_comes_later(
+    broker: Broker, rabbitmq_server: RabbitmqServer, make_name: str
+) -> None:
+    stream = await broker.queue(make_name, queue_type="stream")
+    driver = amqp_driver(rabbitmq_server)
+    empty = await scan(driver, stream)
+    assert values(empty) == []
+    await broker.send(stream, numbered(3), message_id="{id}")
+    assert len(values(await scan(driver, stream, empty[-1].position))) == 3
+    await driver.close()
+
+
+async def test_a_queue_that_was_made_anew_as_a_stream_is_read_from_its_beginning(
+    broker: Broker, rabbitmq_server: RabbitmqServer, make_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platint_tui.drivers.amqp.reader._ALIVE", 0.05)
+    name = await broker.queue(make_name)
+    await broker.send(name, numbered(2), message_id="{id}")
+    driver = amqp_driver(rabbitmq_server)
+    first = await scan(driver, name)
+    assert first[-1].position["kind"] == "queue"
+    await broker.queue(make_name, queue_type="stream")
+    await broker.send(name, numbered(3, 2), message_id="{id}")
+    async with reading(driver, name, first[-1].position, ReadOptions(sync="s", follow=True)) as pages:
+        await anext(pages)  # a stream shows itself with the first message that comes
+        await broker.send(name, numbered(1, 5), message_id="{id}")
+        found: list[str] = []
+        while len(found) < 4:
+            page = await anext(pages)
+            found += [value["id"] for value in values([page])]
+    assert found == ["m2", "m3", "m4", "m5"] and page.position["kind"] == "stream"
     await driver.close()
