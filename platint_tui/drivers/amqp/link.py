@@ -35,6 +35,7 @@ UNDECODED = "!"
 """The `cluster_id` (which has to be empty in AMQP 0-9-1) of a message whose properties cannot be decoded."""
 _ONLY_CLUSTER_ID = b"\0\x04"
 _METHOD, _HEADER = 1, 2
+_CHUNK = 64 * 1024
 _LONGEST_HOLD = 20.0
 """Seconds after which one frame passes all the same, so that a heartbeat behind it is heard."""
 _CLOSE_SECONDS = 5.0
@@ -42,7 +43,7 @@ _CLOSE_SECONDS = 5.0
 
 class Wire(asyncio.StreamReader):
     """The bytes of the broker. aiormq reads each frame in three steps: its type (1 byte), its channel and size
-    (6 bytes), and the rest.
+    (6 bytes), and the rest; here they are cut out of larger chunks.
 
     `careful`: each message's properties are tried before aiormq sees them, which would end the connection over one
     that it cannot decode (a time in microseconds, a text that is not UTF-8).
@@ -51,6 +52,8 @@ class Wire(asyncio.StreamReader):
     def __init__(self, loop: asyncio.AbstractEventLoop, careful: bool = False) -> None:
         super().__init__(loop=loop)
         self._careful = careful
+        self._chunk = b""
+        self._at = 0
         self._open = asyncio.Event()
         self._open.set()
         self._step = 0
@@ -83,7 +86,12 @@ class Wire(asyncio.StreamReader):
                     await self._open.wait()
             except TimeoutError:
                 pass
-        data = await super().readexactly(n)
+        end = self._at + n
+        if end > len(self._chunk):
+            await self._fill(n)
+            end = n
+        data = self._chunk[self._at : end]
+        self._at = end
         if step == 0:
             self._kind = data[0]
         elif step == 1:
@@ -93,6 +101,22 @@ class Wire(asyncio.StreamReader):
         elif self._careful and self._kind == _HEADER:
             data = self._decodable(data)
         return data
+
+    def at_eof(self) -> bool:
+        """Whether nothing more comes."""
+        return self._at >= len(self._chunk) and super().at_eof()
+
+    async def _fill(self, n: int) -> None:
+        """Begin a chunk with the rest of the last one; it has at least `n` bytes. Raises IncompleteReadError."""
+        parts = [self._chunk[self._at :]]
+        size = len(parts[0])
+        while size < n:
+            more = await self.read(_CHUNK)
+            if not more:
+                raise asyncio.IncompleteReadError(b"".join(parts), n)
+            parts.append(more)
+            size += len(more)
+        self._chunk, self._at = b"".join(parts), 0
 
     def _decodable(self, payload: bytes) -> bytes:
         """A content header (4.2.6.1) as it is, or one of the same length with `UNDECODED` as its only property."""

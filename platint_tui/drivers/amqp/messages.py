@@ -6,10 +6,9 @@ import base64
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiormq.abc import DeliveredMessage
 from pamqp import commands
@@ -56,8 +55,7 @@ _PROPERTIES = {
 _NOT_SENT_AGAIN = frozenset({"user_id", "expiration"})
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One delivery. `offset` is its place in a stream, `deliveries` how often it was delivered before without
     being acknowledged; both None where the broker does not say. `timestamp` is in epoch milliseconds."""
 
