@@ -417,6 +417,10 @@ class Integration:
     streams: tuple[StreamMapping, ...]
     version: int = 1
     text: str = ""
+    receives: bool = False
+    """Its source's webhooks feed the streams, alone (webhook_automation) or beside the reading (full)."""
+    fallback_profile: str = ""
+    fallback_platform: str = ""
 
 
 @dataclass(frozen=True, slots=True)

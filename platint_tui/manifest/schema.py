@@ -105,6 +105,7 @@ from platint_tui.manifest.rules import (
     WaitFormat,
     When,
 )
+from platint_tui.manifest.webhooks import Webhooks
 
 MANIFEST_VERSION = 1
 DRIVERS = tuple(DRIVER_KINDS)
@@ -341,6 +342,7 @@ class Connector(Model):
     discover: Discover = Field(default_factory=lambda: Discover(type="static"))
     defaults: dict[str, Any] = Field(default_factory=dict)
     resources: dict[ResourceName, Resource] = Field(min_length=1)
+    webhooks: Webhooks | None = None
     tests: tuple[TestCase, ...] = ()
 
 
@@ -417,6 +419,7 @@ __all__ = [
     "Transport",
     "Wait",
     "WaitFormat",
+    "Webhooks",
     "When",
     "Write",
     "WriteOp",

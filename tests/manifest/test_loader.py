@@ -95,8 +95,8 @@ def test_a_write_only_resource_is_not_made_readable_by_the_defaults() -> None:
         ),
         (
             "driver: http\n",
-            "driver: http\nwebhook: 1\n",
-            "s.yaml:8:1: webhook: unknown key (known here: auth, category, check,",
+            "driver: http\nzzz: 1\n",
+            "s.yaml:8:1: zzz: unknown key (known here: auth, category, check,",
         ),
         (
             "burst: 10",

@@ -1,0 +1,163 @@
+"""Events: what arrived, where it goes, and what became of it. Times are UTC epoch milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from platint_tui.core.webhooks import Step
+
+
+class SourceState(StrEnum):
+    """What is done with the webhooks of a profile: taken and delivered, taken and kept, or refused."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+
+
+class EventState(StrEnum):
+    """States of an event: stored, given to the integrations that want it, wanted by none, or a handshake."""
+
+    NEW = "new"
+    ROUTED = "routed"
+    UNWANTED = "unwanted"
+    HANDSHAKE = "handshake"
+
+
+class DeliveryState(StrEnum):
+    """States of an event on its way to one integration's target.
+
+    `fallback`: it lies in the fallback target and is to be brought to the first one. `dead`: a dead letter has it.
+    `skipped`: no record of a stream of the integration, with the reason in its message.
+    """
+
+    PENDING = "pending"
+    SENDING = "sending"
+    DONE = "done"
+    FALLBACK = "fallback"
+    DEAD = "dead"
+    SKIPPED = "skipped"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event as the receiver hands it to the store.
+
+    `event_id` is what the source calls it (the hash of the body where it has no name), `order_key` the object that
+    it is about ("" when events are not ordered). `body` is the exact part of the request's body, `headers` those
+    that are kept. `part` is its place in a request with several events, None for a request that is one.
+    """
+
+    profile: str
+    platform: str
+    event_id: str
+    type: str
+    order_key: str
+    occurred_ms: int | None
+    received_ms: int
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    verified_by: str = ""
+    part: int | None = None
+    origin: str = "webhook"
+    state: EventState = EventState.NEW
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A stored event. `number` orders by arrival; `seen` counts how often the source sent it.
+
+    `origin` is webhook, fetched (from the vendor's list) or redelivered.
+    """
+
+    id: str
+    number: int
+    profile: str
+    platform: str
+    event_id: str
+    type: str
+    order_key: str
+    occurred_ms: int | None
+    received_ms: int
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    size: int
+    verified_by: str
+    origin: str
+    state: EventState
+    seen: int
+    last_seen_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A request that was refused, kept to be looked at. `times` counts equal ones that came soon after it."""
+
+    number: int
+    profile: str
+    cause: str
+    message: str
+    received_ms: int
+    last_ms: int
+    times: int
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    truncated: bool
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event on its way to one stream of one integration. `next_ms` is when it is tried next."""
+
+    number: int
+    event: str
+    integration: str
+    stream: str
+    record_key: str
+    state: DeliveryState
+    attempts: int
+    idempotency_key: str
+    next_ms: int
+    created_ms: int
+    ended_ms: int | None
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The webhooks of one profile: state, since when, and what came."""
+
+    profile: str
+    state: SourceState
+    changed_ms: int
+    events: int = 0
+    rejected: int = 0
+    last_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A webhook that is registered at a platform. `remote_id` is its id there, `state` active, paused or gone."""
+
+    id: str
+    profile: str
+    remote_id: str
+    url: str
+    types: tuple[str, ...]
+    state: str
+    created_ms: int
+    expires_ms: int | None
+    checked_ms: int | None
+    scope: Mapping[str, str]
+    error: str = ""

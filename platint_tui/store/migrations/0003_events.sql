@@ -1,0 +1,121 @@
+-- What arrived, exactly as it arrived. The body is the last column: a list does not read it.
+-- `part`: its place in a request that had several events; `seen`: how often the source sent it.
+CREATE TABLE events (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    profile TEXT NOT NULL,
+    platform TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    type TEXT NOT NULL,
+    order_key TEXT NOT NULL,
+    occurred_ms INTEGER,
+    received_ms INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    verified_by TEXT NOT NULL,
+    part INTEGER,
+    seen INTEGER NOT NULL DEFAULT 1,
+    last_seen_ms INTEGER NOT NULL,
+    method TEXT NOT NULL,
+    target TEXT NOT NULL,
+    headers TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    row_hash TEXT NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX events_once ON events (profile, event_id);
+CREATE INDEX events_new ON events (number) WHERE state = 'new';
+CREATE INDEX events_source ON events (profile, number);
+
+-- Requests that were refused; equal ones within a while are counted, so that a flood fills no disk.
+CREATE TABLE rejections (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    profile TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    message TEXT NOT NULL,
+    received_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,
+    times INTEGER NOT NULL DEFAULT 1,
+    method TEXT NOT NULL,
+    target TEXT NOT NULL,
+    headers TEXT NOT NULL,
+    steps TEXT NOT NULL,
+    truncated INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE INDEX rejections_source ON rejections (profile, cause, number);
+
+-- Whether the webhooks of a profile are delivered, kept, or refused; counts are kept by what changes them.
+CREATE TABLE sources (
+    profile TEXT NOT NULL PRIMARY KEY,
+    state TEXT NOT NULL,
+    changed_ms INTEGER NOT NULL,
+    events INTEGER NOT NULL DEFAULT 0,
+    rejected INTEGER NOT NULL DEFAULT 0,
+    last_ms INTEGER
+);
+
+-- One event on its way to one stream of one integration. `place` is primary or fallback.
+CREATE TABLE deliveries (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    event TEXT NOT NULL,
+    event_number INTEGER NOT NULL,
+    integration TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    stream TEXT NOT NULL,
+    record_key TEXT NOT NULL,
+    state TEXT NOT NULL,
+    place TEXT NOT NULL DEFAULT 'primary',
+    attempts INTEGER NOT NULL DEFAULT 0,
+    idempotency_key TEXT NOT NULL,
+    worker TEXT,
+    next_ms INTEGER NOT NULL DEFAULT 0,
+    created_ms INTEGER NOT NULL,
+    ended_ms INTEGER,
+    code TEXT NOT NULL DEFAULT '',
+    message TEXT NOT NULL DEFAULT '',
+    op TEXT NOT NULL DEFAULT '',
+    raw BLOB
+);
+CREATE UNIQUE INDEX deliveries_once ON deliveries (event, integration, stream, record_key);
+CREATE INDEX deliveries_waiting ON deliveries (integration, stream, number) WHERE state IN ('pending', 'sending', 'fallback');
+CREATE INDEX deliveries_event ON deliveries (event_number);
+CREATE INDEX deliveries_ended ON deliveries (ended_ms) WHERE ended_ms IS NOT NULL;
+
+-- Webhooks that are registered at a platform; their secrets are in the vault.
+CREATE TABLE subscriptions (
+    id TEXT NOT NULL PRIMARY KEY,
+    profile TEXT NOT NULL,
+    remote_id TEXT NOT NULL,
+    url TEXT NOT NULL,
+    types TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    expires_ms INTEGER,
+    checked_ms INTEGER,
+    error TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX subscriptions_profile ON subscriptions (profile);
+
+-- Gaps of event sources have a profile and no run, and may be filled: `state` is open, filling, filled or accepted.
+-- `missing` are what the platform has and we have not, as a JSON list.
+ALTER TABLE gaps ADD COLUMN profile TEXT NOT NULL DEFAULT '';
+ALTER TABLE gaps ADD COLUMN state TEXT NOT NULL DEFAULT 'open';
+ALTER TABLE gaps ADD COLUMN start_ms INTEGER;
+ALTER TABLE gaps ADD COLUMN end_ms INTEGER;
+ALTER TABLE gaps ADD COLUMN missing TEXT;
+ALTER TABLE gaps ADD COLUMN ended_ms INTEGER;
+
+-- What asks for somebody's attention.
+CREATE TABLE alerts (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ms INTEGER NOT NULL,
+    severity TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    text TEXT NOT NULL,
+    times INTEGER NOT NULL DEFAULT 1,
+    last_ms INTEGER NOT NULL,
+    acknowledged_ms INTEGER
+);
+CREATE INDEX alerts_open ON alerts (subject) WHERE acknowledged_ms IS NULL;
