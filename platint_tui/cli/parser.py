@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     _discover(commands)
     _syncs(commands)
     _runs(commands)
+    _events(commands)
     _dead(commands)
     _system(commands)
     return parser
@@ -212,6 +213,55 @@ def _runs(commands: Any) -> None:
     runs.add_argument("--limit", type=_count, default=20, metavar="N")
     _command(group, "show", "runs:show", "one run with its streams").add_argument("run")
     _command(group, "watch", "runs:watch", "follow a run to its end").add_argument("run")
+
+
+def _events(commands: Any) -> None:
+    group = _group(commands, "events", "what arrived: webhooks, and where they were delivered")
+    _received(group)
+
+
+def _received(group: Any) -> None:
+    listed = _command(group, "list", "events:list_events", "events, newest first")
+    _which_events(listed)
+    listed.add_argument("--limit", type=_count, default=50, metavar="N")
+    _command(group, "show", "events:show", "one event whole, with its deliveries").add_argument("event")
+    resend = _command(
+        group,
+        "resend",
+        "events:resend",
+        "deliver events to integrations that have not had them; shows the plan, asks",
+    )
+    resend.add_argument("events", nargs="*", metavar="EVENT")
+    _which_events(resend)
+    resend.add_argument("--integration", default="", help="to this integration only")
+    resend.add_argument("--again", action="store_true", help="also what was delivered already, a second time")
+    resend.add_argument("--dry-run", action="store_true", help="only show what would be delivered")
+    resend.add_argument("--yes", action="store_true", help="do not ask")
+    for verb, help in (
+        ("pause", "take the webhooks of profiles, and keep them undelivered"),
+        ("resume", "deliver what was kept, and what comes"),
+        ("disable", "refuse the webhooks of profiles (503), which is noted as a gap"),
+        ("enable", "take the webhooks of profiles again"),
+    ):
+        command = _command(group, verb, f"events:{verb}", help)
+        command.add_argument("profiles", nargs="+", metavar="PROFILE")
+        if verb == "disable":
+            command.add_argument("--yes", action="store_true", help="do not ask")
+    _command(group, "sources", "events:sources", "profiles with webhooks: state, counts, what holds them up")
+    found = _command(group, "deliveries", "events:deliveries", "where events went, newest first")
+    found.add_argument("--event", default="", help="of this event")
+    found.add_argument("--integration", default="")
+    found.add_argument("--stream", default="")
+    found.add_argument("--state", action="append", default=[], help="pending, sending, done, dead, …")
+    found.add_argument("--limit", type=_count, default=50, metavar="N")
+
+
+def _which_events(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--profile", default="")
+    command.add_argument("--type", default="", help="the type, with * for any text")
+    command.add_argument("--state", action="append", default=[], help="new, routed, unwanted, handshake")
+    command.add_argument("--since", default="", metavar="DURATION", help="of the last 15m, 1h, 7d")
+    command.add_argument("--text", default="", help="in id, type or the object's key")
 
 
 def _dead(commands: Any) -> None:
