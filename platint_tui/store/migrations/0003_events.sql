@@ -24,7 +24,7 @@ CREATE TABLE events (
     body BLOB NOT NULL
 );
 CREATE UNIQUE INDEX events_once ON events (profile, event_id);
-CREATE INDEX events_new ON events (number) WHERE state = 'new';
+CREATE INDEX events_new ON events (profile, number) WHERE state = 'new';
 CREATE INDEX events_source ON events (profile, number);
 
 -- Requests that were refused; equal ones within a while are counted, so that a flood fills no disk.
@@ -55,11 +55,16 @@ CREATE TABLE sources (
     last_ms INTEGER
 );
 
--- One event on its way to one stream of one integration. `place` is primary or fallback.
+-- One event on its way to one stream of one integration. `place` is where it is being sent, primary or fallback;
+-- `fallback_ms`: since when it lies in the fallback target. `waited_ms` is the sum of its waits between attempts.
+-- `raw` is the record's text while it may still be sent; a dead letter has its own.
 CREATE TABLE deliveries (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     event TEXT NOT NULL,
     event_number INTEGER NOT NULL,
+    profile TEXT NOT NULL,
+    occurred_ms INTEGER,
+    received_ms INTEGER NOT NULL,
     integration TEXT NOT NULL,
     version INTEGER NOT NULL,
     stream TEXT NOT NULL,
@@ -67,20 +72,46 @@ CREATE TABLE deliveries (
     state TEXT NOT NULL,
     place TEXT NOT NULL DEFAULT 'primary',
     attempts INTEGER NOT NULL DEFAULT 0,
+    waited_ms INTEGER NOT NULL DEFAULT 0,
     idempotency_key TEXT NOT NULL,
     worker TEXT,
     next_ms INTEGER NOT NULL DEFAULT 0,
     created_ms INTEGER NOT NULL,
     ended_ms INTEGER,
+    fallback_ms INTEGER,
+    dead_letter TEXT,
     code TEXT NOT NULL DEFAULT '',
     message TEXT NOT NULL DEFAULT '',
     op TEXT NOT NULL DEFAULT '',
     raw BLOB
 );
 CREATE UNIQUE INDEX deliveries_once ON deliveries (event, integration, stream, record_key);
-CREATE INDEX deliveries_waiting ON deliveries (integration, stream, number) WHERE state IN ('pending', 'sending', 'fallback');
+CREATE INDEX deliveries_waiting ON deliveries (integration, stream, event_number, number)
+    WHERE state IN ('pending', 'sending', 'fallback');
+CREATE INDEX deliveries_record ON deliveries (integration, stream, record_key, event_number);
 CREATE INDEX deliveries_event ON deliveries (event_number);
 CREATE INDEX deliveries_ended ON deliveries (ended_ms) WHERE ended_ms IS NOT NULL;
+
+-- Why nothing is delivered for a stream of an integration at present, and when it is tried again.
+CREATE TABLE delivery_holds (
+    integration TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    code TEXT NOT NULL,
+    message TEXT NOT NULL,
+    since_ms INTEGER NOT NULL,
+    until_ms INTEGER NOT NULL,
+    PRIMARY KEY (integration, stream)
+);
+
+-- The circuit breaker of each target that failed lately, as the engine that delivers to it has it.
+CREATE TABLE breakers (
+    profile TEXT NOT NULL PRIMARY KEY,
+    state TEXT NOT NULL,
+    failures INTEGER NOT NULL,
+    changed_ms INTEGER NOT NULL,
+    until_ms INTEGER NOT NULL,
+    message TEXT NOT NULL
+);
 
 -- Webhooks that are registered at a platform; their secrets are in the vault.
 CREATE TABLE subscriptions (
