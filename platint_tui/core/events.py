@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from platint_tui.core.model import NewDeadLetter, Op
 from platint_tui.core.webhooks import Step
+
+PRIMARY, FALLBACK = "primary", "fallback"
+"""Where a delivery is sent: to the integration's target, or to its fallback."""
 
 
 class SourceState(StrEnum):
@@ -117,7 +121,12 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event on its way to one stream of one integration. `next_ms` is when it is tried next."""
+    """One event on its way to one stream of one integration. `next_ms` is when it is tried next.
+
+    `place` is where it is being sent: primary or fallback; `fallback_ms` is since when it lies in the fallback
+    target, `waited_ms` the sum of its waits between attempts, `dead_letter` the dead letter that has it, `version`
+    the integration's when it was made.
+    """
 
     number: int
     event: str
@@ -132,6 +141,96 @@ class Delivery:
     ended_ms: int | None
     code: str = ""
     message: str = ""
+    event_number: int = 0
+    profile: str = ""
+    occurred_ms: int | None = None
+    received_ms: int = 0
+    version: int = 0
+    place: str = PRIMARY
+    waited_ms: int = 0
+    fallback_ms: int | None = None
+    dead_letter: str | None = None
+    op: Op = Op.UPSERT
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """What an event is to one stream of one integration: `raw` is the exact text of the record.
+
+    One that cannot be delivered has the state skipped with the reason in `message`, or dead with its dead letter
+    (whose origin is filled in where it is stored).
+    """
+
+    integration: str
+    version: int
+    stream: str
+    record_key: str
+    idempotency_key: str
+    raw: bytes
+    op: Op = Op.UPSERT
+    state: DeliveryState = DeliveryState.PENDING
+    code: str = ""
+    message: str = ""
+    letter: NewDeadLetter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOutcome:
+    """What became of a delivery that was claimed.
+
+    `state` pending means once more at `next_ms`, after a wait of `waited_ms`; `tried` is False when nothing was
+    sent, so that no attempt counts. `place` is where it goes next. With state dead, `letter` is what is kept of
+    it. `alert` is the sentence for whoever is to be told, "" for nobody.
+    """
+
+    number: int
+    state: DeliveryState
+    code: str = ""
+    message: str = ""
+    tried: bool = True
+    next_ms: int = 0
+    waited_ms: int = 0
+    place: str = PRIMARY
+    letter: NewDeadLetter | None = None
+    alert: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why nothing is delivered for a stream of an integration at present; it is tried again at `until_ms`."""
+
+    integration: str
+    stream: str
+    code: str
+    message: str
+    since_ms: int
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TargetHealth:
+    """The circuit breaker of a target: closed, open (nothing is sent until `until_ms`) or half_open (one try)."""
+
+    profile: str
+    state: str
+    failures: int
+    changed_ms: int
+    until_ms: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What asks for somebody's attention; `times` counts how often it came until it was acknowledged."""
+
+    number: int
+    at_ms: int
+    severity: str
+    subject: str
+    text: str
+    times: int
+    last_ms: int
+    acknowledged_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)

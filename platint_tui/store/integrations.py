@@ -11,8 +11,11 @@ from typing import Any
 from platint_tui.core.model import Contract, Evolution, Integration, StreamMapping
 from platint_tui.store import positions
 from platint_tui.store.codec import dump, load, text
+from platint_tui.store.deliveries import cancel_waiting
 from platint_tui.store.noun import Noun
 from platint_tui.store.runrows import refuse_second
+
+_REMOVED = "The integration was removed before this event was delivered."
 
 
 class Integrations(Noun):
@@ -76,9 +79,14 @@ class Integrations(Noun):
         return await self._database.read(task)
 
     async def remove(self, name: str) -> bool:
-        """Remove every version, and forget the positions; runs and dead letters stay. False without one."""
+        """Remove every version, and forget the positions; runs and dead letters stay. False without one.
+
+        Events that wait to be delivered for it are skipped, with this as the reason.
+        """
+        now = self._clock.now_ms()
 
         def task(connection: sqlite3.Connection) -> bool:
+            cancel_waiting(connection, name, _REMOVED, now)
             found = connection.execute("SELECT stream FROM positions WHERE integration = ?", (name,))
             for row in found.fetchall():
                 positions.reset(connection, name, row["stream"])

@@ -131,11 +131,13 @@ def supersede(
     keys: Iterable[str],
     now: int,
     below: int | None = None,
+    seen_before: int | None = None,
 ) -> int:
     """A later version of these records was written: their waiting dead letters are superseded.
 
     What cannot be superseded now (on its way, discarded, edited) is marked, so that it does not follow the later
-    version. `below`: only versions of a lower rank. Returns how many became superseded.
+    version. `below`: only versions of a lower rank; `seen_before`: only those that failed before this moment.
+    Returns how many became superseded.
     """
     some_live = connection.execute(
         "SELECT 1 FROM dead_letters WHERE live = 1 AND integration = ? AND stream = ? LIMIT 1",
@@ -146,12 +148,14 @@ def supersede(
     counts, gone, marked = IssueCounts(), list[str](), list[int]()
     for some in chunks([key for key in keys if key]):
         rows = connection.execute(
-            "SELECT number, id, state, parent, fingerprint, rank FROM dead_letters WHERE live = 1"
+            "SELECT number, id, state, parent, fingerprint, rank, last_seen_ms FROM dead_letters WHERE live = 1"
             f" AND integration = ? AND stream = ? AND record_key IN ({marks(some)})",
             [integration, stream, *some],
         ).fetchall()
         for row in rows:
             if below is not None and row["rank"] >= below:
+                continue
+            if seen_before is not None and row["last_seen_ms"] > seen_before:
                 continue
             # Compared here: in the query it would tempt SQLite to walk the index of states.
             if row["state"] in (DeadLetterState.OPEN, DeadLetterState.UNKNOWN):

@@ -10,6 +10,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from platint_tui.core.events import (
+    PRIMARY,
+    Alert,
+    Delivery,
+    DeliveryOutcome,
+    DeliveryState,
+    Event,
+    EventState,
+    Hold,
+    NewDelivery,
+    TargetHealth,
+)
 from platint_tui.core.model import (
     Attempt,
     Capability,
@@ -321,6 +333,114 @@ class Replays(Protocol):
         """Pending items are released; items in flight settle. `error` says why when no operator asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class RoutedEvent:
+    """An event with what it is to every stream that wants it; `state` is routed or unwanted."""
+
+    event: Event
+    state: EventState
+    deliveries: Sequence[NewDelivery]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedDelivery:
+    """A delivery that is being sent, with the exact text of its record."""
+
+    delivery: Delivery
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFilter:
+    """Which deliveries: empty fields mean any."""
+
+    event: str = ""
+    integration: str = ""
+    stream: str = ""
+    profile: str = ""
+    states: tuple[DeliveryState, ...] = ()
+    since_ms: int = 0
+
+
+class Deliveries(Protocol):
+    """Events on their way to the targets of integrations."""
+
+    async def unrouted(self, limit: int) -> Sequence[Event]:
+        """Up to `limit` new events of sources that are not paused, whole; those of one source in order."""
+
+    async def route(self, events: Sequence[RoutedEvent]) -> int:
+        """One transaction: the deliveries of these events, dead letters of what cannot be one, and the events'
+        states. An event that was routed meanwhile is left as it is. Returns how many deliveries are new."""
+
+    async def resend(self, event: Event, deliveries: Sequence[NewDelivery], *, again: bool = False) -> int:
+        """Deliveries of an event that was routed before: those that are new, and with `again` also those that
+        have ended, each with another key, because it is meant to happen once more. Returns how many wait now."""
+
+    async def known(self, event: str) -> Mapping[tuple[str, str, str], DeliveryState]:
+        """The deliveries of an event: their states by (integration, stream, record key)."""
+
+    async def waiting(self) -> Sequence[tuple[str, str]]:
+        """The (integration, stream) for which something waits or is on its way; not what is paused."""
+
+    async def next_due(self, integration: str, stream: str) -> int | None:
+        """When the next delivery of a route is due, in epoch milliseconds; None when none waits."""
+
+    async def claim(
+        self, integration: str, stream: str, worker: str, count: int, place: str = PRIMARY
+    ) -> Sequence[ClaimedDelivery]:
+        """Up to `count` deliveries that are due become sending, in the order in which their events came.
+
+        Of one record only the oldest is taken, and only when none of it is on its way. What lies in the fallback
+        target goes to the primary in its turn; to the fallback goes what does not lie there yet.
+        """
+
+    async def sending(self, integration: str, stream: str) -> Sequence[ClaimedDelivery]:
+        """What is on its way, whole."""
+
+    async def settle(self, outcomes: Sequence[DeliveryOutcome]) -> None:
+        """One transaction: what became of deliveries that were on their way, with dead letters and alerts.
+
+        What was written supersedes older dead letters of its record.
+        """
+
+    async def hold(self, integration: str, stream: str, code: str, message: str, until_ms: int) -> None:
+        """Nothing is delivered for this stream until `until_ms`, and why."""
+
+    async def release(self, integration: str, stream: str) -> None:
+        """The stream is delivered to again."""
+
+    async def holds(self) -> Sequence[Hold]:
+        """The streams that nothing is delivered for at present."""
+
+    async def save_health(self, health: TargetHealth) -> None:
+        """Show the breaker of a target; one that is closed is forgotten."""
+
+    async def health(self) -> Sequence[TargetHealth]:
+        """The targets whose breaker is not closed."""
+
+    async def forget_health(self, alive: Collection[str] = ()) -> None:
+        """Breakers are in the memory of an engine: those of an earlier one are no more."""
+
+    async def list(self, where: DeliveryFilter, limit: int = 100) -> Sequence[Delivery]:
+        """Those that match, newest first."""
+
+    async def counts(self, since_ms: int = 0) -> Mapping[tuple[str, DeliveryState], int]:
+        """How many deliveries each source has in each state: all that wait, and those that ended since."""
+
+
+class Alerts(Protocol):
+    """What asks for somebody's attention."""
+
+    async def raise_alert(self, severity: str, subject: str, sentence: str) -> None:
+        """Somebody is to look at `subject`; an alert of it that nobody has acknowledged counts once more."""
+
+    async def list(self, *, acknowledged: bool = False, limit: int = 100) -> Sequence[Alert]:
+        """Newest first; those that were acknowledged too when `acknowledged`."""
+
+    async def acknowledge(self, number: int) -> None:
+        """Somebody has seen it: what comes after is a new alert. Raises NotFound."""
+
+
 class Commands(Protocol):
     """What operators asked for; also the audit."""
 
@@ -415,6 +535,10 @@ class Store(Protocol):
     def dead_letters(self) -> DeadLetters: ...
     @property
     def replays(self) -> Replays: ...
+    @property
+    def deliveries(self) -> Deliveries: ...
+    @property
+    def alerts(self) -> Alerts: ...
     @property
     def commands(self) -> Commands: ...
     @property

@@ -9,11 +9,13 @@ from pathlib import Path
 from platint_tui.core.clock import Clock
 from platint_tui.core.errors import ConfigError, StoreError
 from platint_tui.store import Role, files, migrations, ports
+from platint_tui.store.alerts import Alerts
 from platint_tui.store.catalogues import Catalogues
 from platint_tui.store.commands import Commands
 from platint_tui.store.connection import APPLICATION_ID, connect
 from platint_tui.store.database import Database
 from platint_tui.store.deadletters import DeadLetters
+from platint_tui.store.deliveries import Deliveries
 from platint_tui.store.integrations import Integrations
 from platint_tui.store.limits import Limits
 from platint_tui.store.metrics import Metrics
@@ -41,6 +43,8 @@ class SqliteStore:
         self.runs: ports.Runs = Runs(database, clock)
         self.dead_letters: ports.DeadLetters = DeadLetters(database, clock)
         self.replays: ports.Replays = Replays(database, clock)
+        self.deliveries: ports.Deliveries = Deliveries(database, clock)
+        self.alerts: ports.Alerts = Alerts(database, clock)
         self.commands: ports.Commands = Commands(database, clock)
         self.workers: ports.Workers = Workers(database, clock)
         self.metrics: ports.Metrics = Metrics(database, clock)

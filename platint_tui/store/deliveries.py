@@ -1,0 +1,504 @@
+# ruff: noqa: S608 - only names of columns and `?` are put into SQL; every value is bound
+"""Events on their way: which streams want them, what is being sent, and what came of it.
+
+Every step of a delivery is a row before it happens: its key is stored when the event is routed, and that it is
+being sent before anything is sent.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from platint_tui.core.events import (
+    PRIMARY,
+    Delivery,
+    DeliveryOutcome,
+    DeliveryState,
+    Event,
+    EventState,
+    Hold,
+    NewDelivery,
+    TargetHealth,
+)
+from platint_tui.core.ids import digest
+from platint_tui.core.model import NewDeadLetter
+from platint_tui.store import alerts
+from platint_tui.store.codec import marks, text
+from platint_tui.store.deliveryrows import (
+    OVERTAKEN,
+    READ,
+    WAITING,
+    ended,
+    event_of,
+    find_letter,
+    of_row,
+    supersede_older,
+)
+from platint_tui.store.letters import insert_new
+from platint_tui.store.noun import Noun
+from platint_tui.store.ports import ClaimedDelivery, DeliveryFilter, RoutedEvent
+
+_PAUSED = "(SELECT profile FROM sources WHERE state = 'paused')"
+_LONGEST_MS = 86_400_000 + 60_000
+"""No delivery waits longer: a time further ahead says that the clock was set back."""
+_DUE = f"(d.next_ms <= ?1 OR d.next_ms > ?1 + {_LONGEST_MS})"
+
+
+class Deliveries(Noun):
+    """ports.Deliveries in SQLite."""
+
+    # --- routing ----------------------------------------------------------------------------------------
+
+    async def unrouted(self, limit: int) -> Sequence[Event]:
+        """Up to `limit` new events of sources that are not paused, whole; those of one source in order."""
+
+        def task(connection: sqlite3.Connection) -> list[Event]:
+            found: list[Event] = []
+            for profile in _sources_with_new(connection):
+                rows = connection.execute(
+                    "SELECT * FROM events WHERE state = 'new' AND profile = ? ORDER BY number LIMIT ?",
+                    (profile, limit - len(found)),
+                )
+                found += [event_of(row) for row in rows]
+                if len(found) >= limit:
+                    break
+            return found
+
+        return await self._database.read(task)
+
+    async def route(self, events: Sequence[RoutedEvent]) -> int:
+        """One transaction: the deliveries of these events, dead letters of what cannot be one, and the events'
+        states. An event that was routed meanwhile is left as it is. Returns how many deliveries are new."""
+        now = self._clock.now_ms()
+
+        def task(connection: sqlite3.Connection) -> int:
+            made = 0
+            for item in events:
+                moved = connection.execute(
+                    "UPDATE events SET state = ? WHERE number = ? AND state = 'new'",
+                    (item.state, item.event.number),
+                )
+                if moved.rowcount:
+                    made += sum(_insert(connection, item.event, one, now) for one in item.deliveries)
+            return made
+
+        return await self._database.write(task)
+
+    async def resend(self, event: Event, deliveries: Sequence[NewDelivery], *, again: bool = False) -> int:
+        """Deliveries of an event that was routed before: those that are new, and with `again` also those that
+        have ended, each with another key, because it is meant to happen once more. Returns how many wait now."""
+        now = self._clock.now_ms()
+
+        def task(connection: sqlite3.Connection) -> int:
+            made = 0
+            for item in deliveries:
+                known = _known(connection, event.id, item)
+                if known is None:
+                    made += _insert(connection, event, item, now, overtakes=again)
+                elif again and known["ended_ms"] is not None and item.state is DeliveryState.PENDING:
+                    made += _once_more(connection, known, item, now)
+            if made:
+                connection.execute(
+                    "UPDATE events SET state = ? WHERE number = ? AND state IN ('new', 'unwanted')",
+                    (EventState.ROUTED, event.number),
+                )
+            return made
+
+        return await self._database.write(task)
+
+    async def known(self, event: str) -> Mapping[tuple[str, str, str], DeliveryState]:
+        """The deliveries of an event: their states by (integration, stream, record key)."""
+
+        def task(connection: sqlite3.Connection) -> dict[tuple[str, str, str], DeliveryState]:
+            rows = connection.execute(
+                "SELECT integration, stream, record_key, state FROM deliveries WHERE event = ?", (event,)
+            )
+            return {
+                (row["integration"], row["stream"], row["record_key"]): DeliveryState(row["state"])
+                for row in rows
+            }
+
+        return await self._database.read(task)
+
+    # --- delivering -------------------------------------------------------------------------------------
+
+    async def waiting(self) -> Sequence[tuple[str, str]]:
+        """The (integration, stream) for which something waits or is on its way; not what is paused."""
+
+        def task(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+            found: list[tuple[str, str]] = []
+            last = ("", "")
+            while True:
+                # From one pair to the next over the index: there may be a million of one.
+                row = connection.execute(
+                    f"SELECT integration, stream, profile IN {_PAUSED} AS paused FROM deliveries"
+                    f" WHERE {WAITING} AND (integration, stream) > (?, ?) ORDER BY integration, stream LIMIT 1",
+                    last,
+                ).fetchone()
+                if row is None:
+                    return found
+                last = (row["integration"], row["stream"])
+                if not row["paused"]:
+                    found.append(last)
+
+        return await self._database.read(task)
+
+    async def next_due(self, integration: str, stream: str) -> int | None:
+        """When the next delivery of a route is due, in epoch milliseconds; None when none waits."""
+
+        def task(connection: sqlite3.Connection) -> int | None:
+            row = connection.execute(
+                f"SELECT MIN(next_ms) AS due FROM deliveries WHERE {WAITING} AND integration = ? AND stream = ?"
+                f" AND profile NOT IN {_PAUSED}",
+                (integration, stream),
+            ).fetchone()
+            return None if row["due"] is None else int(row["due"])
+
+        return await self._database.read(task)
+
+    async def claim(
+        self, integration: str, stream: str, worker: str, count: int, place: str = PRIMARY
+    ) -> Sequence[ClaimedDelivery]:
+        """Up to `count` deliveries that are due become sending, in the order in which their events came.
+
+        Of one record only the oldest is taken, and only when none of it is on its way. What lies in the fallback
+        target goes to the primary in its turn; to the fallback goes what does not lie there yet.
+        """
+        now = self._clock.now_ms()
+        wanted, before = (
+            ("'pending', 'fallback'", WAITING)
+            if place == PRIMARY
+            else (
+                "'pending'",
+                "state IN ('pending', 'sending')",
+            )
+        )
+
+        def task(connection: sqlite3.Connection) -> list[ClaimedDelivery]:
+            rows = connection.execute(
+                f"SELECT d.* FROM deliveries AS d WHERE d.{WAITING} AND d.state IN ({wanted})"
+                f" AND d.integration = ?2 AND d.stream = ?3 AND {_DUE} AND d.profile NOT IN {_PAUSED}"
+                " AND NOT EXISTS (SELECT 1 FROM deliveries AS e WHERE e.integration = d.integration"
+                " AND e.stream = d.stream AND e.record_key = d.record_key"
+                f" AND (e.event_number, e.number) < (d.event_number, d.number) AND e.{before})"
+                " AND NOT EXISTS (SELECT 1 FROM deliveries AS e WHERE e.integration = d.integration"
+                " AND e.stream = d.stream AND e.record_key = d.record_key AND e.state = 'sending')"
+                " ORDER BY d.event_number, d.number LIMIT ?4",
+                (now, integration, stream, count),
+            ).fetchall()
+            connection.executemany(
+                "UPDATE deliveries SET state = 'sending', place = ?, worker = ?, attempts = attempts + 1"
+                " WHERE number = ?",
+                [(place, worker, row["number"]) for row in rows],
+            )
+            return [
+                ClaimedDelivery(
+                    replace(
+                        of_row(row),
+                        state=DeliveryState.SENDING,
+                        place=place,
+                        attempts=row["attempts"] + 1,
+                    ),
+                    bytes(row["raw"] or b""),
+                )
+                for row in rows
+            ]
+
+        return await self._database.write(task)
+
+    async def sending(self, integration: str, stream: str) -> Sequence[ClaimedDelivery]:
+        """What is on its way, whole."""
+
+        def task(connection: sqlite3.Connection) -> list[ClaimedDelivery]:
+            rows = connection.execute(
+                f"SELECT * FROM deliveries WHERE {WAITING} AND state = 'sending' AND integration = ?"
+                " AND stream = ? ORDER BY event_number, number",
+                (integration, stream),
+            )
+            return [ClaimedDelivery(of_row(row), bytes(row["raw"] or b"")) for row in rows]
+
+        return await self._database.read(task)
+
+    async def settle(self, outcomes: Sequence[DeliveryOutcome]) -> None:
+        """One transaction: what became of deliveries that were on their way, with dead letters and alerts.
+
+        What was written supersedes older dead letters of its record.
+        """
+        now = self._clock.now_ms()
+
+        def task(connection: sqlite3.Connection) -> None:
+            for item in outcomes:
+                row = connection.execute(
+                    "SELECT * FROM deliveries WHERE number = ? AND state = 'sending'", (item.number,)
+                ).fetchone()
+                if row is not None:
+                    _settle(connection, row, item, now)
+
+        await self._database.write(task)
+
+    # --- held routes and broken targets ------------------------------------------------------------------
+
+    async def hold(self, integration: str, stream: str, code: str, message: str, until_ms: int) -> None:
+        """Nothing is delivered for this stream until `until_ms`, and why."""
+        now = self._clock.now_ms()
+        await self._database.write(
+            lambda connection: connection.execute(
+                "INSERT INTO delivery_holds (integration, stream, code, message, since_ms, until_ms)"
+                " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (integration, stream) DO UPDATE SET"
+                " code = ?3, message = ?4, until_ms = ?6",
+                (integration, stream, text(code), text(message), now, until_ms),
+            )
+        )
+
+    async def release(self, integration: str, stream: str) -> None:
+        """The stream is delivered to again."""
+
+        def look(connection: sqlite3.Connection) -> bool:
+            row = connection.execute(
+                "SELECT 1 FROM delivery_holds WHERE integration = ? AND stream = ?", (integration, stream)
+            ).fetchone()
+            return row is not None
+
+        if await self._database.read(look):
+            await self._database.write(
+                lambda connection: connection.execute(
+                    "DELETE FROM delivery_holds WHERE integration = ? AND stream = ?", (integration, stream)
+                )
+            )
+
+    async def holds(self) -> Sequence[Hold]:
+        """The streams that nothing is delivered for at present."""
+
+        def task(connection: sqlite3.Connection) -> list[Hold]:
+            rows = connection.execute("SELECT * FROM delivery_holds ORDER BY integration, stream")
+            return [Hold(**dict(row)) for row in rows]
+
+        return await self._database.read(task)
+
+    async def save_health(self, health: TargetHealth) -> None:
+        """Show the breaker of a target; one that is closed is forgotten."""
+
+        def task(connection: sqlite3.Connection) -> None:
+            if health.state == "closed":
+                connection.execute("DELETE FROM breakers WHERE profile = ?", (health.profile,))
+                return
+            connection.execute(
+                "INSERT OR REPLACE INTO breakers (profile, state, failures, changed_ms, until_ms, message)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    health.profile,
+                    health.state,
+                    health.failures,
+                    health.changed_ms,
+                    health.until_ms,
+                    text(health.message),
+                ),
+            )
+
+        await self._database.write(task)
+
+    async def health(self) -> Sequence[TargetHealth]:
+        """The targets whose breaker is not closed."""
+
+        def task(connection: sqlite3.Connection) -> list[TargetHealth]:
+            rows = connection.execute("SELECT * FROM breakers ORDER BY profile")
+            return [TargetHealth(**dict(row)) for row in rows]
+
+        return await self._database.read(task)
+
+    async def forget_health(self, alive: Collection[str] = ()) -> None:
+        """Breakers are in the memory of an engine: those of an earlier one are no more."""
+        kept = list(alive)
+        await self._database.write(
+            lambda connection: connection.execute(
+                f"DELETE FROM breakers WHERE profile NOT IN ({marks(kept)})", kept
+            )
+        )
+
+    # --- looking ----------------------------------------------------------------------------------------
+
+    async def list(self, where: DeliveryFilter, limit: int = 100) -> Sequence[Delivery]:
+        """Those that match, newest first."""
+        condition, values = _condition(where)
+
+        def task(connection: sqlite3.Connection) -> builtins.list[Delivery]:
+            rows = connection.execute(
+                f"SELECT {READ} FROM deliveries AS d WHERE {condition} ORDER BY number DESC LIMIT ?",
+                [*values, limit],
+            )
+            return [of_row(row) for row in rows]
+
+        return await self._database.read(task, scan=True)
+
+    async def counts(self, since_ms: int = 0) -> Mapping[tuple[str, DeliveryState], int]:
+        """How many deliveries each source has in each state: all that wait, and those that ended since."""
+
+        def task(connection: sqlite3.Connection) -> dict[tuple[str, DeliveryState], int]:
+            found: dict[tuple[str, DeliveryState], int] = {}
+            for condition, values in ((WAITING, ()), ("ended_ms >= ?", (since_ms,))):
+                for row in connection.execute(
+                    "SELECT profile, state, COUNT(*) AS number FROM deliveries"
+                    f" WHERE {condition} GROUP BY profile, state",
+                    values,
+                ):
+                    found[row["profile"], DeliveryState(row["state"])] = row["number"]
+            return found
+
+        return await self._database.read(task, scan=True)
+
+
+def _condition(where: DeliveryFilter) -> tuple[str, list[Any]]:
+    conditions, values = ["1 = 1"], list[Any]()
+    for column in ("event", "integration", "stream", "profile"):
+        if value := getattr(where, column):
+            conditions.append(f"{column} = ?")
+            values.append(value)
+    if where.states:
+        conditions.append(f"state IN ({marks(where.states)})")
+        values += where.states
+    if where.since_ms:
+        conditions.append("created_ms >= ?")
+        values.append(where.since_ms)
+    return " AND ".join(conditions), values
+
+
+def _sources_with_new(connection: sqlite3.Connection) -> list[str]:
+    """The profiles with events that are to be routed, without looking at every event."""
+    found: list[str] = []
+    last = ""
+    while True:
+        row = connection.execute(
+            f"SELECT profile, profile IN {_PAUSED} AS paused FROM events WHERE state = 'new' AND profile > ?"
+            " ORDER BY profile LIMIT 1",
+            (last,),
+        ).fetchone()
+        if row is None:
+            return found
+        last = row["profile"]
+        if not row["paused"]:
+            found.append(last)
+
+
+def _known(connection: sqlite3.Connection, event: str, item: NewDelivery) -> sqlite3.Row | None:
+    row: sqlite3.Row | None = connection.execute(
+        "SELECT * FROM deliveries WHERE event = ? AND integration = ? AND stream = ? AND record_key = ?",
+        (event, item.integration, item.stream, text(item.record_key)),
+    ).fetchone()
+    return row
+
+
+def _insert(
+    connection: sqlite3.Connection, event: Event, item: NewDelivery, now: int, *, overtakes: bool = False
+) -> int:
+    """A delivery that is not here yet (1), or nothing (0)."""
+    key = text(item.record_key)
+    state, message = item.state, item.message
+    if state is DeliveryState.PENDING and not overtakes and _later_done(connection, event, item):
+        state, message = DeliveryState.SUPERSEDED, OVERTAKEN
+    over = state is not DeliveryState.PENDING
+    made = connection.execute(
+        "INSERT OR IGNORE INTO deliveries (event, event_number, profile, occurred_ms, received_ms, integration,"
+        " version, stream, record_key, state, idempotency_key, created_ms, ended_ms, code, message, op, raw)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            event.id,
+            event.number,
+            event.profile,
+            event.occurred_ms,
+            event.received_ms,
+            item.integration,
+            item.version,
+            item.stream,
+            key,
+            state,
+            item.idempotency_key,
+            now,
+            now if over else None,
+            text(item.code),
+            text(message),
+            item.op,
+            None if over else item.raw,
+        ),
+    )
+    if not made.rowcount:
+        return 0
+    if item.letter is not None and made.lastrowid is not None:
+        _keep_letter(connection, item.letter, event.id, made.lastrowid, now)
+    return 1
+
+
+def _later_done(connection: sqlite3.Connection, event: Event, item: NewDelivery) -> bool:
+    """Whether a later event of the same record was delivered: an older one must not follow it."""
+    row = connection.execute(
+        "SELECT 1 FROM deliveries WHERE integration = ? AND stream = ? AND record_key = ? AND event_number > ?"
+        " AND state = 'done' LIMIT 1",
+        (item.integration, item.stream, text(item.record_key), event.number),
+    ).fetchone()
+    return row is not None
+
+
+def _once_more(connection: sqlite3.Connection, row: sqlite3.Row, item: NewDelivery, now: int) -> int:
+    connection.execute(
+        "UPDATE deliveries SET state = 'pending', place = 'primary', attempts = 0, waited_ms = 0, next_ms = 0,"
+        " ended_ms = NULL, fallback_ms = NULL, dead_letter = NULL, code = '', message = '', version = ?, raw = ?,"
+        " op = ?, idempotency_key = ?, created_ms = ? WHERE number = ?",
+        (item.version, item.raw, item.op, digest("again", row["idempotency_key"]), now, row["number"]),
+    )
+    return 1
+
+
+def _keep_letter(
+    connection: sqlite3.Connection, letter: NewDeadLetter, event: str, delivery: int, now: int
+) -> None:
+    letter = replace(letter, origin={"event": event, "delivery": delivery})
+    insert_new(connection, [letter], now)
+    connection.execute(
+        "UPDATE deliveries SET dead_letter = ? WHERE number = ?", (find_letter(connection, letter), delivery)
+    )
+
+
+def _settle(connection: sqlite3.Connection, row: sqlite3.Row, item: DeliveryOutcome, now: int) -> None:
+    state = item.state
+    if state is DeliveryState.PENDING and row["fallback_ms"] is not None:
+        # It was tried at the first target and goes on lying in the second.
+        state = DeliveryState.FALLBACK
+    over = ended(state)
+    connection.execute(
+        "UPDATE deliveries SET state = ?, place = ?, attempts = ?, waited_ms = waited_ms + ?, next_ms = ?,"
+        " ended_ms = ?, fallback_ms = ?, code = ?, message = ?, worker = NULL,"
+        " raw = CASE WHEN ? THEN NULL ELSE raw END WHERE number = ?",
+        (
+            state,
+            PRIMARY if state is DeliveryState.FALLBACK else item.place,
+            row["attempts"] - (0 if item.tried else 1),
+            item.waited_ms,
+            item.next_ms,
+            now if over else None,
+            now if state is DeliveryState.FALLBACK and row["fallback_ms"] is None else row["fallback_ms"],
+            text(item.code),
+            text(item.message),
+            over,
+            row["number"],
+        ),
+    )
+    if item.letter is not None:
+        _keep_letter(connection, item.letter, row["event"], row["number"], now)
+    if item.alert:
+        alerts.note(connection, "warning", f"{row['integration']}/{row['stream']}", item.alert, now)
+    if state is DeliveryState.DONE:
+        supersede_older(connection, row, now)
+
+
+def cancel_waiting(connection: sqlite3.Connection, integration: str, why: str, now: int) -> int:
+    """The integration is gone: what waits for it is skipped, with the reason. Returns how many."""
+    skipped = connection.execute(
+        f"UPDATE deliveries SET state = 'skipped', ended_ms = ?, message = ?, raw = NULL WHERE {WAITING}"
+        " AND state <> 'sending' AND integration = ?",
+        (now, text(why), integration),
+    ).rowcount
+    connection.execute("DELETE FROM delivery_holds WHERE integration = ?", (integration,))
+    return skipped
