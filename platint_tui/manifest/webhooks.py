@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from platint_tui.manifest.fields import (
     Bool,
     DataPath,
+    FieldName,
     HeaderName,
     Identifier,
     Int,
@@ -33,35 +34,72 @@ Source = Annotated[
 `batch:` is a path in the whole body where a request has several events."""
 
 
+def _ways(value: Any) -> Any:
+    if isinstance(value, str):
+        return ((value,),)
+    if isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
+        return (tuple(value),)
+    return value
+
+
+_SOURCE_LIST: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+Ways = Annotated[
+    tuple[Annotated[tuple[Source, ...], Field(min_length=1)], ...],
+    BeforeValidator(_ways),
+    WithJsonSchema({"anyOf": [{"type": "string"}, _SOURCE_LIST, {"type": "array", "items": _SOURCE_LIST}]}),
+]
+"""A source, a list of sources whose values are joined, or a list of such lists: the first whose values are all there
+is used."""
+
+
 class EventFields(Model):
     """Where a request says what its event is.
 
-    `many`: the path of the list of events in the body (`.` when the body is the list); then `body:` is looked for
-    in the element. `id` are parts that identify the event together (joined by `:`); the first alternative of a
-    part that is there is used. Without `id`, or where a part is missing, the hash of the bytes identifies it.
-    `order_key` is the object whose events must keep their order.
+    `headers` must be there for this to apply (with this value; `*` is any text), compared without regard to case.
+    `payload` is the parameter of a form that holds the JSON document (GitHub, Slack). `many`: the path of the list
+    of events in the body (`.` when the body is the list; a body that is an object is one event); then `body:` is
+    looked for in the element.
+
+    `id` identifies the event; several values are joined by `:`. Where it is not there, the hash of the bytes
+    identifies it. `order_key` is the object whose events must keep their order.
     """
 
+    headers: dict[HeaderName, Line] = Field(default_factory=dict)
+    payload: Line | None = None
     many: Line | None = None
-    id: tuple[Source, ...] = ()
-    type: tuple[Source, ...] = ()
+    id: Ways = ()
+    type: Ways = ()
     type_join: Annotated[str, Field(max_length=3)] = "."
-    time: Source | None = None
-    time_format: WaitFormat | Literal["epoch_ms", "rfc2822"] = "iso8601"
-    order_key: Source | None = None
+    time: Ways = ()
+    time_format: Literal["iso8601", "epoch_s", "epoch_ms", "rfc2822"] = "iso8601"
+    order_key: Ways = ()
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Shapes = Annotated[tuple[EventFields, ...], Field(min_length=1), BeforeValidator(_listed)]
+"""The forms that requests of a platform have, or the only one: the first whose headers are there applies."""
 
 
 class Handshake(Model):
-    """A request that only asks whether somebody is there: recognised by `when`, answered without being an event.
+    """A request that only asks whether somebody is there: recognised by all that is given here, answered without
+    being an event.
 
-    `verified`: the signature is checked before it is answered. In `body` and `headers` of the reply
-    `${request.<path>}` is a value of its body, `${header.<name>}` one of its headers. `visit` is the path of an
-    address that is called to confirm (only where `visit_hosts` allow it).
+    `headers` as in `EventFields`, `without` are headers that must not be there, `query` parameters of the address,
+    `when` values of the JSON body (of the first element when it is a list), `form` the names that a form has,
+    no other. `verified`: the signature is checked before it is answered. In `reply` and `reply_headers`
+    `${request.<path>}` is a value of its body, `${header.<name>}` one of its headers and `${query.<name>}` a
+    parameter. `visit` is the path of an address that is called to confirm (only on `visit_hosts`, where `*` is
+    one label).
     """
 
     name: Line
     method: Literal["GET", "POST", "OPTIONS", "HEAD"] = "POST"
     headers: dict[HeaderName, Line] = Field(default_factory=dict)
+    without: tuple[HeaderName, ...] = ()
+    query: tuple[Line, ...] = ()
     when: tuple[BodyMatch, ...] = ()
     form: tuple[Line, ...] = ()
     verified: Bool = True
@@ -73,17 +111,22 @@ class Handshake(Model):
 
 
 class EventMap(Model):
-    """Events of these types are records of `resource`; `record` is where the record is (the whole body without it).
+    """Events of these types are records of `resource`; of several entries for one resource the first that applies
+    is used.
 
-    `encoded`: the value at `record` is JSON text, or base64 of it. `op` is what the event says of the record.
-    `partial`: the event has some fields of the record only, so `fetch` reads it whole where the resource can be
-    read by id.
+    `record` is where the record is (the whole body without it; a list has several records). `encoded`: the value
+    there is JSON text, or base64 of it. `when` are tests of the record. `fields` makes a record of its own:
+    templates over `${record.…}`. `of` names the member of a family like `items.*`, by a path in the record.
+    `op` is what the event says of the record. `partial`: the event has some fields of the record only.
     """
 
     types: tuple[EventPattern, ...] = Field(min_length=1)
     resource: ResourceName
     record: DataPath | None = None
     encoded: Literal["json", "base64"] | None = None
+    when: tuple[BodyMatch, ...] = ()
+    fields: dict[FieldName, Any] = Field(default_factory=dict)
+    of: DataPath | None = None
     op: Literal["upsert", "delete"] = "upsert"
     partial: Bool = False
 
@@ -150,11 +193,13 @@ class Webhooks(Model):
     max_body: Size = 1024 * 1024
     verify: tuple[Verify, ...] = Field(min_length=1)
     handshakes: tuple[Handshake, ...] = ()
-    event: EventFields = Field(default_factory=EventFields)
+    event: Shapes = (EventFields(),)
     keep_headers: tuple[HeaderName, ...] = ()
     """Headers that are stored with the event, besides those that are used here and the content type."""
     status: Annotated[Int, Field(ge=200, le=299)] = 200
     reply: Any = None
+    """The body of the answer to an event: a text, or what is sent as JSON."""
+    reply_headers: dict[HeaderName, str] = Field(default_factory=dict)
     map: tuple[EventMap, ...] = ()
     subscribe: Subscribe | None = None
     missed: Missed | None = None

@@ -1,0 +1,287 @@
+"""The events of a verified request, as the manifest's `webhooks.event` finds them. Pure: nothing is asked and
+nothing is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from functools import partial
+from urllib.parse import unquote_plus
+
+from platint_tui.core.errors import SystemicError
+from platint_tui.core.events import NewEvent
+from platint_tui.core.jsontext import split_page
+from platint_tui.core.model import Json, Record
+from platint_tui.core.webhooks import WebhookRequest
+from platint_tui.drivers.http.webhooks.views import (
+    MISSING,
+    HeaderTests,
+    View,
+    decoded,
+    header_tests,
+    headers_hold,
+)
+from platint_tui.manifest.schema import Connector
+from platint_tui.manifest.webhooks import EventFields, Webhooks
+
+MAX_ID = 256
+"""Characters of an event's id; a longer one is replaced by its hash."""
+MAX_TYPE = 200
+MASK = "***"
+_LATEST_MS = 253_402_300_800_000  # the year 10000
+
+_Source = tuple[str, str | tuple[str, ...]]
+_Ways = tuple[tuple[_Source, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """One of `webhooks.event`, ready to be used."""
+
+    tests: HeaderTests
+    payload: str | None
+    many: tuple[str, ...] | None
+    id: _Ways
+    type: _Ways
+    join: str
+    time: _Ways
+    time_format: str
+    order_key: _Ways
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a manifest says, ready to be used. `kept` are the headers that are stored, `hidden` the parameters of
+    the address that are not.
+    """
+
+    webhooks: Webhooks
+    shapes: tuple[_Shape, ...]
+    kept: frozenset[str]
+    hidden: frozenset[str]
+
+
+_PLANS: dict[int, _Plan] = {}
+_MAX_PLANS = 200
+
+
+def events_of(
+    connector: Connector, profile: str, request: WebhookRequest, received_ms: int
+) -> tuple[NewEvent, ...]:
+    """The events of one verified request, at least one, in their order.
+
+    A request that is not what the manifest expects (no JSON, an empty list, a list of something else than objects)
+    is one event without a type. The body of an event is the exact part of the request's.
+    """
+    plan = _plan(connector)
+    view = View(request)
+    headers = view.headers
+    shape = next((item for item in plan.shapes if headers_hold(item.tests, headers)), _ANY)
+    view.payload = shape.payload
+    kept = tuple((name, _storable(value)) for name, value in request.headers if name in plan.kept)
+    target = _storable(_masked(request.target, plan.hidden))
+    make = partial(_event, connector.platform, profile, view, shape, received_ms, kept, target)
+    if shape.many is not None and not view.is_form:
+        elements = _elements(request.body, shape.many)
+        if elements:
+            return tuple(make(raw, value, part) for part, (raw, value) in enumerate(elements))
+    return (make(request.body, MISSING, None),)
+
+
+def _event(
+    platform: str,
+    profile: str,
+    view: View,
+    shape: _Shape,
+    received_ms: int,
+    headers: tuple[tuple[str, str], ...],
+    target: str,
+    body: bytes,
+    element: Json,
+    part: int | None,
+) -> NewEvent:
+    def texts(ways: _Ways) -> tuple[str, ...]:
+        return _texts(view, ways, element)
+
+    moment = texts(shape.time)
+    return NewEvent(
+        profile=profile,
+        platform=platform,
+        event_id=_joined_id(texts(shape.id)) or _hash_id(view.request, body),
+        type=_storable(shape.join.join(texts(shape.type)))[:MAX_TYPE],
+        order_key=_joined_id(texts(shape.order_key)),
+        occurred_ms=_time_ms(moment[0], shape.time_format) if moment else None,
+        received_ms=received_ms,
+        method=view.request.method,
+        target=target,
+        headers=headers,
+        body=body,
+        part=part,
+    )
+
+
+def _texts(view: View, ways: _Ways, element: Json) -> tuple[str, ...]:
+    """The values of the first way whose sources are all there."""
+    for way in ways:
+        values = []
+        for kind, name in way:
+            text = _text(view.value(kind, name, element))
+            if not text:
+                break
+            values.append(text)
+        else:
+            return tuple(values)
+    return ()
+
+
+def _text(value: Json) -> str:
+    if type(value) is str:
+        return value
+    if type(value) is bool:
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float | Decimal) else ""
+
+
+def _joined_id(values: tuple[str, ...]) -> str:
+    """One id of several values, in which every value can be told from the next."""
+    if not values:
+        return ""
+    if len(values) == 1:
+        text = values[0]
+    else:
+        # The last needs no mark; so a URL before an id is the only thing that looks different.
+        head = [item.replace("\\", "\\\\").replace(":", "\\:") for item in values[:-1]]
+        text = ":".join((*head, values[-1]))
+    if len(text) > MAX_ID or not _is_storable(text):
+        return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return text
+
+
+def _hash_id(request: WebhookRequest, body: bytes) -> str:
+    """The id of an event that has none: the hash of its bytes, or of its address where it has no body."""
+    data = body or f"{request.method} {request.target}".encode("utf-8", "surrogatepass")
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def _elements(body: bytes, path: tuple[str, ...]) -> list[tuple[bytes, Json]]:
+    """The events in a list, each with its exact bytes; empty when there is no such list."""
+    try:
+        _, items = split_page(body, path)
+    except SystemicError:
+        return []
+    result: list[tuple[bytes, Json]] = []
+    for item in items:
+        if item.raw[:1] != "{":
+            return []
+        value = item.value if isinstance(item, Record) else decoded(item.raw)
+        result.append((item.raw.encode(), value))
+    return result
+
+
+def _time_ms(text: str, form: str) -> int | None:
+    """Epoch milliseconds of a time as a request has it, None when it is none."""
+    try:
+        if form in ("epoch_s", "epoch_ms"):
+            number = float(text) * (1000 if form == "epoch_s" else 1)
+        else:
+            moment = parsedate_to_datetime(text) if form == "rfc2822" else datetime.fromisoformat(text)
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=UTC)
+            number = moment.timestamp() * 1000
+        return round(number) if 0 <= number < _LATEST_MS else None
+    except (ValueError, OverflowError, TypeError):
+        return None
+
+
+def _is_storable(text: str) -> bool:
+    """Whether a text can be written as UTF-8 and shown: no half of a surrogate pair, no NUL."""
+    if text.isascii():
+        return "\x00" not in text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text
+
+
+def _storable(text: str) -> str:
+    if _is_storable(text):
+        return text
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
+def _masked(target: str, hidden: frozenset[str]) -> str:
+    """The path and query without the values of the parameters that are secrets."""
+    path, mark, query = target.partition("?")
+    if not mark or not hidden:
+        return target
+    parts = []
+    for item in query.split("&"):
+        name, equals, _ = item.partition("=")
+        parts.append(f"{name}={MASK}" if equals and unquote_plus(name) in hidden else item)
+    return f"{path}?{'&'.join(parts)}"
+
+
+# --- what the manifest says -----------------------------------------------------------------------------
+
+
+def _plan(connector: Connector) -> _Plan:
+    webhooks = connector.webhooks or Webhooks.model_construct(
+        event=(EventFields(),), keep_headers=(), verify=()
+    )
+    known = _PLANS.get(id(webhooks))
+    # The object is kept with its plan, so that its id cannot become that of another one.
+    if known is not None and known.webhooks is webhooks:
+        return known
+    plan = _compiled(webhooks)
+    if connector.webhooks is not None:
+        if len(_PLANS) >= _MAX_PLANS:
+            _PLANS.clear()
+        _PLANS[id(webhooks)] = plan
+    return plan
+
+
+def _compiled(webhooks: Webhooks) -> _Plan:
+    shapes = tuple(_shape(item) for item in webhooks.event)
+    kept = {"content-type", *(name.lower() for name in webhooks.keep_headers)}
+    for shape in shapes:
+        kept |= {name for name, _ in shape.tests}
+        for ways in (shape.id, shape.type, shape.time, shape.order_key):
+            kept |= {str(name) for way in ways for kind, name in way if kind == "header"}
+    secret = {getattr(item, "header", None) for item in webhooks.verify if item.scheme != "hmac"}
+    kept -= {name.lower() for name in secret if name}
+    hidden = {name for item in webhooks.verify if (name := getattr(item, "query", None))}
+    return _Plan(webhooks, shapes, frozenset(kept - {"authorization", "cookie"}), frozenset(hidden))
+
+
+def _shape(fields: EventFields) -> _Shape:
+    many = fields.many
+    return _Shape(
+        tests=header_tests(fields.headers),
+        payload=fields.payload,
+        many=None if many is None else () if many == "." else tuple(many.split(".")),
+        id=_ways(fields.id),
+        type=_ways(fields.type),
+        join=fields.type_join,
+        time=_ways(fields.time),
+        time_format=fields.time_format,
+        order_key=_ways(fields.order_key),
+    )
+
+
+def _ways(ways: tuple[tuple[str, ...], ...]) -> _Ways:
+    return tuple(tuple(_source(item) for item in way) for way in ways)
+
+
+def _source(text: str) -> _Source:
+    kind, _, name = text.partition(":")
+    if kind in ("body", "batch"):
+        return kind, tuple(name.split("."))
+    return kind, name.lower() if kind == "header" else name
+
+
+_ANY = _shape(EventFields())
