@@ -5,12 +5,13 @@ Integration.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Contract, Evolution, Integration, Json, StreamMapping
+from platint_tui.manifest.feeds import EVENT_KEY, events_stream, fed_streams, feeds
 from platint_tui.manifest.kinds import kind_of
 from platint_tui.manifest.loader import family_of
 from platint_tui.manifest.mapping import parse_expression
@@ -31,12 +32,10 @@ _CREDENTIAL = re.compile(
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 _RESERVED_FIELDS = ("_key", "_raw", "_version", "_synced_at", "_run")
+RECEIVING = ("webhook_automation", "full")
+"""The types of integrations that webhooks feed: alone, or beside the reading."""
 _ON_DEMAND = "run on a schedule; use on_demand and start it with `platint-tui syncs run`"
 _NOT_YET: dict[str, dict[str, str]] = {
-    "integration_type": {
-        "webhook_automation": "receive webhooks",
-        "full": "receive webhooks, which `full` includes",
-    },
     "sync_direction": {
         "target_to_source": "sync from target to source; name the platforms the other way round",
         "bidirectional": "sync both ways; use source_to_target",
@@ -44,10 +43,6 @@ _NOT_YET: dict[str, dict[str, str]] = {
     "sync_frequency": {
         "hourly": _ON_DEMAND,
         "daily": _ON_DEMAND,
-    },
-    "error_strategy": {
-        "alert": "alert on its own; use dead_letter or retry",
-        "fallback": "fall back to another target; use dead_letter or retry",
     },
 }
 
@@ -128,6 +123,7 @@ class _Check:
         self._file = file
         self._registry = registry
         self._problems: list[Problem] = []
+        self._type: str = file.integration_type
 
     def run(self) -> Integration:
         """The Integration. Raises FileError with all problems."""
@@ -135,21 +131,25 @@ class _Check:
         ends = self._ends()
         if ends is None:
             self._stop()
-        source_at, target_at = ends or (0, 0)
+        source_at, target_at, fallback_at = ends or (0, 0, None)
         source = self._connector(source_at)
         target = self._connector(target_at)
-        if source is None or target is None:
+        fallback = self._connector(fallback_at) if fallback_at is not None else None
+        if source is None or target is None or (fallback_at is not None and fallback is None):
             self._stop()
         assert source is not None and target is not None
+        self._webhooks(source_at, source)
         for name, entry in self._file.streams.items():
             self._fields(name, entry)
         mappings = tuple(self._streams(source_at, source, target))
+        if fallback is not None:
+            self._fallback_takes(mappings, source, fallback)
         if self._problems:
             self._stop()
         file = self._file
         return Integration(
             name=file.integration,
-            integration_type=file.integration_type,
+            integration_type=self._type,
             source_profile=file.platforms[source_at].profile,
             source_platform=source.platform,
             target_profile=file.platforms[target_at].profile,
@@ -160,6 +160,9 @@ class _Check:
             monitoring=file.monitoring,
             streams=mappings,
             text=self._document.text,
+            receives=self._type in RECEIVING,
+            fallback_profile=file.platforms[fallback_at].profile if fallback_at is not None else "",
+            fallback_platform=fallback.platform if fallback is not None else "",
         )
 
     def _add(self, path: PathKey, text: str) -> None:
@@ -173,28 +176,54 @@ class _Check:
             value = getattr(self._file, key)
             if value in values:
                 self._add((key,), f"{value} is valid, but this version cannot {values[value]}")
-        for number, entry in enumerate(self._file.platforms):
-            if entry.type == "webhook":
-                self._add(
-                    ("platforms", number, "type"),
-                    "webhook is valid, but this version cannot receive webhooks; use api or sync",
-                )
 
-    def _ends(self) -> tuple[int, int] | None:
-        """Which platform is the source and which the target: by `role`, else the first and the last."""
+    def _ends(self) -> tuple[int, int, int | None] | None:
+        """Which platforms are the source, the target and the fallback: by `role`, else the first and the last."""
         entries = self._file.platforms
-        if len(entries) != 2:
+        fallbacks = [at for at, entry in enumerate(entries) if entry.role == "fallback"]
+        strategy = self._file.error_strategy
+        if len(fallbacks) > 1:
+            self._add(("platforms", fallbacks[1], "role"), "there is a fallback already; one is enough")
+            return None
+        if fallbacks and strategy != "fallback":
+            text = f"goes with error_strategy: fallback; with {strategy} nothing is ever written there"
+            self._add(("platforms", fallbacks[0], "role"), text)
+        if strategy == "fallback" and not fallbacks:
+            self._add(("error_strategy",), "fallback needs a third platform with role: fallback, to write to")
+        rest = [at for at in range(len(entries)) if at not in fallbacks]
+        if len(rest) != 2:
             text = "an integration needs two platforms: first the source, then the target"
-            if len(entries) > 2:
-                text = f"{len(entries)} platforms are given; this version syncs one source to one target"
+            if len(rest) > 2:
+                text = f"{len(rest)} platforms are given; this version syncs one source to one target"
             self._add(("platforms",), text)
             return None
-        roles = [entry.role for entry in entries]
+        roles = [entries[at].role for at in rest]
         if roles[0] is not None and roles[0] == roles[1]:
-            self._add(("platforms", 1, "role"), f"both platforms have the role {roles[0]}")
+            self._add(("platforms", rest[1], "role"), f"both platforms have the role {roles[0]}")
             return None
-        first_is_target = roles[0] == "target" or roles[1] == "source"
-        return (1, 0) if first_is_target else (0, 1)
+        source, target = reversed(rest) if roles[0] == "target" or roles[1] == "source" else rest
+        return source, target, fallbacks[0] if fallbacks else None
+
+    def _webhooks(self, at: int, source: Connector) -> None:
+        """What kind of integration it is, and whether its source has the webhooks that it asks for."""
+        said, entry = self._file.integration_type, self._file.platforms[at]
+        if entry.type == "webhook" and said != "full":
+            self._type = "webhook_automation"
+        if self._type in RECEIVING and source.webhooks is None:
+            place: PathKey = ("platforms", at, "type") if entry.type == "webhook" else ("integration_type",)
+            self._add(place, f"{source.name} has no webhooks, as far as its connector knows")
+            self._stop()
+        if self._type not in RECEIVING and self._file.error_strategy == "fallback":
+            text = "fallback is for what webhooks bring; a sync that is read uses dead_letter, retry or alert"
+            self._add(("error_strategy",), text)
+
+    def _fallback_takes(
+        self, mappings: Sequence[StreamMapping], source: Connector, fallback: Connector
+    ) -> None:
+        """The second target must be able to take what the first one is sent."""
+        for item in mappings:
+            path: PathKey = ("streams", item.stream) if item.stream in self._file.streams else ("platforms",)
+            self._target(item.stream, path, item.target, item.operation, source, fallback)
 
     def _connector(self, at: int) -> Connector | None:
         try:
@@ -237,13 +266,24 @@ class _Check:
     def _mapping(
         self, name: str, path: PathKey, entry: StreamEntry | None, source: Connector, target: Connector
     ) -> StreamMapping | None:
+        from platint_tui.manifest.resource import Resource
+
+        fed = self._type in RECEIVING and feeds(source, name)
         resource = source.resources.get(family_of(source, name))
+        if fed and name == events_stream(source):
+            resource = Resource(key=EVENT_KEY)
         if resource is None or (name.endswith("*") and kind_of(source.driver).http):
             known = sorted(item for item in source.resources if not item.endswith("*"))
+            if self._type in RECEIVING:
+                known.append(events_stream(source))
             suggestion = did_you_mean(name, known) or f"; it has {listing(known)}"
             self._add(path, f"{source.name} has no stream {shown(name)}{suggestion}")
             return None
-        if resource.read is None and resource.source is None:
+        if self._type == "webhook_automation" and not fed:
+            brought = listing(sorted(fed_streams(source)))
+            self._add(path, f"no webhook of {source.name} brings {shown(name)}; they bring {brought}")
+            return None
+        if resource.read is None and resource.source is None and not fed:
             self._add(path, f"{shown(name)} of {source.name} can be written, not read")
             return None
         self._reading(name, entry, source, resource)

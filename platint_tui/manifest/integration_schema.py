@@ -15,12 +15,16 @@ FieldText = Annotated[str, StringConstraints(min_length=1, max_length=128, patte
 
 
 class PlatformEntry(Model):
-    """One end of an integration: a platform by its connector's name, and the profile that is used on it."""
+    """One end of an integration: a platform by its connector's name, and the profile that is used on it.
+
+    A source of the type webhook is not read: its webhooks bring the records. `fallback` is a second target, for what
+    the first one does not take.
+    """
 
     name: PlatformName
     profile: Name
     type: Literal["api", "webhook", "sync"] = "sync"
-    role: Literal["source", "target"] | None = None
+    role: Literal["source", "target", "fallback"] | None = None
     endpoints: tuple[StreamName, ...] = ()
 
 

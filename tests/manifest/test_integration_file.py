@@ -102,10 +102,16 @@ def test_streams_alone_are_the_endpoints() -> None:
             "bidirectional is valid, but this version cannot sync both ways",
         ),
         ("source_to_target", "target_to_source", "name the platforms the other way round"),
-        ("error_strategy: dead_letter", "error_strategy: fallback", "this version cannot fall back"),
-        ("error_strategy: dead_letter", "error_strategy: alert", "this version cannot alert"),
-        ("data_sync", "full", "this version cannot receive webhooks"),
-        ("type: api,", "type: webhook,", "i.yaml:4:48: platforms[0].type: webhook is valid, but"),
+        (
+            "error_strategy: dead_letter",
+            "error_strategy: fallback",
+            "needs a third platform with role: fallback",
+        ),
+        (
+            "profile: warehouse, type: sync}",
+            "profile: warehouse, type: sync}\n  - {name: sqlite, profile: spare, role: fallback}",
+            "platforms[2].role: goes with error_strategy: fallback",
+        ),
         (
             "name: stripe",
             "name: strpe",
