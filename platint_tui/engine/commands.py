@@ -24,7 +24,7 @@ from platint_tui.core.wire import watching
 from platint_tui.drivers.base import load_driver
 from platint_tui.engine import native
 from platint_tui.engine.context import Context
-from platint_tui.engine.planner import find_profile, plan_integration, suggest
+from platint_tui.engine.planner import find_profile, plan_integration, plan_run, suggest
 from platint_tui.engine.streams import RECOVERY, recovery_of
 from platint_tui.manifest.loader import resource
 from platint_tui.manifest.schema import Connector
@@ -64,7 +64,7 @@ async def run(context: Context, args: JsonObject, command: str) -> dict[str, Any
     """`run {integration, streams}`: check everything that can be checked without a request, then queue."""
     name = text(args, "integration")
     integration = await context.store.integrations.get(name)
-    plan = await plan_integration(context, integration, texts(args, "streams"), name=name)
+    plan = await plan_run(context, integration, texts(args, "streams"), name=name)
     for side in (plan.source, plan.target):
         await context.secrets(side.profile)
         load_driver(context.registry.get(side.platform).driver)

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from platint_tui.core.clock import Clock
 from platint_tui.core.model import Profile
@@ -19,8 +20,12 @@ from platint_tui.store.ports import Store
 Secrets = Callable[[Profile], Awaitable[Mapping[str, Secret]]]
 """Gives the secrets of a profile by field id. Raises CredentialError when one is missing or locked away."""
 
-DriverFactory = Callable[[Profile, Mapping[str, Secret]], Driver]
-"""Makes the driver of an account. Raises ConfigError when its library is not installed."""
+
+class DriverFactory(Protocol):
+    """Makes the driver of an account."""
+
+    def __call__(self, profile: Profile, secrets: Mapping[str, Secret], /, *, retries: bool = True) -> Driver:
+        """Raises ConfigError when its library is not installed. Without `retries` it tries everything once."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,9 @@ class Context:
     telemetry: TelemetryHub
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def open_driver(self, profile: Profile) -> Driver:
-        """The driver of `profile` with its secrets. Raises CredentialError or ConfigError."""
-        return self.make_driver(profile, await self.secrets(profile))
+    async def open_driver(self, profile: Profile, *, retries: bool = True) -> Driver:
+        """The driver of `profile` with its secrets. Raises CredentialError or ConfigError.
+
+        Without `retries` it tries everything once, for a caller that keeps the tries itself.
+        """
+        return self.make_driver(profile, await self.secrets(profile), retries=retries)

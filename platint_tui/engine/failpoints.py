@@ -15,10 +15,14 @@ POINTS = (
     "after_target_commit",
     "before_store_commit",
     "after_store_commit",
+    "route.after_commit",
+    "deliver.after_intent",
+    "deliver.after_send",
+    "deliver.before_settle",
     "replay.after_intent",
     "replay.after_send",
 )
-"""Every failpoint of the engine, in the order in which a run or a replay passes them."""
+"""Every failpoint of the engine, in the order in which a run, an event or a replay passes them."""
 
 _name, _, _hit = os.environ.get("PLATINT_FAILPOINT", "").partition(":")
 _left = int(_hit) if _hit.isdigit() else 1

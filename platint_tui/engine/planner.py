@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from platint_tui.core.errors import ConfigError, NotFound
 from platint_tui.core.model import Field, Integration, Profile, Stream, StreamMapping
 from platint_tui.engine.context import Context
 from platint_tui.engine.plan import IntegrationPlan, Side, StreamPlan
+from platint_tui.manifest.feeds import EVENT_FIELDS, EVENT_KEY, events_stream, feeds
 from platint_tui.manifest.kinds import kind_of
 from platint_tui.manifest.loader import resource
 from platint_tui.manifest.mapping import compile_mapping, parse_expression
@@ -17,6 +19,8 @@ from platint_tui.manifest.writes import chosen_write
 
 _PAUSE, _HTTP_PAUSE = 2.0, 30.0
 """Seconds between two scans in real time of a source that does not follow by itself."""
+WEBHOOKS_ALONE = "webhook_automation"
+"""The type of an integration whose streams are not read, whatever its source can do."""
 _DIRECTIONS = ("source_to_target",)
 
 
@@ -116,10 +120,10 @@ def _plan_stream(
     writing: Connector,
     found: dict[str, Stream],
 ) -> StreamPlan:
-    what = resource(reading, mapping.stream)
+    what = _source_stream(integration, mapping, reading)
     follow = integration.sync_frequency == "real_time"
     seen = found.get(mapping.stream)
-    if what.read is None and what.source is None:
+    if not readable(what) and not (integration.receives and feeds(reading, mapping.stream)):
         raise ConfigError(
             f"The stream '{mapping.stream}' of {reading.name} cannot be read.",
             hint=suggest("", [name for name, item in reading.resources.items() if item.read or item.source]),
@@ -132,7 +136,7 @@ def _plan_stream(
         mapping=mapping,
         key=_key(mapping, what, seen, source, reading.discover.type == "introspect"),
         cursor=_cursor(mapping, what, seen),
-        fields=_target_fields(mapping, _source_fields(what, seen)),
+        fields=_target_fields(mapping, _fields_of(integration, mapping, reading, what, seen)),
         mapper=compile_mapping(mapping),
         idempotent=_idempotent(writing, mapping),
         estimate=seen.estimate if seen else None,
@@ -141,6 +145,74 @@ def _plan_stream(
         pause=_PAUSE if reading.driver != "http" else _HTTP_PAUSE,
         typed=_typed(mapping, seen),
     )
+
+
+def readable(what: Resource) -> bool:
+    """Whether records of a stream can be asked for, and do not only come as events."""
+    return what.read is not None or what.source is not None
+
+
+def _source_stream(integration: Integration, mapping: StreamMapping, reading: Connector) -> Resource:
+    """What the manifest says of a stream. Raises NotFound."""
+    if integration.receives and reading.webhooks is not None and mapping.stream == events_stream(reading):
+        return Resource(key=EVENT_KEY)
+    return resource(reading, mapping.stream)
+
+
+async def plan_run(
+    context: Context, integration: Integration | None, streams: Sequence[str], *, name: str
+) -> IntegrationPlan:
+    """The plan of a run: of the streams that are read. Raises ConfigError when there is nothing to read."""
+    plan = await plan_integration(context, integration, streams, name=name)
+    found, reading = plan.integration, context.registry.get(plan.source.platform)
+    fed = [
+        item.stream
+        for item in plan.streams
+        if found.integration_type == WEBHOOKS_ALONE
+        or not readable(_source_stream(found, item.mapping, reading))
+    ]
+    if len(fed) == len(plan.streams) or (streams and fed):
+        raise ConfigError(
+            f"There is nothing to run: {', '.join(fed)} of '{found.name}' {'is' if len(fed) == 1 else 'are'} fed by"
+            f" the webhooks of '{found.source_profile}', as they come.",
+            hint="`platint-tui events list` shows what came, `events resend` delivers it once more.",
+            code="fed_by_events",
+        )
+    return replace(plan, streams=tuple(item for item in plan.streams if item.stream not in fed))
+
+
+@dataclass(frozen=True, slots=True)
+class FedStream:
+    """A stream of an integration as events bring it: its mapping, and the fields that identify a record.
+
+    `fault` says why its key is not known, None when it is.
+    """
+
+    mapping: StreamMapping
+    key: tuple[str, ...]
+    fault: ConfigError | None = None
+
+
+async def fed_streams_of(context: Context, integration: Integration) -> dict[str, FedStream]:
+    """What events of its source are to an integration, whatever its target: streams by name.
+
+    Raises ConfigError when the source's manifest is not usable.
+    """
+    connector = context.registry.get(integration.source_platform)
+    profile = await find_profile(context, integration.source_profile)
+    side = Side(profile, connector.platform, connector.version)
+    seen = {item.name: item for item in await _discovered(context, profile.name)}
+    asked = connector.discover.type == "introspect"
+    found: dict[str, FedStream] = {}
+    for mapping in integration.streams:
+        if feeds(connector, mapping.stream):
+            what = _source_stream(integration, mapping, connector)
+            try:
+                key = _key(mapping, what, seen.get(mapping.stream), side, asked)
+                found[mapping.stream] = FedStream(mapping, key)
+            except ConfigError as error:
+                found[mapping.stream] = FedStream(mapping, (), error)
+    return found
 
 
 def _cursor(mapping: StreamMapping, what: Resource, seen: Stream | None) -> str | None:
@@ -185,6 +257,14 @@ def _source_fields(what: Resource, seen: Stream | None) -> tuple[Field, ...]:
         Field(item.name, item.type, item.required, item.max_length, item.description) for item in what.fields
     )
     return declared or (seen.fields if seen else ())
+
+
+def _fields_of(
+    integration: Integration, mapping: StreamMapping, reading: Connector, what: Resource, seen: Stream | None
+) -> tuple[Field, ...]:
+    if integration.receives and reading.webhooks is not None and mapping.stream == events_stream(reading):
+        return EVENT_FIELDS
+    return _source_fields(what, seen)
 
 
 def _target_fields(mapping: StreamMapping, fields: tuple[Field, ...]) -> tuple[Field, ...]:

@@ -23,6 +23,7 @@ from platint_tui.engine.limits import LimiterHub
 from platint_tui.engine.lock import EngineLock
 from platint_tui.engine.telemetry import TelemetryHub
 from platint_tui.manifest.registry import Registry
+from platint_tui.manifest.schema import Connector
 from platint_tui.store import open_store
 from platint_tui.store.ports import Store
 from platint_tui.vault import Vault, VaultTokens, override_variable
@@ -51,8 +52,10 @@ def make_context(
                 references[field.id] = f"env:{override_variable(profile.name, field.id)}"
         return await vault.resolve_many(profile.name, references)
 
-    def driver(profile: Profile, values: Mapping[str, Secret]) -> Driver:
+    def driver(profile: Profile, values: Mapping[str, Secret], *, retries: bool = True) -> Driver:
         connector = registry.get(profile.platform)
+        if not retries:
+            connector = _tries_once(connector)
         return open_driver(
             DriverContext(
                 connector=connector,
@@ -68,6 +71,12 @@ def make_context(
         )
 
     return Context(store, registry, secrets, driver, clock, rng, worker, limits, telemetry)
+
+
+def _tries_once(connector: Connector) -> Connector:
+    """The connector with a retry policy of one try."""
+    policy = connector.errors.policy.model_copy(update={"attempts": 1})
+    return connector.model_copy(update={"errors": connector.errors.model_copy(update={"policy": policy})})
 
 
 async def run_engine(

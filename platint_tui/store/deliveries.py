@@ -53,12 +53,14 @@ class Deliveries(Noun):
 
     # --- routing ----------------------------------------------------------------------------------------
 
-    async def unrouted(self, limit: int) -> Sequence[Event]:
-        """Up to `limit` new events of sources that are not paused, whole; those of one source in order."""
+    async def unrouted(self, limit: int, skip: Collection[str] = ()) -> Sequence[Event]:
+        """Up to `limit` new events of sources that are not paused nor in `skip`, whole; those of one in order."""
 
         def task(connection: sqlite3.Connection) -> list[Event]:
             found: list[Event] = []
             for profile in _sources_with_new(connection):
+                if profile in skip:
+                    continue
                 rows = connection.execute(
                     "SELECT * FROM events WHERE state = 'new' AND profile = ? ORDER BY number LIMIT ?",
                     (profile, limit - len(found)),

@@ -365,8 +365,8 @@ class DeliveryFilter:
 class Deliveries(Protocol):
     """Events on their way to the targets of integrations."""
 
-    async def unrouted(self, limit: int) -> Sequence[Event]:
-        """Up to `limit` new events of sources that are not paused, whole; those of one source in order."""
+    async def unrouted(self, limit: int, skip: Collection[str] = ()) -> Sequence[Event]:
+        """Up to `limit` new events of sources that are not paused nor in `skip`, whole; those of one in order."""
 
     async def route(self, events: Sequence[RoutedEvent]) -> int:
         """One transaction: the deliveries of these events, dead letters of what cannot be one, and the events'

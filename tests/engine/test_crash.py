@@ -12,7 +12,7 @@ from platint_tui.core.model import Run
 from platint_tui.core.states import DeadLetterState, RunState
 from platint_tui.engine.failpoints import POINTS
 
-RUN_POINTS = [name for name in POINTS if not name.startswith("replay.")]
+RUN_POINTS = [name for name in POINTS if "." not in name]
 CHARGES = 1000
 KILLED = -signal.SIGKILL
 

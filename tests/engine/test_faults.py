@@ -511,7 +511,7 @@ async def test_an_unforeseen_error_before_the_first_request_ends_the_run(
 ) -> None:
     name = await installation.integrate(integration("broken", {"items": "items"}, target="sqlite"))
 
-    def broken(*_: Any) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise ValueError("a mistake in a driver")
 
     async with installation.engine() as engine:
