@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from platint_tui.manifest.fields import (
     Bool,
@@ -42,11 +42,10 @@ def _ways(value: Any) -> Any:
     return value
 
 
-_SOURCE_LIST: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+_Parts = Annotated[tuple[Source, ...], Field(min_length=1)]
 Ways = Annotated[
-    tuple[Annotated[tuple[Source, ...], Field(min_length=1)], ...],
-    BeforeValidator(_ways),
-    WithJsonSchema({"anyOf": [{"type": "string"}, _SOURCE_LIST, {"type": "array", "items": _SOURCE_LIST}]}),
+    tuple[_Parts, ...],
+    BeforeValidator(_ways, json_schema_input_type=Source | tuple[Source, ...] | tuple[_Parts, ...]),
 ]
 """A source, a list of sources whose values are joined, or a list of such lists: the first whose values are all there
 is used."""
@@ -79,7 +78,11 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
-Shapes = Annotated[tuple[EventFields, ...], Field(min_length=1), BeforeValidator(_listed)]
+Shapes = Annotated[
+    tuple[EventFields, ...],
+    Field(min_length=1),
+    BeforeValidator(_listed, json_schema_input_type=EventFields | tuple[EventFields, ...]),
+]
 """The forms that requests of a platform have, or the only one: the first whose headers are there applies."""
 
 
@@ -116,7 +119,7 @@ class EventMap(Model):
 
     `record` is where the record is (the whole body without it; a list has several records). `encoded`: the value
     there is JSON text, or base64 of it. `when` are tests of the record. `fields` makes a record of its own:
-    templates over `${record.…}`. `of` names the member of a family like `items.*`, by a path in the record.
+    templates over `${record.…}` and `${parent.…}`, which is the whole document. `of` names the member of a family like `items.*`, by a path in the record.
     `op` is what the event says of the record. `partial`: the event has some fields of the record only.
     """
 

@@ -143,7 +143,8 @@ def test_form_view_and_environment() -> None:
     whole = form.form_view(REGISTRY.get("stripe"))
     assert [way.label for way in whole.ways] == ["Secret or restricted key", "Connect (OAuth)"]
     view = whole.by(whole.ways[0])
-    assert [field.id for field in view.fields] == ["api_key", "account", "base_url"]
+    hooks = ["webhook_secret", "webhook_secret_previous"]
+    assert [field.id for field in view.fields] == ["api_key", "account", "base_url", *hooks]
     assert view.fields[0].secret and view.fields[0].required
     assert view.fields[2].default == "https://api.stripe.com"
     stripe = REGISTRY.get("stripe")

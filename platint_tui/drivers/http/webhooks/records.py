@@ -130,13 +130,13 @@ def _records(entry: EventMap, text: str) -> list[EventRecord]:
             if raw is None:
                 return []
         if raw[:1] != "[":
-            return _record(entry, raw)
-        return [one for part in split_page(raw, ())[1] for one in _record(entry, part.raw)]
+            return _record(entry, raw, text)
+        return [one for part in split_page(raw, ())[1] for one in _record(entry, part.raw, text)]
     except (ValueError, RecursionError, SystemicError):
         return []
 
 
-def _record(entry: EventMap, raw: str) -> list[EventRecord]:
+def _record(entry: EventMap, raw: str, whole: str) -> list[EventRecord]:
     op = Op.DELETE if entry.op == "delete" else Op.UPSERT
     try:
         value = loads(raw)
@@ -146,7 +146,7 @@ def _record(entry: EventMap, raw: str) -> list[EventRecord]:
         return []
     if entry.fields:
         try:
-            value = render_body(entry.fields, {"record": value})
+            value = render_body(entry.fields, {"record": value, "parent": _parent(entry, whole)})
         except PlatintError as error:
             return [EventRecord(entry.resource, raw, {}, op, entry.partial, error.message)]
         raw = dumps(value)
@@ -161,6 +161,11 @@ def _record(entry: EventMap, raw: str) -> list[EventRecord]:
             return [EventRecord(name, raw, {}, op, entry.partial, f"There is no name at '{entry.of}'.")]
         name = name.removesuffix("*") + member
     return [EventRecord(name, raw, dict(value), op, entry.partial)]
+
+
+def _parent(entry: EventMap, whole: str) -> Json:
+    """The whole document, decoded only where the fields of an entry use it."""
+    return loads(whole) if any("${parent." in str(item) for item in entry.fields.values()) else None
 
 
 def _unpacked(value: Json, encoded: str) -> str:
