@@ -119,8 +119,9 @@ class EventMap(Model):
 
     `record` is where the record is (the whole body without it; a list has several records). `encoded`: the value
     there is JSON text, or base64 of it. `when` are tests of the record. `fields` makes a record of its own:
-    templates over `${record.…}` and `${parent.…}`, which is the whole document. `of` names the member of a family like `items.*`, by a path in the record.
-    `op` is what the event says of the record. `partial`: the event has some fields of the record only.
+    templates over `${record.…}` and `${parent.…}`, which is the whole document. `of` names the member of a family
+    like `items.*`, by a path in the record. `op` is what the event says of the record. `partial`: the event has some
+    fields of the record only.
     """
 
     types: tuple[EventPattern, ...] = Field(min_length=1)

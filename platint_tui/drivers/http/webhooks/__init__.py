@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from platint_tui.drivers.http.webhooks.events import events_of
 from platint_tui.drivers.http.webhooks.handshakes import accepted, answer, handshake_of, visit_of
-from platint_tui.drivers.http.webhooks.records import EventRecord, event_record, events_stream, records_of
+from platint_tui.drivers.http.webhooks.records import EventRecord, event_record, records_of
 
 __all__ = [
     "EventRecord",
@@ -12,7 +12,6 @@ __all__ = [
     "answer",
     "event_record",
     "events_of",
-    "events_stream",
     "handshake_of",
     "records_of",
     "visit_of",

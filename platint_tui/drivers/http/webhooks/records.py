@@ -16,13 +16,10 @@ from platint_tui.core.jsontext import dumps, loads, split_page
 from platint_tui.core.model import Json, Op
 from platint_tui.drivers.http.matching import body_holds
 from platint_tui.drivers.http.webhooks.views import form_of, is_form
+from platint_tui.manifest.feeds import events_stream
 from platint_tui.manifest.schema import Connector
 from platint_tui.manifest.template import lookup, render_body
 from platint_tui.manifest.webhooks import EventMap, Webhooks
-
-EVENTS = "events"
-"""The stream of the events themselves, which every source of webhooks has."""
-_OWN_EVENTS = "webhook_events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +35,6 @@ class EventRecord:
     op: Op = Op.UPSERT
     partial: bool = False
     fault: str = ""
-
-
-def events_stream(connector: Connector) -> str:
-    """The name of the stream of the events themselves: `events`, unless that is a resource of the platform."""
-    return _OWN_EVENTS if EVENTS in connector.resources else EVENTS
 
 
 def records_of(connector: Connector, event: Event | NewEvent) -> list[EventRecord]:
