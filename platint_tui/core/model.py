@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
 
 from platint_tui.core.errors import ErrorClass
-from platint_tui.core.states import DeadLetterState, IssueState, RunState
+from platint_tui.core.replays import AS_USUAL, ReplayOptions
+from platint_tui.core.states import DeadLetterState, IssueState, ReplayState, RunState
 
 Json: TypeAlias = Any
 JsonObject: TypeAlias = Mapping[str, Any]
@@ -558,6 +559,8 @@ class DeadLetter:
     op: Op = Op.UPSERT
     origin: JsonObject | None = None
     """Where it lies at its platform, when that keeps it in a dead-letter queue of its own (direction `native`)."""
+    integration_version: int | None = None
+    """The version of the integration that it failed with, None when that is not known."""
 
     @property
     def place(self) -> str:
@@ -599,11 +602,17 @@ class Trigger(StrEnum):
     MANUAL = "manual"
     BULK = "bulk"
     RESUME = "resume"
+    FORCED = "forced"
+    """An operator had something sent again that had arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to deliver a dead letter. `outcome` is sending, succeeded, failed, unknown or superseded."""
+    """One try to deliver a dead letter. `outcome` is sending, succeeded, failed, unknown or superseded.
+
+    `operator` is who asked for it, `target` the profile (and target) that it went to when that is not the
+    integration's own.
+    """
 
     dead_letter: str
     number: int
@@ -617,14 +626,16 @@ class Attempt:
     message: str = ""
     request: JsonObject | None = None
     response: JsonObject | None = None
+    operator: str = ""
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayJob:
-    """A replay that an operator asked for. Counts are of its items."""
+    """A replay that `operator` asked for. Counts are of its items; `error` says why it stopped or paused."""
 
     id: str
-    state: str
+    state: ReplayState
     trigger: Trigger
     created_ms: int
     ended_ms: int | None
@@ -635,6 +646,8 @@ class ReplayJob:
     superseded: int
     pending: int
     error: str = ""
+    options: ReplayOptions = AS_USUAL
+    operator: str = ""
 
 
 @dataclass(frozen=True, slots=True)

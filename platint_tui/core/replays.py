@@ -61,8 +61,11 @@ class ReplayOptions:
 
     def document(self) -> dict[str, Any]:
         """As plain JSON; what is as usual is left out."""
-        usual = ReplayOptions()
-        return {name: value for name, value in asdict(self).items() if value != getattr(usual, name)}
+        return {name: value for name, value in asdict(self).items() if value != getattr(AS_USUAL, name)}
+
+
+AS_USUAL = ReplayOptions()
+"""Everything at once, as fast as the limits allow, to where it was to go."""
 
 
 def options_of(document: Mapping[str, Any]) -> ReplayOptions:
@@ -219,6 +222,18 @@ def bulk_plan_of(document: Mapping[str, Any]) -> BulkPlan:
             "notes": tuple(document["notes"]),
         }
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What came of an item: succeeded, failed, unknown, superseded, or released (not sent; pending again)."""
+
+    dead_letter: str
+    outcome: str
+    code: str = ""
+    message: str = ""
+    request: Mapping[str, Any] | None = None
+    response: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

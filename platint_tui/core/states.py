@@ -105,6 +105,55 @@ UNRESOLVED_DEAD_LETTER_STATES = frozenset(
 )
 
 
+class ReplayState(StrEnum):
+    """States of a replay job.
+
+    `planning`: its items are being written. `canary`: the first few are on their way, and `waiting` for an
+    operator's word about the rest. `paused` by an operator, or because the target seems to be down. `cancelling`:
+    what is in flight still settles.
+    """
+
+    PLANNING = "planning"
+    CANARY = "canary"
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+REPLAY_MOVES: dict[ReplayState, frozenset[ReplayState]] = {
+    ReplayState.PLANNING: frozenset(
+        {ReplayState.CANARY, ReplayState.RUNNING, ReplayState.CANCELLING, ReplayState.DONE}
+    ),
+    ReplayState.CANARY: frozenset(
+        {
+            ReplayState.WAITING,
+            ReplayState.RUNNING,
+            ReplayState.PAUSED,
+            ReplayState.CANCELLING,
+            ReplayState.DONE,
+        }
+    ),
+    ReplayState.WAITING: frozenset({ReplayState.RUNNING, ReplayState.CANCELLING, ReplayState.DONE}),
+    ReplayState.RUNNING: frozenset({ReplayState.PAUSED, ReplayState.CANCELLING, ReplayState.DONE}),
+    ReplayState.PAUSED: frozenset(
+        {ReplayState.CANARY, ReplayState.RUNNING, ReplayState.CANCELLING, ReplayState.DONE}
+    ),
+    ReplayState.CANCELLING: frozenset({ReplayState.CANCELLED}),
+    ReplayState.DONE: frozenset(),
+    ReplayState.CANCELLED: frozenset(),
+}
+"""`done` comes by itself with the last item, also while a job waits or is paused: a sync may have written newer
+versions of what is left."""
+
+SENDING_REPLAY_STATES = frozenset({ReplayState.CANARY, ReplayState.RUNNING})
+"""In which items are claimed."""
+WORKED_REPLAY_STATES = SENDING_REPLAY_STATES | {ReplayState.CANCELLING}
+"""In which an engine has something to do for a job."""
+
+
 class IssueState(StrEnum):
     """States of an issue: the dead letters of one fingerprint."""
 
@@ -124,3 +173,9 @@ def check_dead_letter_move(old: DeadLetterState, new: DeadLetterState) -> None:
     """Raise SystemicError unless a dead letter may go from `old` to `new`."""
     if new not in DEAD_LETTER_MOVES[old]:
         raise SystemicError(f"A dead letter cannot go from {old} to {new}.", code="state")
+
+
+def check_replay_move(old: ReplayState, new: ReplayState) -> None:
+    """Raise SystemicError unless a replay job may go from `old` to `new`."""
+    if new not in REPLAY_MOVES[old]:
+        raise SystemicError(f"A replay cannot go from {old} to {new}.", code="state")

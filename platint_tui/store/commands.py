@@ -43,6 +43,15 @@ class Commands(Noun):
 
         return await self._database.read(task)
 
+    async def progress(self, command: str, result: JsonObject) -> None:
+        """What a pending command has found so far, for whoever watches it."""
+        values = (dump(result), command)
+
+        def task(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE commands SET result = ? WHERE id = ? AND state = 'pending'", values)
+
+        await self._database.write(task, durable=False)
+
     async def finish(
         self, command: str, *, result: JsonObject | None = None, error: JsonObject | None = None
     ) -> None:

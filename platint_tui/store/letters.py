@@ -16,7 +16,8 @@ SUMMARY = (
     "d.number, d.id, d.state, d.direction, d.profile, d.platform, d.integration, d.stream, d.run,"
     " d.manifest_version, d.record_key, d.content_hash, d.idempotency_key, d.fingerprint, d.error_class,"
     " d.code, d.message, d.field, d.hint, d.parent, d.occurrences, d.attempts, d.first_seen_ms,"
-    " d.last_seen_ms, d.size, d.row_hash, d.rank, d.newer_written, d.op, d.origin"
+    " d.last_seen_ms, d.size, d.row_hash, d.rank, d.newer_written, d.op, d.origin,"
+    " d.integration_version"
 )
 """Columns of a dead letter without its body; the table is `dead_letters AS d`."""
 BODY = "b.payload, b.request, b.response"
@@ -286,4 +287,5 @@ def letter_of(
         response=load_optional(response),
         op=Op(row["op"]),
         origin=load_optional(row["origin"]),
+        integration_version=row["integration_version"],
     )

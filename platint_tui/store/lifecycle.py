@@ -59,17 +59,33 @@ def move(
 
     Raises SystemicError when its state machine does not know the move.
     """
-    old = DeadLetterState(letter["state"])
-    check_dead_letter_move(old, new)
+    move_all(connection, [letter], new, now, counts)
+
+
+def move_all(
+    connection: sqlite3.Connection,
+    letters: Sequence[sqlite3.Row],
+    new: DeadLetterState,
+    now: int,
+    counts: IssueCounts,
+) -> None:
+    """Move dead letters, as `move` does. Raises SystemicError before anything is moved."""
     unresolved = new in UNRESOLVED_DEAD_LETTER_STATES
-    connection.execute(
+    for letter in letters:
+        old = DeadLetterState(letter["state"])
+        check_dead_letter_move(old, new)
+        counts.add(letter["fingerprint"], opened=unresolved - (old in UNRESOLVED_DEAD_LETTER_STATES))
+    connection.executemany(
         "UPDATE dead_letters SET state = ?, resolved_ms = ?, live = CASE WHEN ? THEN 0 ELSE live END"
         " WHERE number = ? AND state = ?",
-        (new, None if unresolved else now, new in RESOLVED_FOR_GOOD, letter["number"], old),
+        [
+            (new, None if unresolved else now, new in RESOLVED_FOR_GOOD, letter["number"], letter["state"])
+            for letter in letters
+        ],
     )
-    counts.add(letter["fingerprint"], opened=unresolved - (old in UNRESOLVED_DEAD_LETTER_STATES))
     if new in RESOLVED_FOR_GOOD:
-        _settle_ancestors(connection, letter["parent"])
+        for letter in letters:
+            _settle_ancestors(connection, letter["parent"])
 
 
 def _settle_ancestors(connection: sqlite3.Connection, parent: str | None) -> None:
@@ -107,10 +123,10 @@ def count_items(connection: sqlite3.Connection, job: str, outcome: str, items: i
 
 
 def end_job(connection: sqlite3.Connection, job: str, now: int) -> None:
-    """End the job when nothing of it is left to do."""
+    """End the job when nothing of it is left to do; not while its items are still being written."""
     connection.execute(
         "UPDATE replay_jobs SET ended_ms = ?, state = CASE WHEN state = 'cancelling' THEN 'cancelled'"
-        " ELSE 'done' END WHERE id = ? AND pending = 0 AND ended_ms IS NULL",
+        " ELSE 'done' END WHERE id = ? AND pending = 0 AND ended_ms IS NULL AND state <> 'planning'",
         (now, job),
     )
 

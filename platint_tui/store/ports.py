@@ -48,6 +48,9 @@ from platint_tui.core.model import (
     Trigger,
     Worker,
 )
+from platint_tui.core.patch import Patch
+from platint_tui.core.replays import Outcome, ReplayOptions, Settlement, Survey
+from platint_tui.core.rules import FixRule, RuleEdit
 from platint_tui.core.states import DeadLetterState, IssueState, RunState
 
 
@@ -282,12 +285,20 @@ class Replays(Protocol):
     """Replay jobs: planned, claimed, sent, settled; every step a row before it happens."""
 
     async def plan(
-        self, dead_letters: Sequence[str], trigger: Trigger, *, command: str | None = None
+        self,
+        dead_letters: Sequence[str],
+        trigger: Trigger,
+        *,
+        command: str | None = None,
+        options: ReplayOptions = ...,
+        operator: str = "",
     ) -> ReplayJob:
-        """A job with one item per dead letter that is open or unknown, its idempotency key stored with it.
+        """A job with one item per dead letter that it may send, its idempotency key stored with it.
 
-        A dead letter that is in another unfinished job is left out, and so is one whose record was written in a
-        newer version since. When `command` has a job, that one is returned.
+        Those are the open ones, with `options.unknown` (the default) the unknown ones and with `options.forced`
+        those that arrived. A dead letter that is in another unfinished job is left out, and so is one whose
+        record was written in a newer version since. When `command` has a job, that one is returned; if a crash
+        interrupted its planning, after the rest of it is done.
         """
 
     async def get(self, job: str) -> ReplayJob | None: ...
@@ -300,7 +311,8 @@ class Replays(Protocol):
         """Up to `count` pending items become sending (attempt row written, dead letter replaying).
 
         They come whole, each with the idempotency key that was stored when the job was planned. Versions of one
-        record are never on their way together, and the newest comes first.
+        record are never on their way together; which goes first is the job's order. Nothing comes of a job that is
+        paused, waits after its canary, or has ended.
         """
 
     async def settle(
@@ -314,23 +326,89 @@ class Replays(Protocol):
         request: JsonObject | None = None,
         response: JsonObject | None = None,
     ) -> None:
-        """Outcome succeeded, failed, unknown, superseded, or released (not sent; pending again).
+        """`settle_all` for one item."""
 
-        Moves the dead letter with it and finishes the job with its last item. When it succeeded, waiting older
+    async def settle_all(self, job: str, settlements: Sequence[Settlement]) -> None:
+        """Store what came of items (succeeded, failed, unknown, superseded, or released: not sent, pending again),
+        all in one transaction.
+
+        Moves the dead letters with them and finishes the job with its last item. When one succeeded, waiting older
         versions of the same record are superseded. When a newer version was written meanwhile, one that did not
         arrive is superseded, and one that arrived is unknown: which came last is not known. Raises SystemicError
-        when the item is not being sent.
+        when one is not being sent; then nothing is stored.
         """
 
     async def newer_written(self, job: str) -> frozenset[str]:
         """Dead letters on their way in this job whose record was written in a newer version since."""
 
-    async def recover(self, job: str, alive: Sequence[str], idempotent: bool) -> int:
+    async def on_their_way(self, job: str) -> Sequence[DeadLetter]:
+        """The dead letters that this job is sending, without payload."""
+
+    async def recover(self, job: str, alive: Sequence[str], idempotent: bool | Collection[str]) -> int:
         """Items left in sending by a dead worker: pending again with the same key when the target is
-        idempotent, else unknown; superseded when a newer version was written. Returns how many."""
+        idempotent, else unknown; superseded when a newer version was written. Returns how many.
+
+        `idempotent` may be the ids of the dead letters whose target is.
+        """
 
     async def cancel(self, job: str, error: str = "") -> None:
         """Pending items are released; items in flight settle. `error` says why when no operator asked."""
+
+    async def pause(self, job: str, error: str = "") -> None:
+        """Claim nothing more until it is resumed; what is in flight settles."""
+
+    async def resume(self, job: str) -> None:
+        """Go on where it was paused."""
+
+    async def proceed(self, job: str) -> None:
+        """The operator's word after a canary: the others go."""
+
+    async def ids(self, numbers: Sequence[int]) -> Sequence[str]:
+        """The ids of the dead letters with these numbers, in that order."""
+
+    async def whole(self, ids: Sequence[str]) -> Sequence[DeadLetter]:
+        """Dead letters with payload, request and response, in that order. Those that are gone, or that the disk
+        changed, are left out."""
+
+    async def ranked(self, ids: Sequence[str]) -> Sequence[tuple[str, bool]]:
+        """These dead letters so that of each record the newest version comes first, and whether the target was
+        given a newer one since."""
+
+    async def last_answers(
+        self, ids: Sequence[str]
+    ) -> Mapping[str, tuple[JsonObject | None, JsonObject | None]]:
+        """Per dead letter that was replayed: request and answer of its last attempt that was answered."""
+
+    async def survey(self, ids: Sequence[str], options: ReplayOptions) -> Survey:
+        """Count what a job over these dead letters would take, and what it would leave out."""
+
+    async def outcomes(self, job: str) -> Sequence[Outcome]:
+        """What came of the items of a job, by outcome, code and message, most of them first."""
+
+
+class Rules(Protocol):
+    """Fix rules: corrections kept for a fingerprint, and the edits that they made."""
+
+    async def add(
+        self,
+        fingerprint: str,
+        patch: Patch,
+        *,
+        note: str = "",
+        made_from: str | None = None,
+        operator: str = "",
+    ) -> FixRule: ...
+    async def get(self, id_or_number: str) -> FixRule:
+        """One rule. Raises NotFound."""
+
+    async def list(self, fingerprint: str = "", *, revoked: bool = False) -> Sequence[FixRule]:
+        """Rules in force, newest first; of one fingerprint, and those that were revoked too, where asked for."""
+
+    async def revoke(self, id_or_number: str) -> FixRule:
+        """Offer and apply a rule no more; the edits that it made stay. Raises NotFound."""
+
+    async def edit_all(self, rule: str, edits: Sequence[RuleEdit]) -> int:
+        """Make each edit as a child of its dead letter, which stays as `edited`; returns how many were made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,13 +463,26 @@ class Deliveries(Protocol):
     async def next_due(self, integration: str, stream: str) -> int | None:
         """When the next delivery of a route is due, in epoch milliseconds; None when none waits."""
 
+    async def claimable(
+        self, integration: str, stream: str, place: str = PRIMARY, *, all_of_it: bool = False
+    ) -> bool:
+        """Whether `claim` would find something."""
+
     async def claim(
-        self, integration: str, stream: str, worker: str, count: int, place: str = PRIMARY
+        self,
+        integration: str,
+        stream: str,
+        worker: str,
+        count: int,
+        place: str = PRIMARY,
+        *,
+        all_of_it: bool = False,
     ) -> Sequence[ClaimedDelivery]:
         """Up to `count` deliveries that are due become sending, in the order in which their events came.
 
         Of one record only the oldest is taken, and only when none of it is on its way. What lies in the fallback
-        target goes to the primary in its turn; to the fallback goes what does not lie there yet.
+        target goes to the primary in its turn. To the fallback goes what is meant for it, or, with `all_of_it`,
+        everything that does not lie there yet.
         """
 
     async def sending(self, integration: str, stream: str) -> Sequence[ClaimedDelivery]:
@@ -446,6 +537,9 @@ class Commands(Protocol):
 
     async def submit(self, kind: str, args: JsonObject, actor: str) -> Command: ...
     async def pending(self) -> Sequence[Command]: ...
+    async def progress(self, command: str, result: JsonObject) -> None:
+        """What a pending command has found so far, for whoever watches it."""
+
     async def finish(
         self, command: str, *, result: JsonObject | None = None, error: JsonObject | None = None
     ) -> None: ...
@@ -535,6 +629,8 @@ class Store(Protocol):
     def dead_letters(self) -> DeadLetters: ...
     @property
     def replays(self) -> Replays: ...
+    @property
+    def rules(self) -> Rules: ...
     @property
     def deliveries(self) -> Deliveries: ...
     @property

@@ -4,93 +4,97 @@
 from __future__ import annotations
 
 import builtins
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from platint_tui.core.errors import NotFound, SystemicError
+from platint_tui.core.errors import ConfigError, NotFound
 from platint_tui.core.ids import new_id
 from platint_tui.core.model import DeadLetter, JsonObject, ReplayJob, Trigger
-from platint_tui.core.states import DeadLetterState
-from platint_tui.store.codec import chunks, dump_optional, marks, text
+from platint_tui.core.replays import Outcome, ReplayOptions, Settlement, Survey, options_of
+from platint_tui.core.states import ReplayState
+from platint_tui.store import replayitems, replayplans
+from platint_tui.store.codec import chunks, dump, marks, text
 from platint_tui.store.letters import BODY, SUMMARY, is_intact, letter_of
-from platint_tui.store.lifecycle import IssueCounts, count_items, end_job, move, supersede
+from platint_tui.store.lifecycle import end_job
 from platint_tui.store.noun import Noun
 
 _JOB = (
-    "id, state, trigger, created_ms, ended_ms, total, succeeded, failed, unknown, superseded, pending, error"
+    "id, state, trigger, created_ms, ended_ms, total, succeeded, failed, unknown, superseded, pending, error,"
+    " options, operator"
 )
-_SETTLED = {
-    "succeeded": DeadLetterState.SUCCEEDED,
-    "failed": DeadLetterState.OPEN,
-    "unknown": DeadLetterState.UNKNOWN,
-    "superseded": DeadLetterState.SUPERSEDED,
-}
+NAMED = ReplayOptions(unknown=True)
+"""How dead letters that a person named one by one are sent."""
+_AT_ONCE = 2_000
+"""Items that are planned in one transaction: a running sync waits for no more than that."""
 
 
 class Replays(Noun):
-    """ports.Replays in SQLite. A job is running, cancelling, then done or cancelled (`ended_ms` is set)."""
+    """ports.Replays in SQLite. See `core.states.ReplayState` for the life of a job."""
 
     async def plan(
-        self, dead_letters: Sequence[str], trigger: Trigger, *, command: str | None = None
+        self,
+        dead_letters: Sequence[str],
+        trigger: Trigger,
+        *,
+        command: str | None = None,
+        options: ReplayOptions = NAMED,
+        operator: str = "",
     ) -> ReplayJob:
-        """A job with one item per dead letter that is open or unknown, its idempotency key stored with it.
+        """A job with one item per dead letter that it may send, its idempotency key stored with it.
 
-        A dead letter that is in another unfinished job is left out, and so is one whose record was written in a
-        newer version since. A job without items has ended at once. When `command` has a job, that one is returned.
+        Those are the open ones, with `options.unknown` the unknown ones and with `options.forced` those that
+        arrived. A dead letter that is in another unfinished job is left out, and so is one whose record was
+        written in a newer version since. A job without items has ended at once. When `command` has a job, that one
+        is returned; if a crash interrupted its planning, after the rest of it is done.
         """
-        now, job = self._clock.now_ms(), new_id("job")
+        job = await self._database.write(
+            lambda connection: self._begin(connection, trigger, command, options, operator)
+        )
+        if job.state is not ReplayState.PLANNING:
+            return job
         wanted = list(dict.fromkeys(dead_letters))
-
-        def task(connection: sqlite3.Connection) -> ReplayJob:
-            made = connection.execute(
-                f"SELECT {_JOB} FROM replay_jobs WHERE command = ?", (command,)
-            ).fetchone()
-            if made is not None:
-                return _job(made)
-            connection.execute(
-                "INSERT INTO replay_jobs (id, state, trigger, created_ms, command)"
-                " VALUES (?, 'running', ?, ?, ?)",
-                (job, trigger, now, command),
+        for some in chunks(wanted, _AT_ONCE):
+            await self._database.write(
+                lambda connection, some=some: replayplans.add_items(  # type: ignore[misc]  # the default binds the loop's variable
+                    connection, job.id, some, trigger, options
+                )
             )
-            total = 0
-            for some in chunks(wanted):
-                total += connection.execute(
-                    "INSERT INTO replay_items (job, dead_letter, number, state, trigger, idempotency_key)"
-                    " SELECT ?, id, number, 'pending', ?, idempotency_key FROM dead_letters"
-                    # An expression, so that SQLite does not walk the index of states instead.
-                    f" WHERE id IN ({marks(some)}) AND state || '' IN ('open', 'unknown')"
-                    " AND newer_written = 0"
-                    " AND NOT EXISTS (SELECT 1 FROM replay_items AS i WHERE i.dead_letter = dead_letters.id"
-                    " AND i.state IN ('pending', 'sending'))",
-                    [job, trigger, *some],
-                ).rowcount
-            connection.execute(
-                "UPDATE replay_jobs SET total = ?, pending = ? WHERE id = ?", (total, total, job)
-            )
-            end_job(connection, job, now)
-            return _get(connection, job)
 
-        return await self._database.write(task)
+        def ready(connection: sqlite3.Connection) -> ReplayJob:
+            replayplans.begin(connection, job.id, options, self._clock.now_ms())
+            return _get(connection, job.id)
+
+        return await self._database.write(ready)
+
+    def _begin(
+        self,
+        connection: sqlite3.Connection,
+        trigger: Trigger,
+        command: str | None,
+        options: ReplayOptions,
+        operator: str,
+    ) -> ReplayJob:
+        made = connection.execute(f"SELECT {_JOB} FROM replay_jobs WHERE command = ?", (command,)).fetchone()
+        if made is not None:
+            return _job(made)
+        job = new_id("job")
+        connection.execute(
+            "INSERT INTO replay_jobs (id, state, trigger, created_ms, command, options, operator)"
+            " VALUES (?, 'planning', ?, ?, ?, ?, ?)",
+            (job, trigger, self._clock.now_ms(), command, dump(options.document()), text(operator)),
+        )
+        return _get(connection, job)
 
     async def get(self, job: str) -> ReplayJob | None:
         """The job with this id."""
-
-        def task(connection: sqlite3.Connection) -> ReplayJob | None:
-            row = connection.execute(f"SELECT {_JOB} FROM replay_jobs WHERE id = ?", (job,)).fetchone()
-            return None if row is None else _job(row)
-
-        return await self._database.read(task)
+        found = await self._jobs("id = ?", job)
+        return found[0] if found else None
 
     async def of_command(self, command: str) -> ReplayJob | None:
         """The job that this command made."""
-
-        def task(connection: sqlite3.Connection) -> ReplayJob | None:
-            row = connection.execute(
-                f"SELECT {_JOB} FROM replay_jobs WHERE command = ?", (command,)
-            ).fetchone()
-            return None if row is None else _job(row)
-
-        return await self._database.read(task)
+        found = await self._jobs("command = ?", command)
+        return found[0] if found else None
 
     async def list(self, limit: int = 50) -> Sequence[ReplayJob]:
         """The newest jobs, newest first."""
@@ -100,7 +104,7 @@ class Replays(Noun):
         """Jobs that have not ended, oldest first."""
         return await self._jobs("ended_ms IS NULL ORDER BY number")
 
-    async def _jobs(self, condition: str, *values: int) -> Sequence[ReplayJob]:
+    async def _jobs(self, condition: str, *values: int | str) -> Sequence[ReplayJob]:
         def task(connection: sqlite3.Connection) -> builtins.list[ReplayJob]:
             return [
                 _job(row)
@@ -114,27 +118,12 @@ class Replays(Noun):
 
         They come whole, each with the idempotency key that was stored when the job was planned. An item whose
         dead letter was changed by the disk fails instead of being sent. Versions of one record are never on
-        their way together, and the newest comes first, which supersedes the others once it has arrived.
+        their way together; which goes first is the job's order. Nothing comes of a job that is not sending.
         """
         now = self._clock.now_ms()
-
-        def task(connection: sqlite3.Connection) -> builtins.list[DeadLetter]:
-            rows = connection.execute(
-                f"SELECT {SUMMARY}, {BODY}, i.trigger AS item_trigger, i.idempotency_key AS item_key"
-                " FROM replay_items AS i JOIN dead_letters AS d ON d.id = i.dead_letter"
-                " LEFT JOIN dead_letter_bodies AS b ON b.number = d.number"
-                f" WHERE i.job = ? AND i.state = 'pending' AND {_ITS_TURN} ORDER BY i.number LIMIT ?",
-                (job, count),
-            ).fetchall()
-            counts, claimed = IssueCounts(), list[DeadLetter]()
-            for row in rows:
-                letter = _claim_item(connection, job, worker, row, now, counts)
-                if letter is not None:
-                    claimed.append(letter)
-            counts.write(connection)
-            return claimed
-
-        return await self._database.write(task)
+        return await self._database.write(
+            lambda connection: replayitems.claim(connection, job, worker, count, now)
+        )
 
     async def settle(
         self,
@@ -147,35 +136,19 @@ class Replays(Noun):
         request: JsonObject | None = None,
         response: JsonObject | None = None,
     ) -> None:
-        """Outcome succeeded, failed, unknown, superseded, or released (not sent; pending again).
+        """`settle_all` for one item."""
+        await self.settle_all(job, [Settlement(dead_letter, outcome, code, message, request, response)])
 
-        Moves the dead letter with it and finishes the job with its last item. When it succeeded, waiting older
+    async def settle_all(self, job: str, settlements: Sequence[Settlement]) -> None:
+        """Store what came of items, all in one transaction, and take the job on with them.
+
+        Moves the dead letters with them and finishes the job with its last item. When one succeeded, waiting older
         versions of the same record are superseded. When a newer version was written meanwhile, one that did not
         arrive is superseded, and one that arrived is unknown: which came last is not known. Raises SystemicError
-        when the item is not being sent (another process settled it).
+        when one is not being sent (another process settled it); then nothing is stored.
         """
         now = self._clock.now_ms()
-        if outcome != "released" and outcome not in _SETTLED:
-            raise SystemicError(f"A replay cannot end as '{outcome}'.", code="state")
-        ending = (outcome, now, text(code), text(message), dump_optional(request), dump_optional(response))
-
-        def task(connection: sqlite3.Connection) -> None:
-            row = _sending(connection, job, dead_letter)
-            counts = IssueCounts()
-            if row["newer_written"]:
-                _settle_overtaken(connection, job, row, ending, counts)
-            elif outcome == "released":
-                _release(connection, job, row, now, counts)
-            else:
-                move(connection, row, _SETTLED[outcome], now, counts)
-                _end_attempt(connection, row, ending)
-                _end_item(connection, job, dead_letter, outcome)
-                count_items(connection, job, outcome, 1, now)
-            counts.write(connection)
-            if outcome == "succeeded" and not row["newer_written"]:
-                _supersede_older(connection, row, now)
-
-        await self._database.write(task)
+        await self._database.write(lambda connection: replayitems.settle(connection, job, settlements, now))
 
     async def newer_written(self, job: str) -> frozenset[str]:
         """Dead letters on their way in this job whose record was written in a newer version since."""
@@ -190,41 +163,29 @@ class Replays(Noun):
 
         return await self._database.read(task)
 
-    async def recover(self, job: str, alive: Sequence[str], idempotent: bool) -> int:
-        """Items left in sending by a dead worker: pending again with the same key when the target is
-        idempotent, else unknown; superseded when a newer version was written. Returns how many."""
-        now, living = self._clock.now_ms(), frozenset(alive)
+    async def on_their_way(self, job: str) -> Sequence[DeadLetter]:
+        """The dead letters that this job is sending, without payload."""
 
-        def task(connection: sqlite3.Connection) -> int:
+        def task(connection: sqlite3.Connection) -> builtins.list[DeadLetter]:
             rows = connection.execute(
-                f"SELECT {SUMMARY}, i.worker AS item_worker FROM replay_items AS i"
-                " JOIN dead_letters AS d ON d.id = i.dead_letter WHERE i.job = ? AND i.state = 'sending'",
+                f"SELECT {SUMMARY} FROM replay_items AS i JOIN dead_letters AS d ON d.id = i.dead_letter"
+                " WHERE i.job = ? AND i.state = 'sending'",
                 (job,),
-            ).fetchall()
-            counts, ending = IssueCounts(), ("unknown", now, "engine_gone", _LOST, None, None)
-            lost = [row for row in rows if row["item_worker"] not in living]
-            for row in lost:
-                if row["newer_written"]:
-                    _settle_overtaken(connection, job, row, ending, counts)
-                    continue
-                _end_attempt(connection, row, ending)
-                if idempotent:
-                    move(connection, row, DeadLetterState.OPEN, now, counts)
-                    connection.execute(
-                        "UPDATE replay_items SET state = 'pending', worker = NULL, trigger = ?"
-                        " WHERE job = ? AND dead_letter = ?",
-                        (Trigger.RESUME, job, row["id"]),
-                    )
-                else:
-                    move(connection, row, DeadLetterState.UNKNOWN, now, counts)
-                    _end_item(connection, job, row["id"], "unknown")
-                    count_items(connection, job, "unknown", 1, now)
-            counts.write(connection)
-            if lost:
-                _release_pending_of_cancelled(connection, job, now)
-            return len(lost)
+            )
+            return [letter_of(row) for row in rows]
 
-        return await self._database.write(task)
+        return await self._database.read(task)
+
+    async def recover(self, job: str, alive: Sequence[str], idempotent: bool | Collection[str]) -> int:
+        """Items left in sending by a dead worker: pending again with the same key when the target is
+        idempotent, else unknown; superseded when a newer version was written. Returns how many.
+
+        `idempotent` may be the ids of the dead letters whose target is.
+        """
+        now, living = self._clock.now_ms(), frozenset(alive)
+        return await self._database.write(
+            lambda connection: replayitems.recover(connection, job, living, idempotent, now)
+        )
 
     async def cancel(self, job: str, error: str = "") -> None:
         """Pending items are released; items in flight settle. `error` says why when no operator asked.
@@ -234,148 +195,108 @@ class Replays(Noun):
         now = self._clock.now_ms()
 
         def task(connection: sqlite3.Connection) -> None:
-            _get(connection, job)
+            if _get(connection, job).state is ReplayState.PLANNING:
+                replayplans.count(connection, job)
             connection.execute(
                 "UPDATE replay_jobs SET state = 'cancelling', error = ? WHERE id = ? AND ended_ms IS NULL",
                 (text(error), job),
             )
-            _release_pending_of_cancelled(connection, job, now)
+            replayitems.release_cancelled(connection, job, now)
 
         await self._database.write(task)
 
+    async def pause(self, job: str, error: str = "") -> None:
+        """Claim nothing more until it is resumed; what is in flight settles. Raises NotFound, ConfigError."""
+        await self._move(job, (ReplayState.CANARY, ReplayState.RUNNING), ReplayState.PAUSED, error)
 
-_LOST = "The engine ended before the answer arrived."
-_OVERTAKEN = (
-    "A newer version of this record was written while this one was on its way, so the target may hold either. "
-    "Compare the record in the target; resetting the stream's position writes the newer one again."
-)
-_ITS_TURN = (
-    "(d.record_key = '' OR NOT EXISTS (SELECT 1 FROM dead_letters AS o WHERE o.live = 1"
-    " AND o.integration = d.integration AND o.stream = d.stream AND o.record_key = d.record_key"
-    " AND o.number <> d.number AND (o.state || '' = 'replaying' OR ((o.rank, o.number) > (d.rank, d.number)"
-    " AND EXISTS (SELECT 1 FROM replay_items AS w WHERE w.job = i.job AND w.dead_letter = o.id"
-    " AND w.state = 'pending')))))"
-)
-"""No other version of the record is on its way, and no newer one waits in the same job."""
+    async def resume(self, job: str) -> None:
+        """Go on where it was paused, with the canary when that was not over. Raises NotFound, ConfigError."""
 
+        def next_state(connection: sqlite3.Connection, found: ReplayJob) -> ReplayState:
+            canary = found.options.canary
+            unfinished = canary and replayitems.sent(connection, job) < canary
+            return ReplayState.CANARY if unfinished else ReplayState.RUNNING
 
-def _claim_item(
-    connection: sqlite3.Connection,
-    job: str,
-    worker: str,
-    row: sqlite3.Row,
-    now: int,
-    counts: IssueCounts,
-) -> DeadLetter | None:
-    if row["payload"] is None or not is_intact(row) or row["item_key"] != row["idempotency_key"]:
-        _end_item(connection, job, row["id"], "failed", "pending")
-        count_items(connection, job, "failed", 1, now)
-        return None
-    taken = connection.execute(
-        "UPDATE replay_items SET state = 'sending', worker = ?, was = ?"
-        " WHERE job = ? AND dead_letter = ? AND state = 'pending'",
-        (worker, row["state"], job, row["id"]),
-    )
-    if taken.rowcount != 1:
-        return None
-    move(connection, row, DeadLetterState.REPLAYING, now, counts)
-    number = connection.execute(
-        "UPDATE dead_letters SET attempts = attempts + 1 WHERE number = ? RETURNING attempts",
-        (row["number"],),
-    ).fetchone()[0]
-    connection.execute(
-        "INSERT INTO attempts (dead_letter, number, trigger, job, idempotency_key, outcome, started_ms)"
-        " VALUES (?, ?, ?, ?, ?, 'sending', ?)",
-        (row["id"], number, row["item_trigger"], job, row["item_key"], now),
-    )
-    current = connection.execute(
-        f"SELECT {SUMMARY} FROM dead_letters AS d WHERE number = ?", (row["number"],)
-    ).fetchone()
-    return letter_of(current, row["payload"], row["request"], row["response"])
+        await self._move(job, (ReplayState.PAUSED,), next_state)
 
+    async def proceed(self, job: str) -> None:
+        """The operator's word after a canary: the others go. Raises NotFound, ConfigError."""
+        await self._move(job, (ReplayState.WAITING,), ReplayState.RUNNING)
 
-def _sending(connection: sqlite3.Connection, job: str, dead_letter: str) -> sqlite3.Row:
-    row: sqlite3.Row | None = connection.execute(
-        f"SELECT {SUMMARY}, i.was AS item_was FROM replay_items AS i JOIN dead_letters AS d"
-        " ON d.id = i.dead_letter WHERE i.job = ? AND i.dead_letter = ? AND i.state = 'sending'",
-        (job, dead_letter),
-    ).fetchone()
-    if row is None:
-        raise SystemicError(f"Dead letter '{dead_letter}' is not being sent by replay '{job}'.", code="state")
-    return row
+    async def _move(
+        self, job: str, old: Collection[ReplayState], new: replayplans.NextState, error: str = ""
+    ) -> None:
+        def task(connection: sqlite3.Connection) -> None:
+            found = _get(connection, job)
+            if found.state not in old:
+                words = " or ".join(sorted(old))
+                raise ConfigError(f"This replay is {found.state}; only one that is {words} can do that.")
+            state = new if isinstance(new, ReplayState) else new(connection, found)
+            connection.execute(
+                "UPDATE replay_jobs SET state = ?, error = ? WHERE id = ?", (state, text(error), job)
+            )
+            end_job(connection, job, self._clock.now_ms())
 
+        await self._database.write(task)
 
-def _settle_overtaken(
-    connection: sqlite3.Connection,
-    job: str,
-    row: sqlite3.Row,
-    ending: tuple[str, int, str, str, str | None, str | None],
-    counts: IssueCounts,
-) -> None:
-    """A newer version was written while this one was on its way: it is not sent again, whatever came of it."""
-    outcome, now, code, message, request, response = ending
-    end = "superseded"
-    if outcome == "succeeded":
-        end = outcome = "unknown"
-        code, message = "overtaken", _OVERTAKEN
-    elif outcome == "released":
-        outcome = "superseded"
-    move(connection, row, _SETTLED[end], now, counts)
-    _end_attempt(connection, row, (outcome, now, code, message, request, response))
-    _end_item(connection, job, row["id"], end)
-    count_items(connection, job, end, 1, now)
+    async def ids(self, numbers: Sequence[int]) -> Sequence[str]:
+        """The ids of the dead letters with these numbers, in that order; those that are gone are left out."""
 
+        def task(connection: sqlite3.Connection) -> builtins.list[str]:
+            found: dict[int, str] = {}
+            for some in chunks(builtins.list(numbers)):
+                found.update(
+                    (row["number"], row["id"])
+                    for row in connection.execute(
+                        f"SELECT number, id FROM dead_letters WHERE number IN ({marks(some)})", some
+                    )
+                )
+            return [found[number] for number in numbers if number in found]
 
-def _supersede_older(connection: sqlite3.Connection, row: sqlite3.Row, now: int) -> None:
-    """A version arrived: sending an older one after it would put old data over it."""
-    supersede(connection, row["integration"], row["stream"], [row["record_key"]], now, below=row["rank"])
+        return await self._database.read(task, scan=True)
 
+    async def whole(self, ids: Sequence[str]) -> Sequence[DeadLetter]:
+        """Dead letters with payload, request and response, in that order. Those that are gone, or that the disk
+        changed, are left out."""
 
-def _release(
-    connection: sqlite3.Connection, job: str, row: sqlite3.Row, now: int, counts: IssueCounts
-) -> None:
-    """Nothing was sent: as if the item had not been claimed."""
-    move(connection, row, DeadLetterState(row["item_was"]), now, counts)
-    connection.execute(
-        "DELETE FROM attempts WHERE dead_letter = ? AND number = ? AND outcome = 'sending'",
-        (row["id"], row["attempts"]),
-    )
-    connection.execute("UPDATE dead_letters SET attempts = attempts - 1 WHERE number = ?", (row["number"],))
-    connection.execute(
-        "UPDATE replay_items SET state = 'pending', worker = NULL WHERE job = ? AND dead_letter = ?",
-        (job, row["id"]),
-    )
-    _release_pending_of_cancelled(connection, job, now)
+        def task(connection: sqlite3.Connection) -> builtins.list[DeadLetter]:
+            found: dict[str, DeadLetter] = {}
+            for some in chunks(builtins.list(ids)):
+                for row in connection.execute(
+                    f"SELECT {SUMMARY}, {BODY} FROM dead_letters AS d JOIN dead_letter_bodies AS b"
+                    f" ON b.number = d.number WHERE d.id IN ({marks(some)})",
+                    some,
+                ):
+                    if is_intact(row):
+                        found[row["id"]] = letter_of(row, row["payload"], row["request"], row["response"])
+            return [found[identity] for identity in ids if identity in found]
 
+        return await self._database.read(task, scan=True)
 
-def _release_pending_of_cancelled(connection: sqlite3.Connection, job: str, now: int) -> None:
-    released = connection.execute(
-        "UPDATE replay_items SET state = 'released' WHERE job = ?1 AND state = 'pending'"
-        " AND EXISTS (SELECT 1 FROM replay_jobs WHERE id = ?1 AND state = 'cancelling')",
-        (job,),
-    ).rowcount
-    count_items(connection, job, "released", released, now)
+    async def ranked(self, ids: Sequence[str]) -> Sequence[tuple[str, bool]]:
+        """These dead letters so that of each record the newest version comes first, and whether the target was
+        given a newer one since."""
+        return await self._database.read(
+            lambda connection: replayplans.ranked(connection, builtins.list(ids)), scan=True
+        )
 
+    async def last_answers(
+        self, ids: Sequence[str]
+    ) -> dict[str, tuple[JsonObject | None, JsonObject | None]]:
+        """Per dead letter that was replayed: what its last attempt that was answered sent and got."""
+        return await self._database.read(
+            lambda connection: replayplans.last_answers(connection, builtins.list(ids)), scan=True
+        )
 
-def _end_attempt(
-    connection: sqlite3.Connection,
-    row: sqlite3.Row,
-    ending: tuple[str, int, str, str, str | None, str | None],
-) -> None:
-    connection.execute(
-        "UPDATE attempts SET outcome = ?, ended_ms = ?, code = ?, message = ?, request = ?, response = ?"
-        " WHERE dead_letter = ? AND number = ? AND outcome = 'sending'",
-        (*ending, row["id"], row["attempts"]),
-    )
+    async def survey(self, ids: Sequence[str], options: ReplayOptions) -> Survey:
+        """Count what a job over these dead letters would take, and what it would leave out."""
+        return await self._database.read(
+            lambda connection: replayplans.survey(connection, builtins.list(ids), options), scan=True
+        )
 
-
-def _end_item(
-    connection: sqlite3.Connection, job: str, dead_letter: str, outcome: str, old: str = "sending"
-) -> None:
-    connection.execute(
-        "UPDATE replay_items SET state = ? WHERE job = ? AND dead_letter = ? AND state = ?",
-        (outcome, job, dead_letter, old),
-    )
+    async def outcomes(self, job: str) -> Sequence[Outcome]:
+        """What came of the items of a job, by outcome, code and message, most of them first."""
+        return await self._database.read(lambda connection: replayplans.outcomes(connection, job), scan=True)
 
 
 def _get(connection: sqlite3.Connection, job: str) -> ReplayJob:
@@ -386,4 +307,11 @@ def _get(connection: sqlite3.Connection, job: str) -> ReplayJob:
 
 
 def _job(row: sqlite3.Row) -> ReplayJob:
-    return ReplayJob(**{**dict(row), "trigger": Trigger(row["trigger"])})
+    return ReplayJob(
+        **{
+            **dict(row),
+            "state": ReplayState(row["state"]),
+            "trigger": Trigger(row["trigger"]),
+            "options": options_of(json.loads(row["options"])),
+        }
+    )

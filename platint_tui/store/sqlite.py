@@ -22,6 +22,7 @@ from platint_tui.store.metrics import Metrics
 from platint_tui.store.profiles import Profiles
 from platint_tui.store.replays import Replays
 from platint_tui.store.retention import Retention
+from platint_tui.store.rules import Rules
 from platint_tui.store.runs import Runs
 from platint_tui.store.settings import Settings
 from platint_tui.store.sqlite_errors import translate
@@ -43,6 +44,7 @@ class SqliteStore:
         self.runs: ports.Runs = Runs(database, clock)
         self.dead_letters: ports.DeadLetters = DeadLetters(database, clock)
         self.replays: ports.Replays = Replays(database, clock)
+        self.rules: ports.Rules = Rules(database, clock)
         self.deliveries: ports.Deliveries = Deliveries(database, clock)
         self.alerts: ports.Alerts = Alerts(database, clock)
         self.commands: ports.Commands = Commands(database, clock)
