@@ -1,4 +1,4 @@
-"""The engine's main loop: commands, runs and replays of one store, as level-triggered as a thermostat.
+"""The engine's main loop: commands, runs, events and replays of one store, as level-triggered as a thermostat.
 
 It asks the store what is to be done whenever something was committed, by whomever, and starts what is not
 already being done. Nothing is remembered between two looks but the tasks that run.
@@ -22,6 +22,7 @@ from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.states import ACTIVE_RUN_STATES, RunState
 from platint_tui.engine.commands import QUICK, carry_out
 from platint_tui.engine.context import Context
+from platint_tui.engine.inflow import Inflow
 from platint_tui.engine.lock import EngineLock
 from platint_tui.engine.replay import ReplayTask
 from platint_tui.engine.runner import GRACE, RunTask
@@ -64,6 +65,7 @@ class Engine:
         self._commands: dict[str, asyncio.Task[None]] = {}
         self._setbacks: dict[str, _Setback] = {}
         self._stop = asyncio.Event()
+        self._inflow = Inflow(context, self._stop)
 
     def wake(self) -> None:
         """Look at once; for somebody in the same process who has just asked for something."""
@@ -97,6 +99,7 @@ class Engine:
         # There is one engine: whatever another one holds, it holds no more.
         for run in await store.runs.reap([me]):
             log.info("run %s goes on: its engine had ended", run.number)
+        await self._inflow.begin()
 
     async def _loop(self, stop: asyncio.Event, until_idle: bool, linger: float) -> None:
         clock = self.context.clock
@@ -141,6 +144,7 @@ class Engine:
             if await self._in_real_time(run):
                 self._endless.add(run.id)
             self._runs[run.id] = self._start(self._execute(run), f"run {run.number}")
+        await self._inflow.look()
         for job in await self.context.store.replays.unfinished():
             back = self._setbacks.get(job.id)
             if job.id not in self._replays and (back is None or self.context.clock.monotonic() >= back.due):
@@ -209,14 +213,14 @@ class Engine:
                         log.error("%s ended: %s", task.get_name(), text, exc_info=task.exception())
 
     def _busy(self) -> bool:
-        return bool(self._runs or self._replays or self._commands)
+        return bool(self._runs or self._replays or self._commands or self._inflow.busy())
 
     async def _wanted(self) -> bool:
         """Whether something waits to be done, or a console is open."""
         store = self.context.store
         if await store.runs.list(states=tuple(ACTIVE_RUN_STATES), limit=1):
             return True
-        if await store.commands.pending() or await store.replays.unfinished():
+        if await store.commands.pending() or await store.replays.unfinished() or await self._inflow.wanted():
             return True
         fresh = self.context.clock.now_ms() - CONSOLE_FRESH_MS
         return any(
@@ -270,7 +274,8 @@ class Engine:
         """Bring everything to a page border, then leave."""
         for task in self._commands.values():
             task.cancel()
-        tasks = [*self._runs.values(), *self._replays.values(), *self._commands.values()]
+        own = [*self._runs.values(), *self._replays.values(), *self._commands.values()]
+        tasks = [*own, *self._inflow.tasks()]
         if tasks:
             # Whatever hangs is cut off: runs go on at the next start, sends without an answer are settled then.
             _, hanging = await asyncio.wait(tasks, timeout=GRACE + 1.0)

@@ -48,10 +48,11 @@ class Taker:
 
 
 class Router:
-    """Routes what is new. It remembers nothing between two looks."""
+    """Routes what is new. `blocked` are the sources whose events had to wait at the last look."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self.blocked: set[str] = set()
 
     async def route_new(self) -> int:
         """Route everything that is new, a batch at a time; returns how many events were.
@@ -60,14 +61,14 @@ class Router:
         stay new, and the integration is shown as held. Raises StoreError.
         """
         deliveries = self._context.store.deliveries
-        done, blocked = 0, set[str]()
-        while events := await deliveries.unrouted(BATCH, sorted(blocked)):
+        done, self.blocked = 0, set()
+        while events := await deliveries.unrouted(BATCH, sorted(self.blocked)):
             takers, broken = await self._takers({event.profile for event in events})
-            blocked |= broken
+            self.blocked |= broken
             routed = [
                 _routed(takers.get(event.profile, ()), event)
                 for event in events
-                if event.profile not in blocked
+                if event.profile not in self.blocked
             ]
             await deliveries.route(routed)
             failpoint("route.after_commit")

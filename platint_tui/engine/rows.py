@@ -128,7 +128,7 @@ def prepare(
                 continue
             try:
                 if op not in applies:
-                    raise _unsupported(op)
+                    raise unsupported(op)
                 row = make_row(plan, raw, value, op=op)
                 if keys:
                     own = row_idempotency_key(plan, row.key, raw, seq, dumps(row.value))
@@ -160,7 +160,8 @@ def _key_or_none(plan: StreamPlan, raw: str, value: dict[str, Any]) -> str:
         return ""
 
 
-def _unsupported(op: Op) -> RecordError:
+def unsupported(op: Op) -> RecordError:
+    """Why a record cannot be written to a target that does not carry out `op`."""
     what = "deleted" if op is Op.DELETE else "emptied"
     return RecordError(
         f"The record says that it was {what}, which this target cannot carry out.",

@@ -162,53 +162,46 @@ class Deliveries(Noun):
 
         return await self._database.read(task)
 
+    async def claimable(
+        self, integration: str, stream: str, place: str = PRIMARY, *, all_of_it: bool = False
+    ) -> bool:
+        """Whether `claim` would find something."""
+
+        query, now = _claimable(place, all_of_it), self._clock.now_ms()
+
+        def task(connection: sqlite3.Connection) -> bool:
+            return connection.execute(query, (now, integration, stream, 1)).fetchone() is not None
+
+        return await self._database.read(task)
+
     async def claim(
-        self, integration: str, stream: str, worker: str, count: int, place: str = PRIMARY
+        self,
+        integration: str,
+        stream: str,
+        worker: str,
+        count: int,
+        place: str = PRIMARY,
+        *,
+        all_of_it: bool = False,
     ) -> Sequence[ClaimedDelivery]:
         """Up to `count` deliveries that are due become sending, in the order in which their events came.
 
         Of one record only the oldest is taken, and only when none of it is on its way. What lies in the fallback
-        target goes to the primary in its turn; to the fallback goes what does not lie there yet.
+        target goes to the primary in its turn. To the fallback goes what is meant for it, or, with `all_of_it`,
+        everything that does not lie there yet.
         """
         now = self._clock.now_ms()
-        wanted, before = (
-            ("'pending', 'fallback'", WAITING)
-            if place == PRIMARY
-            else (
-                "'pending'",
-                "state IN ('pending', 'sending')",
-            )
-        )
+        query = _claimable(place, all_of_it)
+        values = (now, integration, stream, count)
 
-        def task(connection: sqlite3.Connection) -> list[ClaimedDelivery]:
-            rows = connection.execute(
-                f"SELECT d.* FROM deliveries AS d WHERE d.{WAITING} AND d.state IN ({wanted})"
-                f" AND d.integration = ?2 AND d.stream = ?3 AND {_DUE} AND d.profile NOT IN {_PAUSED}"
-                " AND NOT EXISTS (SELECT 1 FROM deliveries AS e WHERE e.integration = d.integration"
-                " AND e.stream = d.stream AND e.record_key = d.record_key"
-                f" AND (e.event_number, e.number) < (d.event_number, d.number) AND e.{before})"
-                " AND NOT EXISTS (SELECT 1 FROM deliveries AS e WHERE e.integration = d.integration"
-                " AND e.stream = d.stream AND e.record_key = d.record_key AND e.state = 'sending')"
-                " ORDER BY d.event_number, d.number LIMIT ?4",
-                (now, integration, stream, count),
-            ).fetchall()
+        def task(connection: sqlite3.Connection) -> builtins.list[ClaimedDelivery]:
+            rows = connection.execute(query, values).fetchall()
             connection.executemany(
                 "UPDATE deliveries SET state = 'sending', place = ?, worker = ?, attempts = attempts + 1"
                 " WHERE number = ?",
                 [(place, worker, row["number"]) for row in rows],
             )
-            return [
-                ClaimedDelivery(
-                    replace(
-                        of_row(row),
-                        state=DeliveryState.SENDING,
-                        place=place,
-                        attempts=row["attempts"] + 1,
-                    ),
-                    bytes(row["raw"] or b""),
-                )
-                for row in rows
-            ]
+            return [_claimed(row, place) for row in rows]
 
         return await self._database.write(task)
 
@@ -351,6 +344,30 @@ class Deliveries(Noun):
             return found
 
         return await self._database.read(task, scan=True)
+
+
+def _claimable(place: str, all_of_it: bool) -> str:
+    """The deliveries that may be sent to `place` now. Parameters: now, integration, stream, how many."""
+    if place == PRIMARY:
+        # What lies in the fallback has its turn before anything later of its record.
+        wanted, before = "(d.state = 'fallback' OR (d.state = 'pending' AND d.place = 'primary'))", WAITING
+    else:
+        wanted = "d.state = 'pending'" if all_of_it else "d.state = 'pending' AND d.place = 'fallback'"
+        before = "state IN ('pending', 'sending')"
+    same = "e.integration = d.integration AND e.stream = d.stream AND e.record_key = d.record_key"
+    return (
+        f"SELECT d.* FROM deliveries AS d WHERE d.{WAITING} AND {wanted} AND d.integration = ?2 AND d.stream = ?3"
+        f" AND {_DUE} AND d.profile NOT IN {_PAUSED}"
+        f" AND NOT EXISTS (SELECT 1 FROM deliveries AS e WHERE {same}"
+        f" AND (e.event_number, e.number) < (d.event_number, d.number) AND e.{before})"
+        f" AND NOT EXISTS (SELECT 1 FROM deliveries AS e WHERE {same} AND e.state = 'sending')"
+        " ORDER BY d.event_number, d.number LIMIT ?4"
+    )
+
+
+def _claimed(row: sqlite3.Row, place: str) -> ClaimedDelivery:
+    found = replace(of_row(row), state=DeliveryState.SENDING, place=place, attempts=row["attempts"] + 1)
+    return ClaimedDelivery(found, bytes(row["raw"] or b""))
 
 
 def _condition(where: DeliveryFilter) -> tuple[str, list[Any]]:
