@@ -26,6 +26,7 @@ def check_resources(found: Findings, connector: Connector) -> None:
     if requests:
         asked = connector.model_dump(by_alias=True, include={"check", "discover", "resources"})
         _endpoints(found, (), asked, connector.transport.endpoints)
+    fed = {entry.resource for entry in connector.webhooks.map} if connector.webhooks else set[str]()
     for name, resource in connector.resources.items():
         path: PathKey = ("resources", name)
         listed = connector.discover.type == "introspect" or any(
@@ -34,8 +35,9 @@ def check_resources(found: Findings, connector: Connector) -> None:
         own = resource.source is not None or resource.sink is not None  # the driver lists these itself
         if name.endswith("*") and not listed and not own:
             found.add(path, f"'{name}' needs a listing in `discover.listings` that leads into it")
-        if resource.read is None and resource.write is None and connector.driver == "http":
-            found.add(path, "needs read or write")
+        useless = resource.read is None and resource.write is None and name not in fed
+        if useless and connector.driver == "http":
+            found.add(path, "needs read or write, or an entry in `webhooks.map` that brings its records")
         for key in ("source", "sink"):
             if connector.driver == "http" and getattr(resource, key) is not None:
                 found.add((*path, key), "is for other drivers; over http say `read` and `write`")
