@@ -172,9 +172,9 @@ async def gaps(options: Namespace) -> int:
             (
                 f"{item.integration}/{item.stream}",
                 moment(item.noticed_ms),
-                item.gap.start or "?",
-                item.gap.end or "?",
-                item.gap.reason,
+                item.start or "?",
+                item.end or "?",
+                item.reason,
             )
             for item in found
         ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -243,20 +242,3 @@ class Source:
     events: int = 0
     rejected: int = 0
     last_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """A webhook that is registered at a platform. `remote_id` is its id there, `state` active, paused or gone."""
-
-    id: str
-    profile: str
-    remote_id: str
-    url: str
-    types: tuple[str, ...]
-    state: str
-    created_ms: int
-    expires_ms: int | None
-    checked_ms: int | None
-    scope: Mapping[str, str]
-    error: str = ""

@@ -205,17 +205,6 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownGap:
-    """A gap as it was noticed by a run."""
-
-    integration: str
-    stream: str
-    run: str
-    noticed_ms: int
-    gap: Gap
-
-
-@dataclass(frozen=True, slots=True)
 class ReadOptions:
     """How a stream is to be read, beyond its name and position.
 

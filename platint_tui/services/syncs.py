@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from platint_tui.core.errors import ConfigError, ErrorClass, ExitCode, NotFound, PlatintError
+from platint_tui.core.gaps import OPEN_GAP_STATES, GapKind, StoredGap
 from platint_tui.core.model import (
     Environment,
     Integration,
-    KnownGap,
     LatencySummary,
     Profile,
     Run,
@@ -198,7 +198,9 @@ async def list_syncs(workspace: Workspace) -> list[SyncView]:
         streams[issue.stream] = streams.get(issue.stream, 0) + issue.open
     views = []
     lags = await workspace.store.metrics.lags(workspace.clock.now_ms() - _LAG_WINDOW_MS)
-    known_gaps = await workspace.store.runs.gaps(limit=1_000)
+    known_gaps = await workspace.store.gaps.list(
+        kinds=(GapKind.READING,), states=OPEN_GAP_STATES, limit=1_000
+    )
     for integration in await workspace.store.integrations.list():
         name = integration.name
         holes: dict[str, int] = {}
@@ -336,9 +338,9 @@ async def recover(workspace: Workspace, integration: str, stream: str, how: str)
     await call(workspace, "recover", {"integration": integration, "stream": stream, "how": how})
 
 
-async def gaps(workspace: Workspace, integration: str | None = None) -> list[KnownGap]:
-    """Spans that were not read and cannot be any more, newest first."""
-    return list(await workspace.store.runs.gaps(integration))
+async def gaps(workspace: Workspace, integration: str | None = None) -> list[StoredGap]:
+    """Spans of streams that were not read, newest first."""
+    return list(await workspace.store.gaps.list(integration=integration, kinds=(GapKind.READING,)))
 
 
 @dataclass(frozen=True, slots=True)

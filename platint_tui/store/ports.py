@@ -22,6 +22,7 @@ from platint_tui.core.events import (
     NewDelivery,
     TargetHealth,
 )
+from platint_tui.core.gaps import GapKind, GapState, MissedEvent, MissedState, SentEvent, StoredGap
 from platint_tui.core.model import (
     Attempt,
     Capability,
@@ -35,7 +36,6 @@ from platint_tui.core.model import (
     Issue,
     Json,
     JsonObject,
-    KnownGap,
     LatencySummary,
     MetricPoint,
     NativeLetter,
@@ -52,6 +52,7 @@ from platint_tui.core.patch import Patch
 from platint_tui.core.replays import Outcome, ReplayOptions, Settlement, Survey
 from platint_tui.core.rules import FixRule, RuleEdit
 from platint_tui.core.states import DeadLetterState, IssueState, RunState
+from platint_tui.core.subscriptions import Subscription
 
 
 class Profiles(Protocol):
@@ -167,9 +168,6 @@ class Runs(Protocol):
 
     async def waits_for_records(self, integration: str, stream: str) -> bool:
         """Whether dead letters of the stream wait to learn which records are written."""
-
-    async def gaps(self, integration: str | None = None, limit: int = 100) -> Sequence[KnownGap]:
-        """Spans that were not read, newest first."""
 
     async def commit_page(
         self,
@@ -519,6 +517,95 @@ class Deliveries(Protocol):
         """How many deliveries each source has in each state: all that wait, and those that ended since."""
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a comparison with a platform's list came to: how many events it has, how many of them were here, how
+    many are newly missing, and the gaps in which nothing is missing any more."""
+
+    sent: int
+    here: int
+    new: int
+    filled: tuple[int, ...]
+
+
+class Gaps(Protocol):
+    """What was not read or did not arrive. `begin_gap` and `end_gaps` of the implementation do the same within
+    a transaction of another noun."""
+
+    async def begin(
+        self, profile: str, kind: GapKind, reason: str, start_ms: int, end_ms: int | None = None
+    ) -> int:
+        """A gap of the webhooks of a profile from `start_ms` on; its number. One of this kind that goes on already
+        is that gap."""
+
+    async def end(self, profile: str, kind: GapKind, end_ms: int) -> None:
+        """What went on ended at `end_ms`; whether something is missing in it is still to be found out."""
+
+    async def list(
+        self,
+        *,
+        profile: str | None = None,
+        integration: str | None = None,
+        states: Sequence[GapState] = (),
+        kinds: Sequence[GapKind] = (),
+        limit: int = 100,
+    ) -> Sequence[StoredGap]:
+        """Those that match, newest first."""
+
+    async def get(self, number: int) -> StoredGap | None: ...
+    async def missed(
+        self, number: int, states: Sequence[MissedState] = (), limit: int = 1_000
+    ) -> Sequence[MissedEvent]:
+        """The missed events of a gap, oldest first."""
+
+    async def compare(
+        self, profile: str, sent: Sequence[SentEvent], since_ms: int, until_ms: int
+    ) -> Compared:
+        """Which of `sent` (all that the platform has of this span) are not here become missed events; what has
+        come since is marked, and gaps in which nothing is missing any more are filled."""
+
+    async def settle(self, profile: str) -> Sequence[int]:
+        """Mark what has come since; the numbers of the gaps that are filled by it."""
+
+    async def asked(self, profile: str, event_id: str) -> None:
+        """The platform is asked to send a missed event again."""
+
+    async def lost(self, profile: str, event_id: str, message: str) -> None:
+        """A missed event cannot be had any more; `message` says why."""
+
+    async def refused(self, profile: str, event_id: str, message: str) -> None:
+        """A missed event could not be fetched this time."""
+
+    async def fill(self, number: int, note: str = "") -> None:
+        """Somebody fills this gap now. Raises NotFound, or ConfigError when it has ended."""
+
+    async def reopen(self, number: int, note: str) -> None:
+        """It could not be filled, or not wholly. Nothing when it has ended meanwhile."""
+
+    async def filled(self, number: int, note: str = "") -> None:
+        """What could be had of it is here. Raises NotFound, or ConfigError when it has ended already."""
+
+    async def accept(self, number: int, note: str = "") -> None:
+        """Leave it as it is, by somebody's decision. Raises NotFound, or ConfigError when it is filled."""
+
+
+class Subscriptions(Protocol):
+    """Webhooks that are registered at platforms; secrets are in the vault only."""
+
+    async def put(self, subscription: Subscription) -> None:
+        """Insert or replace by id."""
+
+    async def get(self, subscription: str) -> Subscription | None: ...
+    async def list(self, profile: str | None = None) -> Sequence[Subscription]:
+        """All, or those of a profile, oldest first."""
+
+    async def of_command(self, command: str) -> Sequence[Subscription]:
+        """Those that a command made or began to make."""
+
+    async def remove(self, subscription: str) -> None:
+        """Forget it."""
+
+
 class Alerts(Protocol):
     """What asks for somebody's attention."""
 
@@ -633,6 +720,10 @@ class Store(Protocol):
     def rules(self) -> Rules: ...
     @property
     def deliveries(self) -> Deliveries: ...
+    @property
+    def gaps(self) -> Gaps: ...
+    @property
+    def subscriptions(self) -> Subscriptions: ...
     @property
     def alerts(self) -> Alerts: ...
     @property

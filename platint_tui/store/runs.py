@@ -14,7 +14,6 @@ from platint_tui.core.model import (
     Gap,
     Integration,
     JsonObject,
-    KnownGap,
     NewDeadLetter,
     Run,
     SyncState,
@@ -325,27 +324,6 @@ class Runs(Noun):
                 (integration, stream),
             )
             return found.fetchone() is not None
-
-        return await self._database.read(task)
-
-    async def gaps(self, integration: str | None = None, limit: int = 100) -> Sequence[KnownGap]:
-        """Spans that were not read, newest first."""
-
-        def task(connection: sqlite3.Connection) -> builtins.list[KnownGap]:
-            rows = connection.execute(
-                "SELECT * FROM gaps WHERE ?1 IS NULL OR integration = ?1 ORDER BY number DESC LIMIT ?2",
-                (integration, limit),
-            )
-            return [
-                KnownGap(
-                    row["integration"],
-                    row["stream"],
-                    row["run"],
-                    row["noticed_ms"],
-                    Gap(row["reason"], row["start"], row["end"]),
-                )
-                for row in rows
-            ]
 
         return await self._database.read(task)
 

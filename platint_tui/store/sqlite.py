@@ -16,6 +16,7 @@ from platint_tui.store.connection import APPLICATION_ID, connect
 from platint_tui.store.database import Database
 from platint_tui.store.deadletters import DeadLetters
 from platint_tui.store.deliveries import Deliveries
+from platint_tui.store.gaps import Gaps
 from platint_tui.store.integrations import Integrations
 from platint_tui.store.limits import Limits
 from platint_tui.store.metrics import Metrics
@@ -26,6 +27,7 @@ from platint_tui.store.rules import Rules
 from platint_tui.store.runs import Runs
 from platint_tui.store.settings import Settings
 from platint_tui.store.sqlite_errors import translate
+from platint_tui.store.subscriptions import Subscriptions
 from platint_tui.store.workers import Workers
 
 QUICK_CHECK_SECONDS = 1.0
@@ -46,6 +48,8 @@ class SqliteStore:
         self.replays: ports.Replays = Replays(database, clock)
         self.rules: ports.Rules = Rules(database, clock)
         self.deliveries: ports.Deliveries = Deliveries(database, clock)
+        self.gaps: ports.Gaps = Gaps(database, clock)
+        self.subscriptions: ports.Subscriptions = Subscriptions(database, clock)
         self.alerts: ports.Alerts = Alerts(database, clock)
         self.commands: ports.Commands = Commands(database, clock)
         self.workers: ports.Workers = Workers(database, clock)

@@ -152,8 +152,8 @@ async def test_a_lost_position_stops_the_stream_until_somebody_decides(
         assert run.state == RunState.SUCCEEDED
         broker.put(order(4))
         assert (await installation.run(name)).state == RunState.SUCCEEDED
-    [gap] = await installation.store.runs.gaps(name)
-    assert (gap.stream, gap.gap.start, gap.gap.end, gap.run) == ("orders", "2", "3", run.id)
+    [gap] = await installation.store.gaps.list(integration=name)
+    assert (gap.stream, gap.start, gap.end, gap.run) == ("orders", "2", "3", run.id)
     assert {row["id"] for row in installation.table("orders")} == {1, 2, 4}
     assert [options.on_lost for options in broker.asked] == ["ask", "ask", "skip", "ask"]
 

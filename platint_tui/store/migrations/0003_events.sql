@@ -113,7 +113,7 @@ CREATE TABLE breakers (
     message TEXT NOT NULL
 );
 
--- Webhooks that are registered at a platform; their secrets are in the vault.
+-- Webhooks that are registered at a platform; their secrets are in the vault. `command` is what asked for it.
 CREATE TABLE subscriptions (
     id TEXT NOT NULL PRIMARY KEY,
     profile TEXT NOT NULL,
@@ -125,18 +125,38 @@ CREATE TABLE subscriptions (
     created_ms INTEGER NOT NULL,
     expires_ms INTEGER,
     checked_ms INTEGER,
+    command TEXT NOT NULL,
     error TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX subscriptions_profile ON subscriptions (profile);
 
--- Gaps of event sources have a profile and no run, and may be filled: `state` is open, filling, filled or accepted.
--- `missing` are what the platform has and we have not, as a JSON list.
-ALTER TABLE gaps ADD COLUMN profile TEXT NOT NULL DEFAULT '';
+-- Gaps of webhooks have a profile and no run. `end_ms` is NULL while one goes on, `compared_ms` up to when the
+-- platform's list was compared with what is here.
+ALTER TABLE gaps ADD COLUMN kind TEXT NOT NULL DEFAULT 'reading';
 ALTER TABLE gaps ADD COLUMN state TEXT NOT NULL DEFAULT 'open';
+ALTER TABLE gaps ADD COLUMN profile TEXT NOT NULL DEFAULT '';
 ALTER TABLE gaps ADD COLUMN start_ms INTEGER;
 ALTER TABLE gaps ADD COLUMN end_ms INTEGER;
-ALTER TABLE gaps ADD COLUMN missing TEXT;
+ALTER TABLE gaps ADD COLUMN compared_ms INTEGER;
 ALTER TABLE gaps ADD COLUMN ended_ms INTEGER;
+ALTER TABLE gaps ADD COLUMN note TEXT NOT NULL DEFAULT '';
+CREATE INDEX gaps_open ON gaps (profile, kind) WHERE state IN ('open', 'filling');
+
+-- What a platform sent, or tried to, and was not here when its list was compared: each in one gap.
+CREATE TABLE missed_events (
+    profile TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    gap INTEGER NOT NULL REFERENCES gaps (number) ON DELETE CASCADE,
+    type TEXT NOT NULL,
+    time_ms INTEGER,
+    delivery_id TEXT NOT NULL,
+    subscription TEXT NOT NULL,
+    state TEXT NOT NULL,
+    asked_ms INTEGER,
+    message TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (profile, event_id)
+);
+CREATE INDEX missed_events_gap ON missed_events (gap, state);
 
 -- What asks for somebody's attention.
 CREATE TABLE alerts (
