@@ -46,6 +46,7 @@ ROOTS = (
     "item",
     "items",
     "bundle",
+    "subscription",
 )
 FILTERS = (
     "epoch_s",

@@ -11,17 +11,14 @@ from platint_tui.manifest.fields import (
     DataPath,
     FieldName,
     HeaderName,
-    Identifier,
     Int,
     Line,
     Model,
-    Positive,
     ResourceName,
     Size,
 )
-from platint_tui.manifest.paging import Page
-from platint_tui.manifest.request import BodyMatch, Request
-from platint_tui.manifest.rules import WaitFormat
+from platint_tui.manifest.request import BodyMatch
+from platint_tui.manifest.subscribing import Lists, Subscribes
 from platint_tui.manifest.verifying import Verify
 
 EventPattern = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x20\x7f]{1,128}$")]
@@ -135,59 +132,6 @@ class EventMap(Model):
     partial: Bool = False
 
 
-class Subscribe(Model):
-    """How webhooks are registered at the platform: requests, rendered with `${subscription.url}`,
-    `${subscription.types}`, `${subscription.secret}`, `${subscription.id}` and `${subscription.<scope>}`.
-
-    `scope` are values that the operator must give (a repository). `secret_field` is the profile field for the
-    signing secret; `secret_from` is where the answer has it, without it the program makes one and sends it.
-    `by_hand` are the sentences for a platform without such an API.
-    """
-
-    by_hand: tuple[Annotated[str, Field(max_length=500)], ...] = ()
-    scope: tuple[Identifier, ...] = ()
-    types: tuple[Line, ...] = ()
-    create: Request | None = None
-    id_from: DataPath | None = None
-    secret_field: Identifier | None = None
-    secret_from: DataPath | None = None
-    made_as: Literal["hex", "whsec"] = "hex"
-    list: Request | None = None
-    items: DataPath | None = None
-    item_id: DataPath = "id"
-    item_url: DataPath | None = None
-    item_types: DataPath | None = None
-    item_active: BodyMatch | None = None
-    pause: Request | None = None
-    resume: Request | None = None
-    remove: Request | None = None
-    expires_after: Positive | None = None
-    renew: Request | None = None
-
-
-class Missed(Model):
-    """How the platform tells which events it sent, or could not deliver, so that they can be compared with ours.
-
-    `event_id` is the id that a delivery of it would have (as `event.id` makes it), `body` where the event itself
-    is in an item, so that it can be taken from there; without it `redeliver` asks the platform to send it again.
-    `keeps` is how long the platform keeps them.
-    """
-
-    request: Request
-    per: Literal["profile", "subscription"] = "profile"
-    items: DataPath | None = None
-    page: Page | None = None
-    event_id: DataPath
-    time: DataPath | None = None
-    time_format: WaitFormat | Literal["epoch_ms"] = "iso8601"
-    type: DataPath | None = None
-    failed: BodyMatch | None = None
-    delivery_id: DataPath | None = None
-    body: DataPath | None = None
-    redeliver: Request | None = None
-    keeps: Positive | None = None
-
-
 class Webhooks(Model):
     """Webhooks of a platform. Of `verify` the first scheme that is configured and that the request names decides;
     another one never rescues it.
@@ -205,5 +149,5 @@ class Webhooks(Model):
     """The body of the answer to an event: a text, or what is sent as JSON."""
     reply_headers: dict[HeaderName, str] = Field(default_factory=dict)
     map: tuple[EventMap, ...] = ()
-    subscribe: Subscribe | None = None
-    missed: Missed | None = None
+    subscribe: Subscribes = ()
+    missed: Lists = ()
