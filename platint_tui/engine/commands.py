@@ -22,7 +22,7 @@ from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.states import ACTIVE_RUN_STATES, DeadLetterState
 from platint_tui.core.wire import watching
 from platint_tui.drivers.base import load_driver
-from platint_tui.engine import native
+from platint_tui.engine import native, routing
 from platint_tui.engine.context import Context
 from platint_tui.engine.planner import find_profile, plan_integration, plan_run, suggest
 from platint_tui.engine.streams import RECOVERY, recovery_of
@@ -232,6 +232,19 @@ async def _open_of(context: Context, fingerprint: str) -> list[str]:
     return ids
 
 
+async def resend(context: Context, args: JsonObject) -> dict[str, Any]:
+    """`resend {events: [ids], integration, again, dry_run}`: deliver events that came before, see `routing.resend`."""
+    done = await routing.resend(
+        context,
+        texts(args, "events"),
+        integration=str(args.get("integration") or ""),
+        again=bool(args.get("again")),
+        dry_run=bool(args.get("dry_run")),
+    )
+    context.wake.set()
+    return asdict(done)
+
+
 async def cancel_replay(context: Context, args: JsonObject) -> dict[str, Any]:
     """`cancel_replay {job}`: what is not sent yet stays open."""
     job = text(args, "job")
@@ -351,6 +364,7 @@ HANDLERS: Mapping[str, Handler] = {
     "plan_target": plan_target,
     "release": release,
     "pull_dead": pull_dead,
+    "resend": resend,
     "discard_native": native.discard,
     "recover": recover,
 }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from platint_tui.core.errors import ConfigError, ErrorClass, RecordError
+from platint_tui.core.errors import ConfigError, ErrorClass, NotFound, RecordError
 from platint_tui.core.events import DeliveryState, Event, EventState, NewDelivery
 from platint_tui.core.ids import digest
 from platint_tui.core.jsontext import canonical_key, content_hash
@@ -15,7 +15,7 @@ from platint_tui.core.redaction import REDACTOR
 from platint_tui.engine.context import Context
 from platint_tui.engine.failpoints import failpoint
 from platint_tui.engine.fingerprint import fingerprint
-from platint_tui.engine.planner import FedStream, fed_streams_of
+from platint_tui.engine.planner import FedStream, fed_streams_of, suggest
 from platint_tui.engine.rows import record_key
 from platint_tui.manifest.feeds import events_stream
 from platint_tui.manifest.schema import Connector
@@ -199,3 +199,63 @@ def _dead(taker: Taker, made: NewDelivery, record: EventRecord, fault: Fault) ->
 
 def _bytes(raw: str) -> bytes:
     return raw.encode("utf-8", "surrogatepass")
+
+
+@dataclass(frozen=True, slots=True)
+class Resent:
+    """What came, or would come, of delivering events once more. Counts are of deliveries, by `integration/stream`.
+
+    `new` have not been delivered before, `again` have ended and happen once more, `left` have ended or wait and are
+    left as they are; `unwanted` are events that no integration wants, `waiting` those that are not routed yet.
+    """
+
+    new: dict[str, int]
+    again: dict[str, int]
+    left: dict[str, int]
+    unwanted: int
+    waiting: int
+
+
+async def resend(
+    context: Context, ids: Sequence[str], *, integration: str = "", again: bool = False, dry_run: bool = False
+) -> Resent:
+    """Deliver events that were routed before to the integrations of today (or to one of them).
+
+    What has been delivered is left alone unless `again`. Raises NotFound for an integration that is not there,
+    ConfigError for one that takes no events or whose source is not usable.
+    """
+    if integration:
+        found = await context.store.integrations.get(integration)
+        if found is None:
+            names = [item.name for item in await context.store.integrations.list()]
+            raise NotFound(f"There is no integration '{integration}'.", hint=suggest(integration, names))
+        if not found.receives:
+            raise ConfigError(
+                f"'{integration}' takes no events: it is a sync.",
+                hint="`integration_type: full` or `webhook_automation` in its file makes it take them.",
+            )
+    takers = [
+        await taker_of(context, item)
+        for item in await context.store.integrations.list()
+        if item.receives and integration in ("", item.name)
+    ]
+    deliveries = context.store.deliveries
+    counts = Resent({}, {}, {}, 0, 0)
+    unwanted = waiting = 0
+    for event in await deliveries.whole(ids):
+        if event.state in (EventState.NEW, EventState.HANDSHAKE):
+            waiting += event.state is EventState.NEW
+            continue
+        own = [taker for taker in takers if taker.integration.source_profile == event.profile]
+        wanted = deliveries_of(own, event)
+        unwanted += not wanted
+        known = await deliveries.known(event.id)
+        for item in wanted:
+            state = known.get((item.integration, item.stream, item.record_key))
+            ended = state not in (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.FALLBACK)
+            kind = counts.new if state is None else counts.again if again and ended else counts.left
+            where = f"{item.integration}/{item.stream}"
+            kind[where] = kind.get(where, 0) + 1
+        if wanted and not dry_run:
+            await deliveries.resend(event, wanted, again=again)
+    return replace(counts, unwanted=unwanted, waiting=waiting)

@@ -27,7 +27,7 @@ from platint_tui.core.events import (
 from platint_tui.core.ids import digest
 from platint_tui.core.model import NewDeadLetter
 from platint_tui.store import alerts
-from platint_tui.store.codec import marks, text
+from platint_tui.store.codec import chunks, marks, text
 from platint_tui.store.deliveryrows import (
     OVERTAKEN,
     READ,
@@ -71,6 +71,20 @@ class Deliveries(Noun):
             return found
 
         return await self._database.read(task)
+
+    async def whole(self, ids: Sequence[str]) -> Sequence[Event]:
+        """The events with these ids, with their bodies, in the order in which they came."""
+
+        wanted = list(ids)
+
+        def task(connection: sqlite3.Connection) -> builtins.list[Event]:
+            found: dict[str, Event] = {}
+            for some in chunks(wanted):
+                rows = connection.execute(f"SELECT * FROM events WHERE id IN ({marks(some)})", some)
+                found.update((row["id"], event_of(row)) for row in rows)
+            return sorted(found.values(), key=lambda event: event.number)
+
+        return await self._database.read(task, scan=True)
 
     async def route(self, events: Sequence[RoutedEvent]) -> int:
         """One transaction: the deliveries of these events, dead letters of what cannot be one, and the events'

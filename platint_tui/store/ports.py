@@ -408,6 +408,9 @@ class Rules(Protocol):
     async def edit_all(self, rule: str, edits: Sequence[RuleEdit]) -> int:
         """Make each edit as a child of its dead letter, which stays as `edited`; returns how many were made."""
 
+    async def open_edits(self, rule: str) -> Sequence[str]:
+        """The ids of the edits of a rule that are open, oldest first."""
+
 
 @dataclass(frozen=True, slots=True)
 class RoutedEvent:
@@ -443,6 +446,9 @@ class Deliveries(Protocol):
 
     async def unrouted(self, limit: int, skip: Collection[str] = ()) -> Sequence[Event]:
         """Up to `limit` new events of sources that are not paused nor in `skip`, whole; those of one in order."""
+
+    async def whole(self, ids: Sequence[str]) -> Sequence[Event]:
+        """The events with these ids, with their bodies, in the order in which they came."""
 
     async def route(self, events: Sequence[RoutedEvent]) -> int:
         """One transaction: the deliveries of these events, dead letters of what cannot be one, and the events'

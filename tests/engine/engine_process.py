@@ -12,10 +12,12 @@ from typing import Any
 
 from platint_tui.core.errors import PlatintError
 from platint_tui.core.ids import new_id
-from platint_tui.core.model import Confirmed, Op, Page, Row, WriteResult
+from platint_tui.core.model import Batch, Confirmed, Op, Page, Row, WriteResult
 from platint_tui.core.paths import find_paths
 from platint_tui.core.ports import Target
-from platint_tui.engine import replay
+from platint_tui.engine import delivering, replay
+from platint_tui.engine.delivering import RouteTask
+from platint_tui.engine.deliveryoutcomes import done
 from platint_tui.engine.failpoints import failpoint
 from platint_tui.engine.plan import StreamPlan
 from platint_tui.engine.rows import Prepared, prepare
@@ -52,6 +54,15 @@ def plant(design: str) -> None:
             return make(plan, raw, value, new_id("key"), op)
 
         replay.make_row = fresh  # type: ignore[attr-defined]
+        delivering.make_row = fresh  # type: ignore[attr-defined]
+    if design == "settle_first":
+
+        async def settled_first(self: RouteTask, way: Any, items: Any) -> None:
+            await self._store.settle([done(one.delivery) for one, _ in items])
+            failpoint("deliver.after_send")
+            await way.target.write(Batch([row for _, row in items], None))
+
+        RouteTask._write = settled_first  # type: ignore[method-assign]
 
 
 def main() -> int:
