@@ -49,7 +49,8 @@ class SentEvent:
 
     `event_id` is the id that the event has here, `delivery_id` what the platform calls the attempt to deliver it,
     `subscription` the platform's id of the webhook it was for. `failed`: the platform says that it was not
-    delivered (None where it does not say). `body` is the event itself, None where the list does not have it.
+    delivered (None where it does not say). `body` is the event itself, None where the list does not have it, and
+    `headers` those that a delivery of it would have as far as the list tells.
     """
 
     event_id: str
@@ -59,6 +60,7 @@ class SentEvent:
     subscription: str = ""
     failed: bool | None = None
     body: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
+from platint_tui.core.gaps import SentEvent
 from platint_tui.core.model import (
     READ_ALL,
     Batch,
     Capability,
     Confirmed,
     DeadQueue,
+    Fault,
     Field,
     Json,
     JsonObject,
@@ -20,11 +22,13 @@ from platint_tui.core.model import (
     Page,
     ReadOptions,
     Returned,
+    Row,
     SchemaChange,
     Stream,
     TargetPlan,
     WriteResult,
 )
+from platint_tui.core.subscriptions import MadeWebhook, RemoteWebhook, WantedWebhook
 
 
 class Limiter(Protocol):
@@ -159,6 +163,25 @@ class PlansTarget(Protocol):
 
 
 @runtime_checkable
+class Renders(Protocol):
+    """A driver that can show what writing a row would send."""
+
+    def render(self, plan: TargetPlan, row: Row) -> JsonObject:
+        """The request that `write` would send for `row` alone, secrets masked. Nobody is asked, nothing is sent.
+
+        Raises RecordError when the row does not fit the request, ConfigError when the target cannot be written.
+        """
+
+
+@runtime_checkable
+class Judges(Protocol):
+    """A driver that can say what a recorded answer to a write means by the rules of its manifest of today."""
+
+    def judge(self, response: JsonObject) -> Fault | None:
+        """Why the answer (as a dead letter or an attempt keeps it) refuses what was sent, None when it does not."""
+
+
+@runtime_checkable
 class TakesBlocks(Protocol):
     """A target that can be given records in the form in which the source read them."""
 
@@ -203,3 +226,52 @@ class HoldsDeadLetters(Protocol):
 
     async def discard_dead(self, letter: NativeLetter) -> Returned:
         """Remove one for good."""
+
+
+class Registers(Protocol):
+    """The webhooks that a platform has of an account. Every method raises PlatintError: CredentialError when the
+    account may not, ConfigError (code `not_offered`) when the platform has no such request, SystemicError (code
+    `gone`) when it has no such webhook."""
+
+    async def create(self, wanted: WantedWebhook) -> MadeWebhook:
+        """Make a webhook. Raises UnknownOutcome when it was sent and its answer lost, SystemicError with the code
+        `no_id` or `no_secret` when it was made and the answer lacks what is needed; then it is in the list."""
+
+    async def list(self, scope: Mapping[str, str], url: str, types: Sequence[str]) -> Sequence[RemoteWebhook]:
+        """Every webhook of this scope, of whatever address; some platforms list those of an address or of a type
+        only."""
+
+    async def pause(self, webhook: WantedWebhook) -> None:
+        """Have the platform keep the webhook and send nothing."""
+
+    async def resume(self, webhook: WantedWebhook) -> None:
+        """Have the platform send again."""
+
+    async def remove(self, webhook: WantedWebhook) -> None:
+        """Remove the webhook; one that is gone already is removed."""
+
+    async def renew(self, webhook: WantedWebhook) -> int | None:
+        """Have it live longer; until when (epoch milliseconds), None when that is not told."""
+
+
+class ListsSent(Protocol):
+    """What a platform tells of the events that it sent or could not deliver."""
+
+    def sent(
+        self, webhook: WantedWebhook | None, since_ms: int, until_ms: int, *, only_failed: bool = False
+    ) -> AsyncIterator[Sequence[SentEvent]]:
+        """The events of a span (of one webhook, where the platform lists them so), page by page."""
+
+    async def redeliver(self, event: SentEvent, webhook: WantedWebhook | None) -> None:
+        """Have the platform send an event again. Raises SystemicError (code `gone`) when it has it no more."""
+
+
+@runtime_checkable
+class HasWebhooks(Protocol):
+    """A driver of a platform that sends webhooks."""
+
+    def registrar(self) -> Registers:
+        """What registers webhooks at the platform."""
+
+    def sent_list(self) -> ListsSent:
+        """What tells of the events that the platform sent."""

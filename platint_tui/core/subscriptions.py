@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from platint_tui.core.secret import Secret
@@ -76,7 +76,9 @@ class RemoteWebhook:
 
 @dataclass(frozen=True, slots=True)
 class MadeWebhook:
-    """What came of making one: as the platform has it, and the signing secret where the platform made it."""
+    """What came of making one: as the platform has it, the signing secret where the platform made it, and further
+    profile fields that its answer fills."""
 
     webhook: RemoteWebhook
     secret: Secret | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)

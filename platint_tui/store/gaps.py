@@ -106,7 +106,11 @@ class Gaps(Noun):
         in which nothing is missing any more are filled.
         """
         now = self._clock.now_ms()
-        unique = {item.event_id: item for item in sent}
+        unique: dict[str, SentEvent] = {}
+        for item in sent:
+            unique.setdefault(
+                item.event_id, item
+            )  # of several attempts the first in the list, which is the latest
 
         def task(connection: sqlite3.Connection) -> Compared:
             here = _known(connection, "events", profile, unique)

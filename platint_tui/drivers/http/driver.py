@@ -31,6 +31,8 @@ from platint_tui.drivers.http.requests import profile_scope
 from platint_tui.drivers.http.session import Session, places_of
 from platint_tui.drivers.http.signers import Signers
 from platint_tui.drivers.http.watched import WatchedTransport
+from platint_tui.drivers.http.webhooks.missed import SentList
+from platint_tui.drivers.http.webhooks.registering import Registrar
 from platint_tui.drivers.http.writer import open_http_target
 
 
@@ -104,6 +106,14 @@ class HttpDriver:
         """The declared fields of a resource, None when the manifest declares none."""
         fields = fields_of(resource_of(self._session.context.connector, target))
         return fields or None
+
+    def registrar(self) -> Registrar:
+        """What registers webhooks at the platform."""
+        return Registrar(self._session)
+
+    def sent_list(self) -> SentList:
+        """What tells of the events that the platform sent."""
+        return SentList(self._session)
 
     async def close(self) -> None:
         """Release connections."""

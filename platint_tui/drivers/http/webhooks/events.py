@@ -114,7 +114,7 @@ def _event(
         event_id=_joined_id(texts(shape.id)) or _hash_id(view.request, body),
         type=_storable(shape.join.join(texts(shape.type)))[:MAX_TYPE],
         order_key=_joined_id(texts(shape.order_key)),
-        occurred_ms=_time_ms(moment[0], shape.time_format) if moment else None,
+        occurred_ms=time_ms(moment[0], shape.time_format) if moment else None,
         received_ms=received_ms,
         method=view.request.method,
         target=target,
@@ -182,7 +182,7 @@ def _elements(body: bytes, path: tuple[str, ...]) -> list[tuple[bytes, Json]]:
     return result
 
 
-def _time_ms(text: str, form: str) -> int | None:
+def time_ms(text: str, form: str) -> int | None:
     """Epoch milliseconds of a time as a request has it, None when it is none."""
     try:
         if form in ("epoch_s", "epoch_ms"):
