@@ -99,6 +99,22 @@ class Event:
     last_seen_ms: int
 
 
+class IngestOutcome(StrEnum):
+    """What storing an event came to: it is new, it was here already, or its id was here with other bytes."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """An event that is on the disk, with the id under which it is stored."""
+
+    outcome: IngestOutcome
+    event_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """A request that was refused, kept to be looked at. `times` counts equal ones that came soon after it."""

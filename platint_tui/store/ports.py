@@ -19,7 +19,11 @@ from platint_tui.core.events import (
     Event,
     EventState,
     Hold,
+    Ingested,
     NewDelivery,
+    NewEvent,
+    Rejection,
+    Source,
     TargetHealth,
 )
 from platint_tui.core.gaps import GapKind, GapState, MissedEvent, MissedState, SentEvent, StoredGap
@@ -413,6 +417,63 @@ class Rules(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events: empty fields mean any. `text` is looked for in id, type, object and body."""
+
+    profile: str = ""
+    type: str = ""
+    states: tuple[EventState, ...] = ()
+    text: str = ""
+    since_ms: int = 0
+
+
+class Events(Protocol):
+    """What arrived, what was refused, and from where."""
+
+    async def ingest(self, batch: Sequence[NewEvent]) -> Sequence[Ingested]:
+        """One durable transaction: each event that is not here yet is stored, each that is counts once more.
+
+        An event whose id is here with other bytes is stored too, under its id with the hash of its bytes, and
+        raises an alert: nothing is lost where a platform uses an id twice.
+        """
+
+    async def known(self, profile: str, event_ids: Collection[str]) -> frozenset[str]:
+        """Which of these ids of a source are here."""
+
+    async def numbers(
+        self, where: EventFilter, *, newest_first: bool = True, limit: int | None = None
+    ) -> Sequence[int]:
+        """The `number`s of all that match (or the first `limit`), in order, as array('q')."""
+
+    async def rows(self, numbers: Sequence[int]) -> Sequence[Event]:
+        """The events with these numbers, in that order, without bodies; numbers that are gone are left out."""
+
+    async def get(self, id_or_number: str) -> Event | None:
+        """Whole, with its body. Raises StoreError when the disk changed it."""
+
+    async def counts(self, since_ms: int = 0) -> Mapping[tuple[str, EventState], int]:
+        """How many events each source has in each state, of those that came since."""
+
+    async def sources(self) -> Sequence[Source]:
+        """The sources that something came from or that were paused or disabled, by name."""
+
+    async def reject(self, batch: Sequence[Rejection]) -> None:
+        """Keep refused requests (their numbers are given here), not yet safe from a power cut.
+
+        Of one source and cause there is one row a minute, which counts the others; of one source only the newest
+        are kept. `profile` "" is for requests of no source.
+        """
+
+    async def rejections(
+        self, profile: str | None = None, cause: str = "", *, limit: int = 100, before: int | None = None
+    ) -> Sequence[Rejection]:
+        """Newest first, without bodies; `before` pages by number."""
+
+    async def rejection(self, number: int) -> Rejection | None:
+        """Whole, with its body."""
+
+
+@dataclass(frozen=True, slots=True)
 class RoutedEvent:
     """An event with what it is to every stream that wants it; `state` is routed or unwanted."""
 
@@ -724,6 +785,8 @@ class Store(Protocol):
     def replays(self) -> Replays: ...
     @property
     def rules(self) -> Rules: ...
+    @property
+    def events(self) -> Events: ...
     @property
     def deliveries(self) -> Deliveries: ...
     @property

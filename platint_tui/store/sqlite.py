@@ -16,6 +16,7 @@ from platint_tui.store.connection import APPLICATION_ID, connect
 from platint_tui.store.database import Database
 from platint_tui.store.deadletters import DeadLetters
 from platint_tui.store.deliveries import Deliveries
+from platint_tui.store.events import Events
 from platint_tui.store.gaps import Gaps
 from platint_tui.store.integrations import Integrations
 from platint_tui.store.limits import Limits
@@ -47,6 +48,7 @@ class SqliteStore:
         self.dead_letters: ports.DeadLetters = DeadLetters(database, clock)
         self.replays: ports.Replays = Replays(database, clock)
         self.rules: ports.Rules = Rules(database, clock)
+        self.events: ports.Events = Events(database, clock)
         self.deliveries: ports.Deliveries = Deliveries(database, clock)
         self.gaps: ports.Gaps = Gaps(database, clock)
         self.subscriptions: ports.Subscriptions = Subscriptions(database, clock)

@@ -25,7 +25,7 @@ CREATE TABLE events (
 );
 CREATE UNIQUE INDEX events_once ON events (profile, event_id);
 CREATE INDEX events_new ON events (profile, number) WHERE state = 'new';
-CREATE INDEX events_source ON events (profile, number);
+CREATE INDEX events_listed ON events (profile, state, type, received_ms);
 
 -- Requests that were refused; equal ones within a while are counted, so that a flood fills no disk.
 CREATE TABLE rejections (
@@ -43,7 +43,7 @@ CREATE TABLE rejections (
     truncated INTEGER NOT NULL,
     body BLOB NOT NULL
 );
-CREATE INDEX rejections_source ON rejections (profile, cause, number);
+CREATE INDEX rejections_source ON rejections (profile, number);
 
 -- Whether the webhooks of a profile are delivered, kept, or refused; counts are kept by what changes them.
 CREATE TABLE sources (

@@ -1,0 +1,443 @@
+# ruff: noqa: S608 - only names of columns and `?` are put into SQL; every value is bound
+"""What arrived: events whole and once, requests that were refused, and the sources of both."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from array import array
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
+
+from platint_tui.core.errors import StoreError
+from platint_tui.core.events import (
+    Event,
+    EventState,
+    Ingested,
+    IngestOutcome,
+    NewEvent,
+    Rejection,
+    Source,
+    SourceState,
+)
+from platint_tui.core.ids import new_id
+from platint_tui.core.webhooks import Step
+from platint_tui.store import alerts
+from platint_tui.store.codec import chunks, contains, dump, load, marks, row_hash, text
+from platint_tui.store.deliveryrows import event_of
+from platint_tui.store.noun import Noun
+from platint_tui.store.ports import EventFilter
+
+_COLUMNS = (
+    "id, profile, platform, event_id, type, order_key, occurred_ms, received_ms, state, origin, verified_by,"
+    " part, last_seen_ms, method, target, headers, size, row_hash, body"
+)
+_INSERT = f"INSERT INTO events ({_COLUMNS}) VALUES "
+_ONE = f"({marks(_COLUMNS.split(','))})"
+_TOGETHER = (32, 8, 1)
+"""Rows of one INSERT. Every statement lets the other threads of the process run, and waits for its turn again;
+few sizes, so that each is prepared once."""
+_SUMMARY = _COLUMNS.replace(", body", ", number, seen, x'' AS body")
+
+EQUAL_MS = 60_000
+"""Refused requests of one source and cause within this time are one row."""
+REJECTIONS_KEPT = 200
+"""Rows of a source; older ones go."""
+
+
+class Events(Noun):
+    """ports.Events in SQLite."""
+
+    # --- what arrives -----------------------------------------------------------------------------------
+
+    async def ingest(self, batch: Sequence[NewEvent]) -> Sequence[Ingested]:
+        """One durable transaction: each event that is not here yet is stored, each that is counts once more.
+
+        An event whose id is here with other bytes is stored too, under its id with the hash of its bytes, and
+        raises an alert: nothing is lost where a platform uses an id twice.
+        """
+        now = self._clock.now_ms()
+        return await self._database.write(lambda connection: _ingest(connection, batch, now))
+
+    async def known(self, profile: str, event_ids: Collection[str]) -> frozenset[str]:
+        """Which of these ids of a source are here."""
+
+        def task(connection: sqlite3.Connection) -> frozenset[str]:
+            found: set[str] = set()
+            for some in chunks([text(item) for item in event_ids]):
+                rows = connection.execute(
+                    f"SELECT event_id FROM events WHERE profile = ? AND event_id IN ({marks(some)})",
+                    (profile, *some),
+                )
+                found.update(row["event_id"] for row in rows)
+            return frozenset(found)
+
+        return await self._database.read(task)
+
+    # --- looking at it ----------------------------------------------------------------------------------
+
+    async def numbers(
+        self, where: EventFilter, *, newest_first: bool = True, limit: int | None = None
+    ) -> Sequence[int]:
+        """The `number`s of all that match (or the first `limit`), in order, as array('q')."""
+        condition, values = _condition(where)
+
+        def task(connection: sqlite3.Connection) -> array[int]:
+            found = connection.cursor()
+            found.row_factory = None
+            if limit is not None:
+                order = "DESC" if newest_first else "ASC"
+                # The plus keeps it on the order of arrival: the index would gather all of them first.
+                found.execute(
+                    f"SELECT number FROM events WHERE {condition} ORDER BY number {order} LIMIT ?",
+                    (*values, limit),
+                )
+                return array("q", map(itemgetter(0), found))
+            found.execute(f"SELECT number FROM events WHERE {condition}", values)
+            return array("q", sorted(map(itemgetter(0), found), reverse=newest_first))
+
+        return await self._database.read(task, scan=True)
+
+    async def rows(self, numbers: Sequence[int]) -> Sequence[Event]:
+        """The events with these numbers, in that order, without bodies; numbers that are gone are left out."""
+
+        def task(connection: sqlite3.Connection) -> list[Event]:
+            found: dict[int, Event] = {}
+            for some in chunks(list(numbers)):
+                rows = connection.execute(
+                    f"SELECT {_SUMMARY} FROM events WHERE number IN ({marks(some)})", some
+                )
+                found |= {row["number"]: event_of(row) for row in rows}
+            return [found[number] for number in numbers if number in found]
+
+        return await self._database.read(task)
+
+    async def get(self, id_or_number: str) -> Event | None:
+        """Whole, with its body. Raises StoreError when the disk changed it."""
+        column = "number" if id_or_number.isdecimal() else "id"
+
+        def task(connection: sqlite3.Connection) -> Event | None:
+            row = connection.execute(
+                f"SELECT * FROM events WHERE {column} = ?", (id_or_number[:64],)
+            ).fetchone()
+            return None if row is None else verified(row)
+
+        return await self._database.read(task)
+
+    async def counts(self, since_ms: int = 0) -> Mapping[tuple[str, EventState], int]:
+        """How many events each source has in each state, of those that came since."""
+
+        def task(connection: sqlite3.Connection) -> dict[tuple[str, EventState], int]:
+            rows = connection.execute(
+                "SELECT profile, state, COUNT(*) AS n FROM events WHERE received_ms >= ? GROUP BY profile, state",
+                (since_ms,),
+            )
+            return {(row["profile"], EventState(row["state"])): row["n"] for row in rows}
+
+        return await self._database.read(task, scan=True)
+
+    async def sources(self) -> Sequence[Source]:
+        """The sources that something came from or that were paused or disabled, by name."""
+
+        def task(connection: sqlite3.Connection) -> list[Source]:
+            rows = connection.execute("SELECT * FROM sources ORDER BY profile")
+            return [Source(**{**dict(row), "state": SourceState(row["state"])}) for row in rows]
+
+        return await self._database.read(task)
+
+    # --- what was refused -------------------------------------------------------------------------------
+
+    async def reject(self, batch: Sequence[Rejection]) -> None:
+        """Keep refused requests (their numbers are given here), not yet safe from a power cut.
+
+        Of one source and cause there is one row a minute, which counts the others; of one source the newest
+        REJECTIONS_KEPT rows are kept. `profile` "" is for requests of no source.
+        """
+        await self._database.write(lambda connection: _reject(connection, batch), durable=False)
+
+    async def rejections(
+        self, profile: str | None = None, cause: str = "", *, limit: int = 100, before: int | None = None
+    ) -> Sequence[Rejection]:
+        """Newest first, without bodies; `before` pages by number."""
+        conditions, values = ["1 = 1"], list[Any]()
+        for column, sign, value in (("profile", "=", profile), ("cause", "=", cause or None)):
+            if value is not None:
+                conditions.append(f"{column} {sign} ?")
+                values.append(value)
+        if before is not None:
+            conditions.append("number < ?")
+            values.append(before)
+
+        def task(connection: sqlite3.Connection) -> list[Rejection]:
+            rows = connection.execute(
+                "SELECT number, profile, cause, message, received_ms, last_ms, times, method, target, headers,"
+                f" steps, truncated, x'' AS body FROM rejections WHERE {' AND '.join(conditions)}"
+                " ORDER BY number DESC LIMIT ?",
+                (*values, limit),
+            )
+            return [_rejection(row) for row in rows]
+
+        return await self._database.read(task)
+
+    async def rejection(self, number: int) -> Rejection | None:
+        """Whole, with its body."""
+
+        def task(connection: sqlite3.Connection) -> Rejection | None:
+            row = connection.execute("SELECT * FROM rejections WHERE number = ?", (number,)).fetchone()
+            return None if row is None else _rejection(row)
+
+        return await self._database.read(task)
+
+
+# --- storing events -------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What is found out about a batch before it is written: what is new, and what came again."""
+
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    here: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    again: dict[tuple[str, str], int] = field(default_factory=dict)
+    new: dict[str, int] = field(default_factory=dict)
+    conflicts: dict[str, str] = field(default_factory=dict)
+
+
+def _ingest(connection: sqlite3.Connection, batch: Sequence[NewEvent], now: int) -> list[Ingested]:
+    work = _Batch()
+    known = _known(connection, batch)
+    outcomes = [_take(connection, work, known, event) for event in batch]
+    _insert(connection, work.rows)
+    for (profile, event_id), times in work.again.items():
+        connection.execute(
+            "UPDATE events SET seen = seen + ?, last_seen_ms = MAX(last_seen_ms, ?)"
+            " WHERE profile = ? AND event_id = ?",
+            (times, now, profile, event_id),
+        )
+    for profile in {event.profile for event in batch}:
+        _count(connection, profile, now, events=work.new.get(profile, 0))
+    for profile, event_id in work.conflicts.items():
+        alerts.note(
+            connection,
+            "warning",
+            f"events of {profile}",
+            f"The id {event_id} came again with other content; both are kept. An id of '{profile}' may not"
+            " identify one event.",
+            now,
+        )
+    return outcomes
+
+
+def _known(connection: sqlite3.Connection, batch: Sequence[NewEvent]) -> set[tuple[str, str]]:
+    """Which ids of the batch are here already."""
+    wanted: dict[str, list[str]] = {}
+    for event in batch:
+        wanted.setdefault(event.profile, []).append(text(event.event_id))
+    found: set[tuple[str, str]] = set()
+    for profile, ids in wanted.items():
+        for some in chunks(ids):
+            # Padded to a power of two, so that few statements are prepared.
+            padded = some + [some[0]] * ((1 << (len(some) - 1).bit_length()) - len(some))
+            rows = connection.execute(
+                f"SELECT event_id FROM events WHERE profile = ? AND event_id IN ({marks(padded)})",
+                (profile, *padded),
+            ).fetchall()
+            found.update((profile, row[0]) for row in rows)
+    return found
+
+
+def _take(
+    connection: sqlite3.Connection, work: _Batch, known: Collection[tuple[str, str]], event: NewEvent
+) -> Ingested:
+    """Find out what an event is: new, here already, or another one under the same id."""
+    key = (event.profile, text(event.event_id))
+    if key not in known and key not in work.here:
+        return _new(work, event, key, IngestOutcome.STORED)
+    if _same(connection, work, key, event.body):
+        return _again(work, key)
+    other = (event.profile, f"{key[1]}~{hashlib.sha256(event.body).hexdigest()[:16]}")
+    if _same(connection, work, other, event.body):
+        return _again(work, other)
+    work.conflicts[event.profile] = key[1]
+    return _new(work, event, other, IngestOutcome.CONFLICT)
+
+
+def _same(connection: sqlite3.Connection, work: _Batch, key: tuple[str, str], body: bytes) -> bool:
+    """Whether an event with this id and these bytes is in the store or in the batch."""
+    if key in work.here:
+        return work.here[key] == body
+    row = connection.execute(
+        "SELECT 1 FROM events WHERE profile = ? AND event_id = ? AND body = ?", (*key, body)
+    ).fetchone()
+    return row is not None
+
+
+def _again(work: _Batch, key: tuple[str, str]) -> Ingested:
+    work.again[key] = work.again.get(key, 0) + 1
+    return Ingested(IngestOutcome.DUPLICATE, key[1])
+
+
+def _new(work: _Batch, event: NewEvent, key: tuple[str, str], outcome: IngestOutcome) -> Ingested:
+    work.here[key] = event.body
+    work.new[event.profile] = work.new.get(event.profile, 0) + 1
+    work.rows.append(_row(event, key[1]))
+    return Ingested(outcome, key[1])
+
+
+def _row(event: NewEvent, event_id: str) -> tuple[Any, ...]:
+    head = (
+        new_id("evt"),
+        event.profile,
+        event.platform,
+        event_id,
+        text(event.type),
+        text(event.order_key),
+        event.occurred_ms,
+        event.received_ms,
+    )
+    request = (event.method, text(event.target), dump([list(item) for item in event.headers]))
+    return (
+        *head,
+        event.state,
+        event.origin,
+        event.verified_by,
+        event.part,
+        event.received_ms,
+        *request,
+        len(event.body),
+        _checksum((*head, event.verified_by, *request), event.body),
+        event.body,
+    )
+
+
+def _checksum(parts: Iterable[Any], body: bytes) -> str:
+    # No column of text holds a NUL.
+    return row_hash("\x00".join(map(str, parts)), body)
+
+
+def _insert(connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+    start = 0
+    for size in _TOGETHER:
+        statement = _INSERT + ",".join([_ONE] * size)
+        while len(rows) - start >= size:
+            values = [value for row in rows[start : start + size] for value in row]
+            connection.execute(statement, values)
+            start += size
+
+
+def _count(
+    connection: sqlite3.Connection, profile: str, now: int, *, events: int = 0, rejected: int = 0
+) -> None:
+    connection.execute(
+        "INSERT INTO sources (profile, state, changed_ms, events, rejected, last_ms)"
+        " VALUES (?1, 'active', ?2, ?3, ?4, ?2) ON CONFLICT (profile) DO UPDATE SET"
+        " events = events + ?3, rejected = rejected + ?4, last_ms = MAX(COALESCE(last_ms, 0), ?2)",
+        (profile, now, events, rejected),
+    )
+
+
+def is_intact(row: sqlite3.Row) -> bool:
+    """Whether a whole row of an event is what was written."""
+    parts = (
+        *(row[name] for name in ("id", "profile", "platform", "event_id", "type", "order_key")),
+        *(row[name] for name in ("occurred_ms", "received_ms", "verified_by", "method", "target", "headers")),
+    )
+    return bool(row["row_hash"] == _checksum(parts, row["body"]))
+
+
+def verified(row: sqlite3.Row) -> Event:
+    """The event of a whole row. Raises StoreError when the disk changed it."""
+    if not is_intact(row):
+        raise StoreError(
+            f"Event {row['number']} is not what was stored: the disk changed it.",
+            hint="Restore a backup, or let the platform send it once more.",
+            code="damaged",
+        )
+    return event_of(row)
+
+
+def _condition(where: EventFilter) -> tuple[str, list[Any]]:
+    conditions, values = ["1 = 1"], list[Any]()
+    for column in ("profile", "type"):
+        if value := getattr(where, column):
+            conditions.append(f"{column} = ?")
+            values.append(value)
+    if where.states:
+        conditions.append(f"state IN ({marks(where.states)})")
+        values += where.states
+    if where.since_ms:
+        conditions.append("received_ms >= ?")
+        values.append(where.since_ms)
+    if where.text:
+        columns = ("event_id", "type", "order_key")
+        either = [f"{name} LIKE ? ESCAPE '\\'" for name in columns]
+        conditions.append(f"({' OR '.join([*either, 'instr(body, ?) > 0'])})")
+        values += [contains(where.text)] * len(columns)
+        values.append(where.text.encode("utf-8", "surrogatepass"))
+    return " AND ".join(conditions), values
+
+
+# --- storing refusals -----------------------------------------------------------------------------------
+
+
+def _reject(connection: sqlite3.Connection, batch: Sequence[Rejection]) -> None:
+    for item in batch:
+        counted = connection.execute(
+            "UPDATE rejections SET times = times + ?, last_ms = MAX(last_ms, ?) WHERE number ="
+            " (SELECT MAX(number) FROM rejections WHERE profile = ? AND cause = ? AND method = ?)"
+            " AND received_ms BETWEEN ? AND ?",
+            (
+                item.times,
+                item.last_ms,
+                item.profile,
+                item.cause,
+                item.method,
+                item.received_ms - EQUAL_MS,
+                item.received_ms,
+            ),
+        )
+        if not counted.rowcount:
+            _insert_rejection(connection, item)
+        if item.profile:
+            _count(connection, item.profile, item.last_ms, rejected=item.times)
+    for profile in {item.profile for item in batch}:
+        connection.execute(
+            "DELETE FROM rejections WHERE profile = ?1 AND number <= (SELECT number FROM rejections"
+            " WHERE profile = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+            (profile, REJECTIONS_KEPT),
+        )
+
+
+def _insert_rejection(connection: sqlite3.Connection, item: Rejection) -> None:
+    connection.execute(
+        "INSERT INTO rejections (profile, cause, message, received_ms, last_ms, times, method, target, headers,"
+        " steps, truncated, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            item.profile,
+            item.cause,
+            text(item.message),
+            item.received_ms,
+            item.last_ms,
+            item.times,
+            text(item.method),
+            text(item.target),
+            dump([list(pair) for pair in item.headers]),
+            dump([[step.name, step.ok, step.detail] for step in item.steps]),
+            item.truncated,
+            item.body,
+        ),
+    )
+
+
+def _rejection(row: sqlite3.Row) -> Rejection:
+    return Rejection(
+        **{
+            **dict(row),
+            "headers": tuple((name, value) for name, value in load(row["headers"])),
+            "steps": tuple(Step(*item) for item in load(row["steps"])),
+            "truncated": bool(row["truncated"]),
+            "body": bytes(row["body"]),
+        }
+    )
