@@ -1,4 +1,4 @@
-"""`platint-tui dead`: look at dead letters, edit, replay, discard."""
+"""`platint-tui dead`: look at dead letters, discard, export. Correcting and sending again is in `replays`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import os
 import sys
 from argparse import Namespace
 from dataclasses import asdict
-from typing import Any
 
 from platint_tui.cli.output import document, line, moment, note, plural, table
-from platint_tui.cli.session import confirm, opened, pairs
-from platint_tui.core.errors import ConfigError, ExitCode, PlatintError, UsageError
-from platint_tui.core.jsontext import loads
-from platint_tui.core.model import ReplayJob
+from platint_tui.cli.session import confirm, opened
+from platint_tui.core.errors import ConfigError, ExitCode, UsageError
 from platint_tui.core.states import DeadLetterState
 from platint_tui.services import deadletters
 from platint_tui.services.deadletters import DeadLetterFilter
@@ -219,76 +216,6 @@ async def queues(options: Namespace) -> int:
     if not found:
         note("None was looked at yet: `platint-tui dead pull` looks.")
     return ExitCode.DONE
-
-
-async def edit(options: Namespace) -> int:
-    """Change the payload; prints the child that holds the edit."""
-    async with opened(options) as workspace:
-        letter = (await deadletters.show(workspace, options.id)).letter
-        if options.stdin:
-            text = sys.stdin.read()
-        elif options.set or options.remove:
-            changes = {name: _value(name, value) for name, value in pairs(options.set, "FIELD=JSON").items()}
-            text = deadletters.apply_changes(letter.payload, changes, options.remove)
-        else:
-            raise UsageError("Nothing to change.", hint="Say --set FIELD=JSON, --remove FIELD or --stdin.")
-        child = await deadletters.edit(workspace, letter.id, text)
-    if options.json:
-        document(deadletters.summary(child))
-    note(
-        f"Dead letter {child.number} holds the edit; {letter.number} is kept. "
-        f"Replay: platint-tui dead replay {child.number}"
-    )
-    return ExitCode.DONE
-
-
-def _value(name: str, text: str) -> Any:
-    try:
-        return loads(text)
-    except PlatintError:
-        # A bare word is what people type for a text; anything that looks like JSON must be JSON.
-        if text[:1] in '{["' or text[:1].isdigit() or text in ("true", "false", "null"):
-            raise UsageError(
-                f"The value of '{name}' is not valid JSON.", hint="A text with quotes: '\"…\"'."
-            ) from None
-        return text
-
-
-async def replay(options: Namespace) -> int:
-    """Send dead letters again; exit code 3 when some failed again or are unknown."""
-    async with opened(options) as workspace:
-        ids = list(options.ids)
-        if options.fingerprint:
-            known = [issue.fingerprint for issue in await deadletters.issues(workspace)]
-            ids += await deadletters.open_ids(workspace, _whole(options.fingerprint, known))
-        else:
-            ids = [(await deadletters.replayable(workspace, item)).id for item in ids]
-        plan = await deadletters.plan_replay(workspace, ids)
-        note(
-            f"Plan: send {plural(len(ids), 'dead letter')} to {plan.target_profile} "
-            f"({plan.target_platform}, {plan.environment}) at {plan.address}."
-        )
-        if options.plan:
-            if options.json:
-                document(asdict(plan))
-            return ExitCode.DONE
-        refuse_read_only(workspace, "replay")
-        confirm("Send?", yes=options.yes, word=plan.target_profile)
-        async with local_engine(workspace):
-            started = await deadletters.replay(workspace, ids)
-            async for job in deadletters.watch_replay(workspace, started.id):
-                note(replay_progress(job))
-    if options.json:
-        document(asdict(job))
-    return ExitCode.DONE if job.succeeded + job.superseded == job.total else ExitCode.DEAD_LETTERS
-
-
-def replay_progress(job: ReplayJob) -> str:
-    """One line about a replay job."""
-    return (
-        f"replay: {job.succeeded} of {job.total} succeeded, {job.failed} failed, {job.unknown} unknown, "
-        f"{job.superseded} superseded, {job.pending} pending {job.error}"
-    ).rstrip()
 
 
 async def discard(options: Namespace) -> int:

@@ -6,13 +6,13 @@ from argparse import Namespace
 from dataclasses import asdict
 from typing import Any
 
-from platint_tui.cli.dead import replay_progress
+from platint_tui.cli.replays import replay_progress
 from platint_tui.cli.output import document, latency, line, note, table
 from platint_tui.cli.runs import run_document, run_to_end
 from platint_tui.core.errors import ExitCode, NotFound
 from platint_tui.core.model import Catalogue, Issue, Run
 from platint_tui.services import account as accounts
-from platint_tui.services import deadletters, discovery, metrics, syncs
+from platint_tui.services import deadletters, discovery, edits, metrics, replays, syncs
 from platint_tui.services import demo as service
 from platint_tui.services.account import StreamAccount
 from platint_tui.services.demo import Demo, DemoOptions
@@ -92,10 +92,10 @@ async def _fix(workspace: Workspace) -> dict[str, Any]:
     except NotFound as error:
         note(error.sentence())
         return {"replayed": 0, "edited": None}
-    child = await deadletters.edit(workspace, letter.id, payload)
+    child = await edits.edit(workspace, letter.id, payload)
     note(f"dead letter {letter.number} ({letter.code} {letter.field}) edited; replaying the edit")
-    started = await deadletters.replay(workspace, [child.id])
-    jobs = [job async for job in deadletters.watch_replay(workspace, started.id)]
+    started = await replays.replay(workspace, [child.id])
+    jobs = [job async for job in replays.watch_replay(workspace, started.id)]
     job = jobs[-1]
     note(replay_progress(job))
     return {"replayed": job.succeeded, "edited": letter.number}

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from platint_tui.cli.replay_parser import replay_verbs
+
 EPILOG = """\
 Without a command the console opens. stdout is data, stderr is narration.
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with dead letters, 4 configuration, 5 credentials refused,
@@ -290,18 +292,7 @@ def _dead(commands: Any) -> None:
     )
     pull.add_argument("profiles", nargs="*", metavar="PROFILE", help="all that keep some, without one")
     _command(group, "queues", "dead:queues", "the platforms' own dead-letter queues: depth and age")
-    edit = _command(group, "edit", "dead:edit", "change the payload; the original is kept")
-    edit.add_argument("id")
-    edit.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=JSON", help="set a field (dotted path)"
-    )
-    edit.add_argument("--remove", action="append", default=[], metavar="FIELD", help="remove a field")
-    edit.add_argument("--stdin", action="store_true", help="the whole new payload from stdin")
-    replay = _command(group, "replay", "dead:replay", "send again: shows the plan, asks, watches")
-    replay.add_argument("ids", nargs="*", metavar="ID")
-    replay.add_argument("--fingerprint", default="", help="all open ones of this cause")
-    replay.add_argument("--yes", action="store_true", help="do not ask")
-    replay.add_argument("--plan", action="store_true", help="only show what would be sent")
+    replay_verbs(group, _command)
     discard = _command(
         group, "discard", "dead:discard", "mark as not needed; can be reopened until retention"
     )

@@ -10,7 +10,8 @@ class DriverKind:
     """What holds for every platform of a driver.
 
     `http`: its manifest declares requests, addresses and ways to sign in. `tables`: a target is a table of
-    any name that is upserted by key, and two streams must not share one. `dead_letters`: the platform keeps dead
+    any name that is upserted by key, and two streams must not share one, `columns`: its columns have types, which
+    every row is checked against. `dead_letters`: the platform keeps dead
     letters of its own, `keeps`: it keeps something for each sync (a slot, a consumer group). `extra`: what to
     install for it, "" when nothing more is needed.
     """
@@ -18,6 +19,7 @@ class DriverKind:
     name: str
     http: bool = False
     tables: bool = False
+    columns: bool = False
     dead_letters: bool = False
     keeps: bool = False
     extra: str = ""
@@ -25,9 +27,9 @@ class DriverKind:
 
 _KINDS = (
     DriverKind("http", http=True),
-    DriverKind("sqlite", tables=True),
-    DriverKind("postgresql", tables=True, keeps=True, extra="postgresql"),
-    DriverKind("sql", tables=True, extra="sql"),
+    DriverKind("sqlite", tables=True, columns=True),
+    DriverKind("postgresql", tables=True, columns=True, keeps=True, extra="postgresql"),
+    DriverKind("sql", tables=True, columns=True, extra="sql"),
     DriverKind("mongodb", tables=True, extra="mongodb"),
     DriverKind("redis", dead_letters=True, keeps=True, extra="redis"),
     DriverKind("amqp", dead_letters=True, extra="amqp"),

@@ -20,7 +20,7 @@ from platint_tui.core.errors import ConfigError, NotFound
 from platint_tui.core.model import DeadLetter, Integration
 from platint_tui.core.paths import find_paths, make_private
 from platint_tui.manifest.registry import bundled_dir
-from platint_tui.services import deadletters, profiles, syncs
+from platint_tui.services import deadletters, edits, profiles, replays, syncs
 from platint_tui.services.workspace import Workspace, open_workspace
 
 INTEGRATIONS = ("demo-to-sqlite", "demo-to-crm")
@@ -256,8 +256,8 @@ async def choose_fix(workspace: Workspace) -> tuple[DeadLetter, str]:
         if issue.integration != "demo-to-crm" or not issue.open or fix is None or not issue.field:
             continue
         letter = (
-            await deadletters.show(workspace, (await deadletters.open_ids(workspace, issue.fingerprint))[0])
+            await deadletters.show(workspace, (await replays.open_ids(workspace, issue.fingerprint))[0])
         ).letter
         value = json.loads(letter.payload).get(issue.field)
-        return letter, deadletters.apply_changes(letter.payload, {issue.field: fix(value)})
+        return letter, edits.apply_changes(letter.payload, {issue.field: fix(value)})
     raise NotFound("The demo has no dead letter to correct.", hint="Serve more records: --records 2000.")

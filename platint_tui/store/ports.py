@@ -508,9 +508,6 @@ class Deliveries(Protocol):
     async def unrouted(self, limit: int, skip: Collection[str] = ()) -> Sequence[Event]:
         """Up to `limit` new events of sources that are not paused nor in `skip`, whole; those of one in order."""
 
-    async def whole(self, ids: Sequence[str]) -> Sequence[Event]:
-        """The events with these ids, with their bodies, in the order in which they came."""
-
     async def route(self, events: Sequence[RoutedEvent]) -> int:
         """One transaction: the deliveries of these events, dead letters of what cannot be one, and the events'
         states. An event that was routed meanwhile is left as it is. Returns how many deliveries are new."""
@@ -673,6 +670,44 @@ class Subscriptions(Protocol):
         """Forget it."""
 
 
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events: empty fields mean any. In `type` a `*` is any text; `text` is looked for in the source's id, the
+    type and the object's key."""
+
+    profile: str = ""
+    type: str = ""
+    states: tuple[EventState, ...] = ()
+    since_ms: int = 0
+    text: str = ""
+
+
+class Received(Protocol):
+    """What arrived, and what is done with the webhooks of each profile."""
+
+    async def numbers(self, where: EventFilter, *, newest_first: bool = True) -> Sequence[int]:
+        """The `number`s of all that match, in order: compact enough for a million (array('q'))."""
+
+    async def rows(self, numbers: Sequence[int]) -> Sequence[Event]:
+        """The events with these numbers, in that order, without their bodies."""
+
+    async def get(self, id_or_number: str) -> Event | None:
+        """An event whole: by its id here, its number, or the id that its source gave it (the newest then)."""
+
+    async def whole(self, ids: Sequence[str]) -> Sequence[Event]:
+        """The events with these ids, with their bodies, in the order in which they came."""
+
+    async def sources(self) -> Sequence[Source]:
+        """The profiles that events came for, or whose state was changed."""
+
+    async def set_source(self, profile: str, state: SourceState) -> bool:
+        """Deliver, keep or refuse the webhooks of a profile from now on; False when it is so already.
+
+        A time in which they are kept or refused is a gap. One in which they were kept is filled when it ends,
+        because nothing of it is lost; one in which they were refused stays open.
+        """
+
+
 class Alerts(Protocol):
     """What asks for somebody's attention."""
 
@@ -793,6 +828,8 @@ class Store(Protocol):
     def gaps(self) -> Gaps: ...
     @property
     def subscriptions(self) -> Subscriptions: ...
+    @property
+    def received(self) -> Received: ...
     @property
     def alerts(self) -> Alerts: ...
     @property

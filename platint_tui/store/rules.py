@@ -101,6 +101,17 @@ class Rules(Noun):
             made += await self._database.write(task)
         return made
 
+    async def open_edits(self, rule: str) -> Sequence[str]:
+        """The ids of the edits of a rule that are open, oldest first."""
+
+        def task(connection: sqlite3.Connection) -> builtins.list[str]:
+            rows = connection.execute(
+                "SELECT id FROM dead_letters WHERE rule = ? AND state || '' = 'open' ORDER BY number", (rule,)
+            )
+            return [row["id"] for row in rows]
+
+        return await self._database.read(task, scan=True)
+
 
 def _edit(connection: sqlite3.Connection, rule: str, edits: Sequence[RuleEdit], now: int) -> int:
     ids = [item.dead_letter for item in edits]

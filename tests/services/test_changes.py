@@ -103,8 +103,8 @@ async def test_an_edit_is_known_by_the_key_under_which_it_will_be_written(worksp
     await imported(workspace, "first", "customers", key="owner.id")
     made = await letter(workspace, '{"owner":{}}')
     with pytest.raises(ConfigError, match=r"owner\.id"):
-        await deadletters.edit(workspace, made.id, '{"owner":{"name":"x"}}')
-    child = await deadletters.edit(workspace, made.id, '{"owner":{"id":5}}')
+        await edits.edit(workspace, made.id, '{"owner":{"name":"x"}}')
+    child = await edits.edit(workspace, made.id, '{"owner":{"id":5}}')
     assert child.record_key == "[5]"
 
 
