@@ -7,14 +7,14 @@ import secrets
 import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_PLACES = range(70, -1, -10)
 
 
 def new_id(prefix: str) -> str:
     """A new identifier such as `run_01jd8f3k9qm2v7xa`: 9 characters of milliseconds, 7 random ones."""
-    milliseconds = time.time_ns() // 1_000_000
-    head = "".join(_ALPHABET[milliseconds >> shift & 31] for shift in range(40, -1, -5))
-    tail = "".join(secrets.choice(_ALPHABET) for _ in range(7))
-    return f"{prefix}_{head}{tail}"
+    value = time.time_ns() // 1_000_000 << 35 | secrets.randbits(35)
+    return f"{prefix}_{''.join([_PAIRS[value >> place & 1023] for place in _PLACES])}"
 
 
 def digest(*parts: str, length: int = 32) -> str:
