@@ -14,7 +14,8 @@ from platint_tui.manifest.addresses import texts_of
 from platint_tui.manifest.findings import Findings, check_path, texts
 from platint_tui.manifest.kinds import kind_of
 from platint_tui.manifest.lint_limits import check_limits
-from platint_tui.manifest.lint_resources import check_resources
+from platint_tui.manifest.lint_resources import check_resources, whole_address
+from platint_tui.manifest.lint_webhooks import check_webhook_test, check_webhooks
 from platint_tui.manifest.patterns import compile_pattern, matches
 from platint_tui.manifest.problems import Problem, did_you_mean, listing, shown
 from platint_tui.manifest.signin import choices, fields_used, is_secret_key, needed_fields
@@ -54,6 +55,7 @@ def lint(document: Document, merged: Mapping[str, Json], connector: Connector | 
     _probes(found, connector)
     check_resources(found, connector)
     check_limits(found, connector)
+    check_webhooks(found, connector)
     _tests(found, connector)
     return found.problems
 
@@ -401,7 +403,9 @@ def _probes(found: Findings, connector: Connector) -> None:
             found.add(path, "needs a request")
         elif probe.request is not None and not kind_of(connector.driver).http:
             found.add(path, "needs `open: true` or a query")
-        if probe.request:
+        if probe.needs is not None:
+            _known_field(found, (*path, "needs"), probe.needs, connector)
+        if probe.request and (probe.request.path or not whole_address(connector)):
             check_path(found, (*path, "request", "path"), probe.request.path)
     if connector.check and all(probe.optional for probe in connector.check):
         found.add(("check",), "at least one probe must not be optional")
@@ -431,6 +435,8 @@ def _tests(found: Findings, connector: Connector) -> None:
         elif test.kind in ("check", "discover"):
             if not test.exchange:
                 found.add(path, f"a {test.kind} test names its exchange")
+        elif test.kind == "webhook":
+            check_webhook_test(found, path, test, connector)
         else:
             if (test.exchange is None) == (test.code is None):
                 found.add(path, "an error test names its exchange, or the code of a database")

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from platint_tui.core.model import Json
+from platint_tui.manifest.addresses import texts_of
 from platint_tui.manifest.findings import Findings, check_path, texts
 from platint_tui.manifest.kinds import kind_of
 from platint_tui.manifest.lint_reads import check_read
 from platint_tui.manifest.problems import did_you_mean, shown
+from platint_tui.manifest.template import compile_template
 from platint_tui.manifest.yamltext import PathKey
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def check_resources(found: Findings, connector: Connector) -> None:
                 _read(found, path, resource, resource.read)
                 check_read(found, (*path, "read"), resource.read)
             if resource.sink is None:
-                _write(found, path, resource)
+                _write(found, path, resource, whole_address(connector))
         if resource.parent is not None:
             _parent(found, (*path, "parent"), name, connector)
         if resource.read is not None and resource.read.from_parent and resource.parent is None:
@@ -107,7 +109,13 @@ def _read(found: Findings, path: PathKey, resource: Resource, read: Read) -> Non
             found.add((*path, "read", "request", "query", parameter), "is set by `page`; remove it here")
 
 
-def _write(found: Findings, path: PathKey, resource: Resource) -> None:
+def whole_address(connector: Connector) -> bool:
+    """Whether the operator gives the whole address of every request: then its path may be empty."""
+    parts = [compile_template(text).sole for text in texts_of(connector.transport.base_url)]
+    return any(part is not None and part.path[0] == "profile" for part in parts)
+
+
+def _write(found: Findings, path: PathKey, resource: Resource, whole: bool) -> None:
     if resource.write is None:
         return
     operations = {name: getattr(resource.write, name) for name in ("create", "upsert", "update", "delete")}
@@ -131,9 +139,9 @@ def _write(found: Findings, path: PathKey, resource: Resource) -> None:
                 (*path, "write", name, "bulk", "results", "id"),
                 "or index is needed: it tells which row failed",
             )
-        if not operation.path:
+        if not operation.path and not whole:
             found.add((*path, "write", name, "path"), "is missing")
-        else:
+        elif operation.path:
             check_path(found, (*path, "write", name, "path"), operation.path)
 
 

@@ -25,14 +25,15 @@ class GraphQL(Model):
 
 class Request(Model):
     """A request: templates in path, query, headers and body. The path follows the base URL of `endpoint` (one
-    of `transport.endpoints`; without it, `transport.base_url`).
+    of `transport.endpoints`; without it, `transport.base_url`); it is empty where a profile field holds the whole
+    address.
 
     A `content-type` in `headers` wins over that of `encode`. `weight` is what the call costs in the limits.
     """
 
     endpoint: Identifier | None = None
     method: Method = "GET"
-    path: Annotated[str, Field(min_length=1, max_length=2048)]
+    path: Annotated[str, Field(max_length=2048)]
     query: dict[str, Scalar] = Field(default_factory=dict)
     headers: dict[HeaderName, str] = Field(default_factory=dict)
     encode: Encoding = "json"

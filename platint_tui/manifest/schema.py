@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, Strict, WithJsonSchema
 
 from platint_tui.core.errors import ErrorClass
+from platint_tui.core.webhooks import Cause
 from platint_tui.manifest.auth import (
     ApiKeyAuth,
     Assertion,
@@ -282,10 +283,16 @@ class Probe(Model):
     optional: Bool = False
     shows: DataPath | None = None
     """A value of the answer to show beside the probe: whose account it is."""
+    needs: Identifier | None = None
+    """A profile field without which there is nothing to probe."""
 
 
 class TestExpect(Model):
-    """What a vector must give."""
+    """What a vector must give.
+
+    Of a webhook: whether it is `accepted` and, where not, the `cause`; the `handshake` that it is; how many `events`
+    it has, and `id` and `type` of the first; the `resources` that they are records of.
+    """
 
     __test__ = False
 
@@ -296,11 +303,19 @@ class TestExpect(Model):
     class_: ErrorClass | None = Field(None, alias="class")
     action: Action | None = None
     code: Line | None = None
+    accepted: Bool | None = None
+    cause: Cause | None = None
+    handshake: Line | None = None
+    status: Annotated[Int, Field(ge=200, le=299)] | None = None
+    events: Annotated[Int, Field(ge=1)] | None = None
+    id: Line | None = None
+    type: Line | None = None
+    resources: tuple[ResourceName, ...] | None = None
 
 
 class TestCase(Model):
-    """A test that ships with the manifest: a recorded exchange, or the native code of a database, and what
-    it means.
+    """A test that ships with the manifest: a recorded exchange, a webhook request, or the native code of a
+    database, and what it means.
 
     `exchange` is a file of `_vectors/<platform>/`.
     """
@@ -308,7 +323,7 @@ class TestCase(Model):
     __test__ = False
 
     name: Line
-    kind: Literal["read", "error", "write", "check", "discover"]
+    kind: Literal["read", "error", "write", "check", "discover", "webhook"]
     resource: ResourceName | None = None
     exchange: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*\.yaml$")] | None = None
     code: Line | None = None

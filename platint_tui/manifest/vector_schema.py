@@ -1,4 +1,4 @@
-"""The typed form of a file of recorded exchanges."""
+"""The typed form of a file of recorded exchanges, and of one of a webhook request."""
 
 from __future__ import annotations
 
@@ -45,3 +45,27 @@ class VectorFile(Model):
     description: Text = ""
     profile: dict[Identifier, Scalar] = Field(default_factory=dict)
     exchanges: tuple[ExchangePart, ...] = Field(min_length=1)
+
+
+class HookPart(Model):
+    """A request as a platform sends it: `target` is path and query, `body` exact text, or `base64` of it."""
+
+    method: Literal["GET", "POST", "PUT", "OPTIONS", "HEAD"] = "POST"
+    target: Annotated[str, Field(pattern=r"^/[!-~]*$")] = "/webhooks/test"
+    headers: dict[HeaderName, Line] = Field(default_factory=dict)
+    body: str | None = None
+    base64: str | None = None
+
+
+class HookFile(Model):
+    """A file of one webhook request. `secrets` and `profile` are what the profile has, `now` is our clock, `origin`
+    the public address before `target`, `certificates` what is found at the addresses that the request names.
+    """
+
+    description: Text = ""
+    profile: dict[Identifier, Scalar] = Field(default_factory=dict)
+    secrets: dict[Identifier, Line] = Field(default_factory=dict)
+    now: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    origin: Annotated[str, Field(pattern=r"^https?://[!-~]+$")] = "https://hooks.example.com"
+    certificates: dict[Line, str] = Field(default_factory=dict)
+    request: HookPart

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import Json
 from platint_tui.manifest.problems import FileError, looks_secret
+from platint_tui.manifest.webhook_vectors import HookVector, hook_of
 from platint_tui.manifest.yamltext import Document, PathKey, parse, read_document
 
 if TYPE_CHECKING:
@@ -119,8 +120,12 @@ def from_document(document: Document) -> Vector:
 
 
 def vector_of(test: TestCase, folder: Path) -> Vector | None:
-    """The exchange that a test names in `folder` (`_vectors/<platform>`), None for a test without one."""
-    return load_vector(folder / test.exchange, f"{folder.name}/{test.exchange}") if test.exchange else None
+    """The exchange that a test names in `folder` (`_vectors/<platform>`), None for a test without one (and for one
+    of a webhook, whose file is another).
+    """
+    if not test.exchange or test.kind == "webhook":
+        return None
+    return load_vector(folder / test.exchange, f"{folder.name}/{test.exchange}")
 
 
 def rule_for_code(connector: Connector, code: str) -> ErrorRule | None:
@@ -154,6 +159,8 @@ def check_vectors(connector: Connector, folder: Path) -> list[str]:
     lines = []
     for test in connector.tests:
         try:
+            if test.kind == "webhook":
+                lines += _check_hook(connector, hook_of(test, folder))
             vector = vector_of(test, folder)
         except ConfigError as error:
             lines.append(error.sentence())
@@ -166,6 +173,19 @@ def check_vectors(connector: Connector, folder: Path) -> list[str]:
         wanted, recorded = test.expect.requests, len(vector.exchanges)
         if wanted is not None and wanted > recorded:
             lines.append(f"{vector.name}: {wanted} requests are expected, {recorded} are recorded")
+    return lines
+
+
+def _check_hook(connector: Connector, vector: HookVector) -> list[str]:
+    lines = []
+    for name, secret in [
+        *((name, False) for name in vector.profile),
+        *((name, True) for name in vector.secrets),
+    ]:
+        field = connector.profile.field(name)
+        if field is None or field.secret != secret:
+            kind = "secret" if secret else "plain"
+            lines.append(f"{vector.name}: the profile of {connector.name} has no {kind} field '{name}'")
     return lines
 
 

@@ -21,6 +21,9 @@ from platint_tui.manifest.request import BodyMatch
 from platint_tui.manifest.subscribing import Lists, Subscribes
 from platint_tui.manifest.verifying import Verify
 
+SHOWN = ("token", "basic", "jwt")
+"""Schemes whose secret is in the request itself, in a header or a parameter."""
+
 EventPattern = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x20\x7f]{1,128}$")]
 """An event type, with `*` for any text: `customer.*`."""
 

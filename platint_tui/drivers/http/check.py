@@ -21,6 +21,10 @@ async def run_probes(session: Session) -> list[Capability]:
             said = f"Not tried: '{blocked}' failed."
             done.append(Capability(probe.id, False, probe.optional, said, tried=False))
             continue
+        if probe.needs is not None and not session.context.profile.fields.get(probe.needs):
+            said = f"Nothing to try: the profile has no '{probe.needs}'."
+            done.append(Capability(probe.id, True, True, said, tried=False))
+            continue
         outcome = await run_probe(session, probe)
         done.append(outcome)
         if not outcome.ok and not probe.optional:

@@ -48,8 +48,10 @@ def with_query(url: str, query: Mapping[str, str]) -> str:
 
 
 def address(base: str, path: str, scope: Mapping[str, Json]) -> str:
-    """The base URL with a rendered path."""
-    rendered = render(path, scope, "path") if path else ""
+    """The base URL with a rendered path; without one exactly as it is."""
+    if not path:
+        return base
+    rendered = render(path, scope, "path")
     if rendered and not rendered.startswith("/"):
         rendered = "/" + rendered
     return base.rstrip("/") + rendered

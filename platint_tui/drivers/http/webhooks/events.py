@@ -26,7 +26,7 @@ from platint_tui.drivers.http.webhooks.views import (
     headers_hold,
 )
 from platint_tui.manifest.schema import Connector
-from platint_tui.manifest.webhooks import EventFields, Webhooks
+from platint_tui.manifest.webhooks import SHOWN, EventFields, Webhooks
 
 MAX_ID = 256
 """Characters of an event's id; a longer one is replaced by its hash."""
@@ -252,7 +252,7 @@ def _compiled(webhooks: Webhooks) -> _Plan:
         kept |= {name for name, _ in shape.tests}
         for ways in (shape.id, shape.type, shape.time, shape.order_key):
             kept |= {str(name) for way in ways for kind, name in way if kind == "header"}
-    secret = {getattr(item, "header", None) for item in webhooks.verify if item.scheme != "hmac"}
+    secret = {getattr(item, "header", None) for item in webhooks.verify if item.scheme in SHOWN}
     kept -= {name.lower() for name in secret if name}
     hidden = {name for item in webhooks.verify if (name := getattr(item, "query", None))}
     return _Plan(webhooks, shapes, frozenset(kept - {"authorization", "cookie"}), frozenset(hidden))
