@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +19,23 @@ from platint_tui.store.ports import Store
 
 Secrets = Callable[[Profile], Awaitable[Mapping[str, Secret]]]
 """Gives the secrets of a profile by field id. Raises CredentialError when one is missing or locked away."""
+
+
+class Keeper(Protocol):
+    """Where new secrets are put: the vault."""
+
+    async def store(self, profile: str, field: str, value: Secret, /) -> str:
+        """Keep a secret and return the reference to it; on return it is kept. Raises CredentialError."""
+
+    async def delete(self, ref: str, /) -> None:
+        """Forget a stored secret."""
+
+
+class PresentSecrets(Protocol):
+    """Where the secrets are asked for that a profile may have or not."""
+
+    def __call__(self, profile: Profile, fields: Collection[str], /) -> Awaitable[Mapping[str, Secret]]:
+        """Those of `fields` that are there. Raises CredentialError when nobody can tell (a locked keyring)."""
 
 
 class DriverFactory(Protocol):
@@ -41,7 +58,13 @@ class Context:
     worker: str
     limits: LimiterHub
     telemetry: TelemetryHub
+    keeper: Keeper
+    present_secrets: PresentSecrets
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: set[str] = field(default_factory=set)
+    """Commands that go on for a while and that somebody wants ended."""
+    held: set[str] = field(default_factory=set)
+    """Replays that were paused or cancelled: what they have claimed and not sent yet is not sent."""
 
     async def open_driver(self, profile: Profile, *, retries: bool = True) -> Driver:
         """The driver of `profile` with its secrets. Raises CredentialError or ConfigError.

@@ -7,7 +7,7 @@ import contextlib
 import random
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from platint_tui.core.clock import Clock, SystemClock
 from platint_tui.core.errors import ExitCode
@@ -70,7 +70,12 @@ def make_context(
             )
         )
 
-    return Context(store, registry, secrets, driver, clock, rng, worker, limits, telemetry)
+    async def present_secrets(profile: Profile, fields: Collection[str]) -> Mapping[str, Secret]:
+        return await vault.resolve_present(profile.name, fields, profile.secrets)
+
+    return Context(
+        store, registry, secrets, driver, clock, rng, worker, limits, telemetry, vault, present_secrets
+    )
 
 
 def _tries_once(connector: Connector) -> Connector:

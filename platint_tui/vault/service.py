@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,6 +25,7 @@ from platint_tui.vault.system_keyring import SystemKeyring
 
 PASSPHRASE_FILE = "PLATINT_VAULT_PASSPHRASE_FILE"  # noqa: S105 (the name of a variable)
 Kind = Literal["keyring", "vault", "memory"]
+_MISSING = "secret_missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,32 @@ class Vault:
             if fields:
                 found |= await self._stored(profile, kind, fields)
         return {field: found[field] for field in refs}
+
+    async def resolve_present(
+        self, profile: str, fields: Collection[str], refs: Mapping[str, str]
+    ) -> dict[str, Secret]:
+        """Those of the secrets `fields` that are there: by their reference in `refs`, or in the environment.
+
+        Raises CredentialError when a place cannot be asked (locked, no keyring): then nobody knows.
+        """
+        wanted = {
+            field: refs.get(field) or f"env:{override_variable(profile, field)}"
+            for field in fields
+            if field in refs or override_variable(profile, field) in self._environ
+        }
+        try:
+            return await self.resolve_many(profile, wanted)
+        except CredentialError as error:
+            if error.code != _MISSING:
+                raise
+        found: dict[str, Secret] = {}
+        for field, ref in wanted.items():
+            try:
+                found[field] = await self.resolve(profile, field, ref)
+            except CredentialError as error:
+                if error.code != _MISSING:
+                    raise
+        return found
 
     async def store(self, profile: str, field: str, value: Secret, kind: Kind | None = None) -> str:
         """Keep a secret and return the reference to it. It has been read back or is on disk.
