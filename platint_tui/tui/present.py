@@ -60,6 +60,25 @@ _LOOKS: dict[str, tuple[str, str, str]] = {
     "pending": ("ring", "muted", "pending"),
     "paused": ("pause", "warn", "paused"),
     "done": ("tick", "ok", "done"),
+    "planning": ("ring", "muted", "planning"),
+    "canary": ("dot", "info", "canary"),
+    "waiting": ("pause", "warn", "waiting"),
+    "cancelling": ("slash", "muted", "cancelling"),
+    "active": ("dot", "ok", "active"),
+    "disabled": ("slash", "bad", "disabled"),
+    "new": ("ring", "info", "new"),
+    "routed": ("tick", "ok", "routed"),
+    "unwanted": ("slash", "muted", "unwanted"),
+    "handshake": ("tick", "muted", "handshake"),
+    "dead": ("cross", "bad", "dead"),
+    "skipped": ("slash", "muted", "skipped"),
+    "fallback": ("half", "warn", "fallback"),
+    "creating": ("ring", "info", "creating"),
+    "filling": ("dot", "info", "filling"),
+    "filled": ("tick", "ok", "filled"),
+    "accepted": ("slash", "muted", "accepted"),
+    "half_open": ("half", "warn", "trying"),
+    "rejected": ("cross", "bad", "rejected"),
 }
 
 
@@ -71,6 +90,11 @@ def toned(text: object, tone: str = "", *, lines: bool = False) -> Content:
 def joined(pieces: Iterable[tuple[object, str]], *, lines: bool = False) -> Content:
     """Content from (text, tone) pieces, each cleaned."""
     return Content.assemble(*(toned(text, tone, lines=lines) for text, tone in pieces))
+
+
+def lined(lines: Iterable[Iterable[tuple[object, str]]]) -> Content:
+    """Content from lines of (text, tone) pieces, each piece cleaned."""
+    return Content("\n").join(joined(pieces) for pieces in lines)
 
 
 def state_cell(state: str) -> tuple[str, str]:

@@ -19,7 +19,9 @@ from platint_tui.services import deadletters, profiles
 from platint_tui.services.deadletters import DeadLetterFilter
 from platint_tui.services.workspace import Workspace
 from platint_tui.tui.app import PlatintApp
+from platint_tui.tui.dialogs.choose import ChooseScreen
 from platint_tui.tui.dialogs.confirm import ConfirmScreen
+from platint_tui.tui.screens.deadletters.bulk import BulkScreen
 from platint_tui.tui.screens.deadletters.editing import EditScreen
 from platint_tui.tui.screens.deadletters.section import DeadLettersSection
 
@@ -51,6 +53,13 @@ async def asked(app: PlatintApp, pilot: Pilot[int]) -> None:
     await wait_for(pilot, lambda: isinstance(app.screen, ConfirmScreen))
 
 
+async def planned(app: PlatintApp, pilot: Pilot[int]) -> BulkScreen:
+    """The plan of a replay of several is on the screen."""
+    await wait_for(pilot, lambda: isinstance(app.screen, BulkScreen) and app.screen.plan is not None)
+    assert isinstance(app.screen, BulkScreen)
+    return app.screen
+
+
 async def states(workspace: Workspace) -> dict[str, int]:
     found: dict[str, int] = {}
     numbers = await deadletters.numbers(workspace, DeadLetterFilter())
@@ -75,7 +84,12 @@ async def test_K5_edit_then_replay_ends_a_dead_letter(live: Workspace) -> None:
         lines = area.text.splitlines()
         kept = [line for line in lines if f'"{wanted.field}"' not in line]
         area.text = "\n".join([kept[0], f'  "{wanted.field}": "fixed@example.com",', *kept[1:]])
-        await pilot.press("ctrl+s", "ctrl+s")
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: "Nothing is known that would refuse it" in text_of(app))
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: isinstance(app.screen, ChooseScreen))
+        assert f"set {wanted.field}" in text_of(app)
+        await pilot.press("escape")
         await wait_said(app, pilot, "Saved as dead letter")
         await wait_for(pilot, lambda: "fixed@example.com" in text_of(app))
         await pilot.press("r")
@@ -84,7 +98,7 @@ async def test_K5_edit_then_replay_ends_a_dead_letter(live: Workspace) -> None:
         assert "Replay 1 dead letter to demo-crm" in text and "127.0.0.1" in text and "oldest" in text
         assert isinstance(app.focused, Button) and app.focused.id == "cancel"
         await pilot.press("y")
-        await wait_said(app, pilot, "Replay ended: 1 succeeded.")
+        await wait_said(app, pilot, "Replay ended: 1 arrived.")
         await wait_for(pilot, lambda: "succeeded" in text_of(app) or "✓ ok" in text_of(app))
         await pilot.press("v", "v", "v")
         assert "manual" in text_of(app)
@@ -96,10 +110,10 @@ async def test_K8_a_record_that_is_refused_again_comes_back(live: Workspace) -> 
     before = await states(live)
     async with open_console(live, "deadletters") as (app, pilot):
         await pilot.press("r")
-        await asked(app, pilot)
+        await planned(app, pilot)
         count = inbox(app).issues_pane.listing.rows[0].open
         await pilot.press("y")
-        await wait_said(app, pilot, f"{count} failed")
+        await wait_said(app, pilot, f"{count} refused")
         assert not inbox(app).has_class("-busy") and inbox(app).job is None
     assert await states(live) == before
 
@@ -112,11 +126,11 @@ async def test_K10_production_wants_the_name_and_cancel_sends_nothing(live: Work
         await pilot.press("enter")
         await wait_for(pilot, lambda: inbox(app).items_pane.table.cursor_row is not None)
         await pilot.press("R")
-        await asked(app, pilot)
+        await planned(app, pilot)
         text = text_of(app)
         assert "production" in text and "Type demo-crm to confirm" in text and "Cancel" in text
         await pilot.press("y")
-        assert isinstance(app.screen, ConfirmScreen)
+        assert isinstance(app.screen, BulkScreen)
         await pilot.press("escape")
         await wait_said(app, pilot, "Nothing was sent.")
     assert await states(live) == before
@@ -144,16 +158,16 @@ async def test_K9_many_are_replayed_with_progress_and_end_in_the_target(
         await wait_for(pilot, lambda: table.cursor_row is not None)
         whole = table.count
         await pilot.press("space", "space", "r")
-        await asked(app, pilot)
-        assert "Replay 2 dead letters to rescue" in text_of(app)
+        await planned(app, pilot)
+        assert "Replay 2 dead letters" in text_of(app) and "rescue" in text_of(app)
         await pilot.press("y")
-        await wait_said(app, pilot, "Replay ended: 2 succeeded.")
+        await wait_said(app, pilot, "Replay ended: 2 arrived.")
         await wait_for(pilot, lambda: table.count == whole - 2)
         assert not table.marked
         await pilot.press("R")
-        await asked(app, pilot)
+        await planned(app, pilot)
         await pilot.press("y")
-        await wait_said(app, pilot, f"{whole - 2} succeeded.")
+        await wait_said(app, pilot, f"{whole - 2} arrived.")
         await wait_for(pilot, lambda: table.count == 0)
         assert "Nothing is left to do here" in text_of(app)
     db = sqlite3.connect(file)
@@ -167,7 +181,7 @@ async def test_a_running_replay_is_cancelled_and_loses_nothing(live: Workspace) 
     async with open_console(live, "deadletters") as (app, pilot):
         view = inbox(app)
         await pilot.press("r")
-        await asked(app, pilot)
+        await planned(app, pilot)
         await pilot.press("y")
         await wait_for(
             pilot,
@@ -198,5 +212,7 @@ async def test_dead_letters_of_two_targets_are_not_mixed(live: Workspace) -> Non
     await live.store.profiles.remove("gone")
     async with open_console(live, "deadletters") as (app, pilot):
         await pilot.press("r")
-        await wait_said(app, pilot, "The target profile 'gone' is gone.")
-        assert not isinstance(app.screen, ConfirmScreen)
+        await wait_for(pilot, lambda: isinstance(app.screen, BulkScreen) and "gone" in text_of(app))
+        assert app.screen.query_one("#confirm", Button).disabled
+        await pilot.press("y")
+        assert isinstance(app.screen, BulkScreen)

@@ -164,6 +164,12 @@ class Form(VerticalScroll, can_focus=False):
 
         form: Form
 
+    @dataclass
+    class Edited(Message):
+        """Something was typed or chosen."""
+
+        form: Form
+
     def __init__(
         self,
         fields: Sequence[FieldSpec],
@@ -257,6 +263,11 @@ class Form(VerticalScroll, can_focus=False):
         """An error goes when its field is edited."""
         event.stop()
         self._box(event.input).remove_class("failed")
+        self.post_message(self.Edited(self))
+
+    def on_choice_changed(self) -> None:
+        """Another option was chosen."""
+        self.post_message(self.Edited(self))
 
     @staticmethod
     def _box(line: Widget) -> Widget:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
 from textual import on
@@ -15,15 +16,20 @@ from textual.widgets import Button, Static, TextArea
 
 from platint_tui.core.errors import PlatintError
 from platint_tui.core.jsontext import loads
+from platint_tui.core.patch import Patch
 from platint_tui.core.text import clean
+from platint_tui.services.edits import EditCheck
 from platint_tui.tui.dialogs.base import Dialog
-from platint_tui.tui.present import toned
+from platint_tui.tui.present import joined, toned
 from platint_tui.tui.widgets import jsonview
 from platint_tui.tui.widgets.inputs import JsonArea
 from platint_tui.tui.widgets.lines import LinesView, difference
 
 MOST_IN_PLACE = 256 * 1024
 _CHECK_SECONDS = 0.15
+_KEPT = "The original is kept. The edited copy is stored, nothing is sent."
+
+Checker = Callable[[str], Awaitable[EditCheck]]
 
 
 def editable(text: str) -> str:
@@ -50,7 +56,10 @@ def problem_of(text: str) -> str:
 
 
 class EditScreen(Dialog[str]):
-    """Edit a payload. `ctrl+s` shows the difference, then saves; escape goes back, never dropping work at once."""
+    """Edit a payload. `ctrl+s` shows the difference, then saves; escape goes back, never dropping work at once.
+
+    `check` says what the schemas of stream and target have against an edit; it is asked before it may be saved.
+    """
 
     # A list adds to the rules of every dialog those of this one.
     CSS_PATH = ["../../dialogs/dialog.tcss", "editing.tcss"]  # type: ignore[assignment]  # noqa: RUF012
@@ -58,8 +67,13 @@ class EditScreen(Dialog[str]):
         Binding("ctrl+s,f2", "forward", "Review, then save", show=False, priority=True),
     ]
 
-    def __init__(self, title: str, original: str, edited: str | None = None) -> None:
+    def __init__(
+        self, title: str, original: str, edited: str | None = None, *, check: Checker | None = None
+    ) -> None:
         super().__init__()
+        self._checker = check
+        self.patch: Patch = ()
+        """The edit as steps, once it was reviewed."""
         self.add_class("editing", "tall", "wide")
         self._title = title
         self._original = original
@@ -132,10 +146,28 @@ class EditScreen(Dialog[str]):
         view = self.query_one("#difference", LinesView)
         view.show(difference(self._original, self._edited))
         view.focus()
-        text = "The original is kept. The edited copy is stored, nothing is sent."
-        self.query_one("#verdict", Static).update(toned(text, "muted"))
+        self._verdict([(_KEPT, "muted")])
+        if self._checker is not None:
+            self.run_worker(self._judge(self._checker), group="judge", exclusive=True)
         self.query_one("#forward", Button).label = Content("Save  ^s")
         self.query_one("#cancel", Button).label = Content("Back  esc")
+
+    async def _judge(self, check: Checker) -> None:
+        """What the schemas say of the edit: errors do not hinder saving, the person decides."""
+        try:
+            found = await check(self._edited)
+        except PlatintError as error:
+            found = EditCheck((error.sentence(),), (), (), ())
+        self.patch = found.patch
+        if self._reviewing:
+            pieces = [(f"The target would refuse this: {text}\n", "bad") for text in found.errors]
+            pieces += [(f"{text}\n", "warn") for text in found.warnings]
+            if not found.errors:
+                pieces.append(("Nothing is known that would refuse it. ", "ok"))
+            self._verdict([*pieces, (_KEPT, "muted")])
+
+    def _verdict(self, pieces: list[tuple[str, str]]) -> None:
+        self.query_one("#verdict", Static).update(joined(pieces, lines=True))
 
     @on(Button.Pressed, "#cancel")
     def action_leave(self) -> None:

@@ -5,38 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from textual.app import SuspendNotSupported
-from textual.widgets import Static
-
 from platint_tui.core.errors import ConfigError, PlatintError
-from platint_tui.core.model import NATIVE, DeadLetter, Issue, ReplayJob
+from platint_tui.core.model import NATIVE, DeadLetter, Issue
 from platint_tui.core.states import DeadLetterState, IssueState
 from platint_tui.services import deadletters
-from platint_tui.services.deadletters import DeadLetterFilter, DeadLetterView, ReplayPlan
+from platint_tui.services.deadletters import DeadLetterFilter
 from platint_tui.tui import present
 from platint_tui.tui.dialogs.ask import Question
-from platint_tui.tui.dialogs.confirm import Confirmation, needs_name
-from platint_tui.tui.screens.deadletters import output, words
-from platint_tui.tui.screens.deadletters.editing import MOST_IN_PLACE, EditScreen, editable
-from platint_tui.tui.screens.deadletters.source import chosen, sendable
-from platint_tui.tui.widgets.cells import fit
+from platint_tui.tui.dialogs.confirm import Confirmation
+from platint_tui.tui.screens.deadletters import output
+from platint_tui.tui.screens.deadletters.correcting import Correcting
+from platint_tui.tui.screens.deadletters.replaying import Replaying
+from platint_tui.tui.screens.deadletters.source import chosen
 from platint_tui.tui.widgets.payload import text_of
 
 if TYPE_CHECKING:
     from platint_tui.tui.screens.deadletters.section import DeadLettersSection
-
-_TALL = 26
 
 
 def _me(self: object) -> DeadLettersSection:
     return cast("DeadLettersSection", self)
 
 
-class Handlers:
-    """Replay, edit, discard, acknowledge, copy, save."""
-
-    job: ReplayJob | None = None
-    """The replay that this console watches."""
+class Handlers(Replaying, Correcting):
+    """Look, discard, acknowledge, copy, save; with replays and corrections."""
 
     # --- what is chosen ---------------------------------------------------------------------------------
 
@@ -55,6 +47,8 @@ class Handlers:
     def current_issue(self) -> Issue | None:
         """The issue under the cursor, or the one that is open."""
         view = _me(self)
+        if view.level in ("jobs", "rules"):
+            return None
         return view.issues_pane.listing.current if view.level == "issues" else view.issue
 
     @property
@@ -80,7 +74,9 @@ class Handlers:
 
     def start_filter(self) -> None:
         """Type a filter."""
-        _me(self).filter_bar.open()
+        bar = _me(self).filter_bar
+        if bar is not None:
+            bar.open()
 
     def change_view(self) -> None:
         """Unresolved or all; in a dead letter the next face."""
@@ -99,132 +95,13 @@ class Handlers:
         if view.level == "items":
             view.items_pane.table.action_mark()
 
-    # --- replay -----------------------------------------------------------------------------------------
-
-    async def replay_chosen(self) -> str | None:
-        """The dead letter, the marked ones, or the whole issue when the list of issues is shown."""
-        if _me(self).level == "issues":
-            return await self.replay_issue()
-        ids, left_out = sendable(await self._chosen())
-        return await self._replay(ids, left_out)
-
-    async def replay_issue(self) -> str | None:
-        """Every open dead letter of the issue."""
-        issue = self.current_issue
-        if issue is None:
-            return None
-        workspace = _me(self).console.workspace
-        ids = await deadletters.open_ids(workspace, issue.fingerprint)
-        return await self._replay(ids, max(0, issue.open - len(ids)))
-
-    async def _replay(self, ids: Sequence[str], left_out: int) -> str | None:
-        view = _me(self)
-        workspace = view.console.workspace
-        plan = await deadletters.plan_replay(workspace, ids)
-        first = await deadletters.show(workspace, ids[0])
-        room = 5 if view.app.size.height >= _TALL else 3
-        asked = plan_confirmation(plan, first, left_out, view.console.clock.now_ms(), bodies=room)
-        if not await view.console.confirm(asked):
-            return "Nothing was sent."
-        self._draw_job("Asking the engine…", "muted")
-        try:
-            self.job = await deadletters.replay(workspace, ids)
-            view.items_pane.table.clear_marks()
-            async for job in deadletters.watch_replay(workspace, self.job.id):
-                self.job = job
-                self._draw_job(*words.job_words(job))
-            said, tone = words.job_words(self.job)
-        finally:
-            self.job = None
-            self._draw_job("", "")
-            view.console.refresh_keys()
-        if tone == "bad":
-            raise PlatintError(said, hint="The attempts of each dead letter say why.")
-        return said
-
-    def _draw_job(self, text: str, tone: str) -> None:
-        view = _me(self)
-        pieces = [(text, tone)]
-        job = self.job
-        if job is not None and job.total:
-            settled = job.succeeded + job.failed + job.unknown + job.superseded
-            pieces = [
-                (present.bar(settled / job.total, 20), "info"),
-                ("  ", ""),
-                *pieces,
-                ("   x cancels", "muted"),
-            ]
-        view.query_one("#job", Static).update(present.joined(pieces))
-        view.set_class(bool(text), "-busy")
-        view.console.refresh_keys()
-
-    async def cancel_job(self) -> str | None:
-        """Stop the replay that runs."""
-        if self.job is None:
-            return None
-        await deadletters.cancel_replay(_me(self).console.workspace, self.job.id)
-        return "The replay is being cancelled; what was not sent stays open."
-
-    # --- edit -------------------------------------------------------------------------------------------
-
-    async def edit_here(self) -> str | None:
-        """Edit in a text area."""
-        found = await self._whole()
-        if found is None:
-            return None
-        if found.letter.size > MOST_IN_PLACE:
-            raise ConfigError("This payload is too large to edit here.", hint="E opens it in your editor.")
-        return await self._review(found.letter, None)
-
-    async def edit_in_editor(self) -> str | None:
-        """Edit in $EDITOR; the difference is shown before anything is stored."""
-        found = await self._whole()
-        if found is None:
-            return None
-        view = _me(self)
-        workspace = view.console.workspace
-        original = editable(text_of(found.letter.payload)[0])
-        try:
-            with view.app.suspend():
-                edited = output.edit_outside(original, workspace.paths.state, workspace.environ)
-        except SuspendNotSupported:
-            raise ConfigError("This terminal cannot be handed to an editor.", hint="Edit with e.") from None
-        if edited.rstrip("\n") == original:
-            return "Nothing was changed."
-        return await self._review(found.letter, edited)
-
-    async def _review(self, letter: DeadLetter, edited: str | None) -> str | None:
-        view = _me(self)
-        workspace = view.console.workspace
-        title = f"Edit dead letter {letter.number}, {words.key_text(letter.record_key)}"
-        screen = EditScreen(title, editable(text_of(letter.payload)[0]), edited)
-        saved = await view.app.push_screen_wait(screen)
-        if saved is None:
-            return "Nothing was changed."
-        child = await deadletters.edit(workspace, letter.id, saved)
-
-        async def undo() -> str:
-            original = await deadletters.undo_edit(workspace, child.id)
-            if view.level == "item":
-                view._open_item(str(original.number))
-            return f"The edit was dropped; dead letter {original.number} is open again."
-
-        view.console.offer_undo(f"edit of {letter.number}", undo)
-        if view.level == "item":
-            view._open_item(str(child.number))
-        else:
-            view.items_pane.table.reload()
-        return f"Saved as dead letter {child.number}; r replays it, z drops the edit."
-
-    async def _whole(self) -> DeadLetterView | None:
-        letter = self.one_letter
-        return await deadletters.show(_me(self).console.workspace, letter.id) if letter else None
-
     # --- discard, acknowledge ---------------------------------------------------------------------------
 
     async def discard_chosen(self) -> str | None:
-        """Put dead letters aside; in the list of issues: ignore the issue."""
+        """Put dead letters aside; in the list of issues: ignore the issue; in that of rules: revoke the rule."""
         view = _me(self)
+        if view.level == "rules":
+            return await self.revoke_rule()
         if view.level == "issues":
             return await self._set_issue(IssueState.IGNORED)
         workspace = view.console.workspace
@@ -371,31 +248,3 @@ class Handlers:
         path = output.chosen_path(answer)
         lines = deadletters.export(view.console.workspace, where)
         return f"Saved {present.plural(await output.write_lines(path, lines), 'dead letter')} to {path}."
-
-
-def plan_confirmation(
-    plan: ReplayPlan, first: DeadLetterView, left_out: int, now_ms: int, *, bodies: int = 5
-) -> Confirmation:
-    """What a replay would do, as the question before it; `bodies` is how many payloads there is room for."""
-    number = len(plan.ids)
-    lines = [
-        f"to        {plan.target_profile} ({plan.target_platform}, {plan.environment})",
-        f"where     {plan.address or 'as its profile says'}",
-        f"oldest    {present.age(plan.oldest_ms, now_ms)}",
-    ]
-    if first.letter.state == DeadLetterState.UNKNOWN:
-        lines.append("caution   an earlier answer was lost: the target may have it already")
-    if left_out:
-        lines.append(f"left out  {present.plural(left_out, 'dead letter')} in another state")
-    lines.append("")
-    shown = plan.first[:bodies]
-    lines += [fit(" ".join(body.split()), 64).rstrip() for body in shown]
-    if number > len(shown):
-        lines.append(f"and {present.count(number - len(shown))} more")
-    bulk = needs_name(environment=plan.environment, count=number)
-    return Confirmation(
-        title=f"Replay {present.plural(number, 'dead letter')} to {plan.target_profile}",
-        verb="Replay",
-        lines=tuple(lines),
-        typed=plan.target_profile if bulk else "",
-    )

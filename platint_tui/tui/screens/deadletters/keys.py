@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from platint_tui.core.states import DeadLetterState
+from platint_tui.core.states import DeadLetterState, ReplayState
 from platint_tui.tui.actions import Action, Context
 
 if TYPE_CHECKING:
@@ -24,11 +24,22 @@ def _anything(context: Context) -> str | None:
 
 def _replay(context: Context) -> str | None:
     view = _view(context)
-    if view.job is not None:
-        return "A replay is running; x cancels it."
+    if view.level == "rules":
+        return None if view.current_rule is not None else "There is no fix rule."
     letter = view.one_letter
     if letter is not None and letter.state not in (DeadLetterState.OPEN, DeadLetterState.UNKNOWN):
         return f"This one is {letter.state}."
+    return _anything(context)
+
+
+def _simulate(context: Context) -> str | None:
+    return _replay(context)
+
+
+def _discard(context: Context) -> str | None:
+    view = _view(context)
+    if view.level == "rules":
+        return None if view.current_rule is not None else "There is no fix rule."
     return _anything(context)
 
 
@@ -52,7 +63,16 @@ def _edit(context: Context) -> str | None:
 
 
 def _running(context: Context) -> str | None:
-    return None if _view(context).job is not None else "No replay is running."
+    job = _view(context).job
+    return None if job is not None and job.ended_ms is None else "No replay is running."
+
+
+def _steerable(context: Context) -> str | None:
+    job = _view(context).job
+    if job is None or job.ended_ms is not None:
+        return "No replay is running."
+    planning = job.state in (ReplayState.PLANNING, ReplayState.CANCELLING)
+    return f"The replay is {job.state}." if planning else None
 
 
 def _issue(context: Context) -> str | None:
@@ -66,6 +86,8 @@ def _sent(context: Context) -> str | None:
 
 def _filter(context: Context) -> str | None:
     view = _view(context)
+    if view.level in ("jobs", "rules"):
+        return "There is nothing to filter here."
     attempts = view.level == "item" and view.item_pane.face == "attempts"
     return "There is nothing to search in the attempts." if attempts else None
 
@@ -98,7 +120,9 @@ ACTIONS: tuple[Action, ...] = (
     _action("replay", "r", "replay", "Send the dead letter again, the marked ones, or the whole issue.",
             "replay_chosen", _replay, writes=True, footer=1),
     _action("replay_all", "R", "replay all", "Send every open dead letter of the issue again.",
-            "replay_issue", _replay, writes=True, footer=6),
+            "replay_issue", _issue, writes=True, footer=6),
+    _action("simulate", "t", "simulate", "Foresee a replay, without sending anything: how many would pass, why not.",
+            "simulate_chosen", _simulate, writes=True, footer=2),
     _action("edit", "e", "edit", "Change the payload; the original is kept.",
             "edit_here", _edit, writes=True, footer=2),
     _action("editor", "E", "$EDITOR", "Change the payload in your own editor.",
@@ -106,9 +130,15 @@ ACTIONS: tuple[Action, ...] = (
     _action("mark", "space", "mark", "Mark a dead letter, for one replay or discard of several.",
             "mark_row", _mark, footer=8),
     _action("discard", "d", "discard", "Put dead letters aside, or ignore an issue. Brokers' own are removed there.",
-            "discard_chosen", _anything, writes=True, footer=3),
+            "discard_chosen", _discard, writes=True, footer=3),
     _action("acknowledge", "c", "acknowledge", "Say that somebody has seen this issue, or open it again.",
             "acknowledge", _issue, writes=True, footer=7),
+    _action("steer", "P", "pause replay", "Pause a replay, let it go on, or send the rest after its canary.",
+            "steer_job", _steerable, writes=True, footer=9),
+    _action("jobs", "J", "replays", "Replays of every console, with their reports.",
+            "show_jobs", lambda context: None, footer=12),
+    _action("rules", "f", "fix rules", "Corrections that are kept for all that fail alike.",
+            "show_rules", lambda context: None, footer=12),
     _action("cancel", "x", "cancel replay", "Stop a running replay; what was not sent stays open.",
             "cancel_job", _running, writes=True, footer=9),
     _action("filter", "slash", "filter", "Filter the list as you type, or search in the payload.",

@@ -10,6 +10,7 @@ from textual.widgets import Static
 
 from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import DeadLetter, Issue
+from platint_tui.core.rules import FixRule
 from platint_tui.services.deadletters import DeadLetterView, SeenQueue
 from platint_tui.tui import glyphs, present
 from platint_tui.tui.listing import Listing
@@ -34,6 +35,7 @@ class IssuesPane(Vertical):
         super().__init__(id="pane-issues")
         self._now = now
         self.queues: tuple[SeenQueue, ...] = ()
+        self.rules: tuple[FixRule, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Filter, list, facts."""
@@ -53,6 +55,9 @@ class IssuesPane(Vertical):
         """Facts of the issue under the cursor."""
         issue = self.listing.current
         pieces = words.issue_facts(issue, self._now()) if issue else []
+        for rule in self.rules:
+            if issue is not None and rule.fingerprint == issue.fingerprint:
+                pieces += words.rule_facts(rule, issue.open)
         if issue is not None and not issue.integration:
             for queue in self.queues:
                 if (queue.profile, queue.queue.name) == (issue.profile, issue.stream):

@@ -11,13 +11,16 @@ from textual.app import ComposeResult
 from textual.reactive import var
 from textual.widgets import ContentSwitcher, Static
 
-from platint_tui.core.model import Issue
+from platint_tui.core.model import Issue, ReplayJob
+from platint_tui.core.rules import FixRule
 from platint_tui.core.states import UNRESOLVED_DEAD_LETTER_STATES, DeadLetterState, IssueState
-from platint_tui.services import deadletters
+from platint_tui.services import deadletters, replays, rules
 from platint_tui.services.deadletters import DeadLetterFilter, DeadLetterView, SeenQueue
+from platint_tui.services.replays import ReplayReport
 from platint_tui.tui import present
 from platint_tui.tui.listing import Listing
 from platint_tui.tui.screens.deadletters.handlers import Handlers
+from platint_tui.tui.screens.deadletters.jobs import JobsPane, RulesPane
 from platint_tui.tui.screens.deadletters.keys import ACTIONS
 from platint_tui.tui.screens.deadletters.panes import EMPTY_ISSUES, IssuesPane, ItemPane, ItemsPane
 from platint_tui.tui.screens.deadletters.source import Letters
@@ -45,28 +48,37 @@ class Inbox:
     all_issues: int
     item: DeadLetterView | None
     queues: tuple[SeenQueue, ...] = ()
+    jobs: tuple[ReplayJob, ...] = ()
+    report: ReplayReport | None = None
+    rules: tuple[FixRule, ...] = ()
 
 
 class DeadLettersSection(Handlers, SectionView):
-    """Issues, then the dead letters of one, then one dead letter; `enter` goes in, `esc` comes back."""
+    """Issues, then the dead letters of one, then one dead letter; `enter` goes in, `esc` comes back.
+
+    Beside them lie the replay jobs (`J`) and the fix rules (`f`).
+    """
 
     SECTION = "deadletters"
     ACTIONS = ACTIONS
     EMPTY = EMPTY_ISSUES
-    LEVELS: ClassVar[tuple[str, ...]] = ("issues", "items", "item")
+    LEVELS: ClassVar[tuple[str, ...]] = ("issues", "items", "item", "jobs", "rules")
 
     level: var[str] = var("issues", init=False)
     issue: Issue | None = None
     number = ""
     every_state = False
     _listed = -1
+    _came_from = "issues"
 
     def compose(self) -> ComposeResult:
-        """The three panes and the line of a running replay."""
+        """The panes and the line of a replay that is not done."""
         with ContentSwitcher(initial="pane-issues", id="panes"):
             yield IssuesPane(self._now)
             yield ItemsPane(self._now)
             yield ItemPane(self._now)
+            yield JobsPane(self._now)
+            yield RulesPane(self._now)
         yield Static("", id="job", markup=False)
 
     def _now(self) -> int:
@@ -90,10 +102,20 @@ class DeadLettersSection(Handlers, SectionView):
         return self.query_one(ItemPane)
 
     @property
-    def filter_bar(self) -> FilterBar:
-        """The filter of the depth that is shown."""
+    def jobs_pane(self) -> JobsPane:
+        """The replay jobs."""
+        return self.query_one(JobsPane)
+
+    @property
+    def rules_pane(self) -> RulesPane:
+        """The fix rules."""
+        return self.query_one(RulesPane)
+
+    @property
+    def filter_bar(self) -> FilterBar | None:
+        """The filter of the depth that is shown, None where nothing is filtered."""
         names = {"issues": "#filter-issues", "items": "#filter-items", "item": "#filter-item"}
-        return self.query_one(names[self.level], FilterBar)
+        return self.query_one(names[self.level], FilterBar) if self.level in names else None
 
     # --- snapshot ---------------------------------------------------------------------------------------
 
@@ -108,7 +130,13 @@ class DeadLettersSection(Handlers, SectionView):
         if self.level == "item" and self.number:
             item = await deadletters.show(workspace, self.number)
         queues = tuple(await deadletters.dead_queues(workspace))
-        return Inbox(version, tuple(found), len(whole), item, queues)
+        jobs = tuple(await replays.replay_jobs(workspace))
+        report = None
+        if self.level == "jobs" and jobs:
+            chosen = self.jobs_pane.listing.current or jobs[0]
+            report = await replays.replay_report(workspace, chosen.id)
+        fixes = tuple(await rules.list_rules(workspace))
+        return Inbox(version, tuple(found), len(whole), item, queues, jobs, report, fixes)
 
     def show(self, snapshot: Inbox) -> None:
         """Put a snapshot on the screen."""
@@ -119,7 +147,14 @@ class DeadLettersSection(Handlers, SectionView):
             bar.found(f"{present.count(len(snapshot.issues))} of {present.count(snapshot.all_issues)}")
         elif self.every_state:
             empty = "No dead letters were ever kept."
+        self.rules = snapshot.rules
+        self.take_jobs(snapshot.jobs)
+        self.jobs_pane.listing.show(snapshot.jobs)
+        self.jobs_pane.draw(snapshot.report)
+        self.rules_pane.listing.show(snapshot.rules)
+        self.rules_pane.draw_facts()
         self.issues_pane.queues = snapshot.queues
+        self.issues_pane.rules = snapshot.rules
         self.issues_pane.listing.show(snapshot.issues, empty=empty)
         self.issues_pane.draw_facts()
         if self.issue is not None:
@@ -158,6 +193,8 @@ class DeadLettersSection(Handlers, SectionView):
     def crumbs(self) -> tuple[str, ...]:
         """The issue, the dead letter."""
         parts: list[str] = []
+        if self.level in ("jobs", "rules"):
+            return ("replays" if self.level == "jobs" else "fix rules",)
         if self.level != "issues" and self.issue is not None:
             parts.append(issue_title(self.issue))
         if self.level == "item":
@@ -167,8 +204,13 @@ class DeadLettersSection(Handlers, SectionView):
 
     def go_back(self) -> bool:
         """Close the filter, else the dead letter, else the issue."""
-        if self.filter_bar.close():
+        bar = self.filter_bar
+        if bar is not None and bar.close():
             self.focus_first()
+            return True
+        if self.level in ("jobs", "rules"):
+            self.level = self._came_from
+            self.console.reload()
             return True
         if self.level == "item":
             self.level = "items" if self.issue is not None else "issues"
@@ -188,8 +230,29 @@ class DeadLettersSection(Handlers, SectionView):
             self.issues_pane.listing.focus()
         elif self.level == "items":
             self.items_pane.table.focus()
+        elif self.level == "jobs":
+            self.jobs_pane.listing.focus()
+        elif self.level == "rules":
+            self.rules_pane.listing.focus()
         else:
             self.item_pane.focus_face()
+
+    def open_jobs(self) -> None:
+        """Show the replay jobs."""
+        self._go_beside("jobs")
+
+    def open_rules(self, rule: FixRule | None) -> None:
+        """Show the fix rules, the cursor on this one."""
+        self._go_beside("rules")
+        if rule is not None:
+            self.rules_pane.listing.go_to(rule.id)
+            self.rules_pane.draw_facts()
+
+    def _go_beside(self, level: str) -> None:
+        if self.level not in ("jobs", "rules"):
+            self._came_from = self.level
+        self.level = level
+        self.console.reload()
 
     def open_object(self, kind: str, id: str) -> None:
         """An issue by fingerprint, a dead letter by number or id, or a text to look for."""
@@ -202,6 +265,8 @@ class DeadLettersSection(Handlers, SectionView):
                     self._open_issue(issue)
                     return
             self.run_worker(self._find_issue(id), group="open", exclusive=True)
+        elif kind == "jobs":
+            self.open_jobs()
         elif kind == "search":
             self.level = "issues"
             self.query_one("#filter-issues", FilterBar).put(id)
@@ -260,6 +325,16 @@ class DeadLettersSection(Handlers, SectionView):
     @on(Listing.Moved, "#issues")
     def _issue_moved(self) -> None:
         self.issues_pane.draw_facts()
+        self.console.refresh_keys()
+
+    @on(Listing.Moved, "#jobs")
+    def _job_moved(self) -> None:
+        self.console.reload()
+        self.console.refresh_keys()
+
+    @on(Listing.Moved, "#rules")
+    def _rule_moved(self) -> None:
+        self.rules_pane.draw_facts()
         self.console.refresh_keys()
 
     @on(Listing.Opened, "#issues")

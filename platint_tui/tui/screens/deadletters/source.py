@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from platint_tui.core.model import DeadLetter
-from platint_tui.core.states import DeadLetterState
 from platint_tui.services import deadletters
 from platint_tui.services.deadletters import DeadLetterFilter
 from platint_tui.services.workspace import Workspace
@@ -45,14 +44,3 @@ async def chosen(workspace: Workspace, numbers: Sequence[int]) -> list[DeadLette
     for start in range(0, len(wanted), _CHUNK):
         found += await deadletters.rows(workspace, wanted[start : start + _CHUNK])
     return found
-
-
-def sendable(letters: Sequence[DeadLetter]) -> tuple[list[str], int]:
-    """Ids that a replay would send, and how many are left out.
-
-    An unknown outcome is sent again only when it is chosen alone: the target may have the record already.
-    """
-    if len(letters) == 1 and letters[0].state == DeadLetterState.UNKNOWN:
-        return [letters[0].id], 0
-    ids = [letter.id for letter in letters if letter.state == DeadLetterState.OPEN]
-    return ids, len(letters) - len(ids)

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable
 
 from platint_tui.core.errors import ErrorClass
-from platint_tui.core.model import NATIVE, Attempt, DeadLetter, Issue, ReplayJob, Trigger
+from platint_tui.core.model import NATIVE, Attempt, DeadLetter, Issue, Trigger
+from platint_tui.core.rules import FixRule
 from platint_tui.core.states import DeadLetterState
 from platint_tui.services.deadletters import DeadLetterView, SeenQueue
 from platint_tui.tui import present
@@ -177,6 +178,16 @@ def _origin(letter: DeadLetter, now_ms: int) -> Pieces:
     return fact("goes back to", " · ".join(said))
 
 
+def rule_facts(rule: FixRule, open_letters: int) -> Pieces:
+    """A fix rule of an issue, offered when there is something to apply it to."""
+    offer = "f applies it" if open_letters else "f lists it"
+    return [
+        ("\n", ""),
+        *fact("fix rule", f"#{rule.number} {rule.words()}", "info", end=""),
+        (f"   {offer}", "key"),
+    ]
+
+
 def queue_facts(queue: SeenQueue, now_ms: int) -> Pieces:
     """A broker's dead-letter queue in a line: how deep, how old, when that was seen."""
     depth = "depth unknown" if queue.queue.depth is None else f"{present.count(queue.queue.depth)} in it"
@@ -243,20 +254,3 @@ def _attempt(attempt: Attempt) -> Pieces:
         (f"{outcome:<12}", tone),
         (f"{took:>8}  {said}".rstrip() + "\n", "muted"),
     ]
-
-
-def job_words(job: ReplayJob) -> tuple[str, str]:
-    """A replay job in a line, and its tone."""
-    settled = job.succeeded + job.failed + job.unknown + job.superseded
-    parts = [f"{present.count(job.succeeded)} succeeded"]
-    for number, word in ((job.failed, "failed"), (job.unknown, "unknown"), (job.superseded, "superseded")):
-        if number:
-            parts.append(f"{present.count(number)} {word}")
-    if job.ended_ms is None:
-        return f"Replaying {present.count(settled)} of {present.count(job.total)}: {', '.join(parts)}", "info"
-    rest = job.total - settled
-    if rest > 0:
-        parts.append(f"{present.count(rest)} not sent")
-    end = "Replay ended" if job.state != "cancelled" else "Replay cancelled"
-    tone = "ok" if job.succeeded + job.superseded == job.total else "warn" if job.succeeded else "bad"
-    return f"{end}: {', '.join(parts)}.", tone
