@@ -12,6 +12,10 @@ PRIMARY, FALLBACK = "primary", "fallback"
 """Where a delivery is sent: to the integration's target, or to its fallback."""
 
 
+WEBHOOK, FETCHED = "webhook", "fetched"
+"""How an event came: sent by its platform, or taken from the platform's list over the account's API."""
+
+
 class SourceState(StrEnum):
     """What is done with the webhooks of a profile: taken and delivered, taken and kept, or refused."""
 
@@ -97,6 +101,8 @@ class Event:
     state: EventState
     seen: int
     last_seen_ms: int
+    intact: bool = True
+    """False when it is not what was stored: the disk changed it."""
 
 
 class IngestOutcome(StrEnum):

@@ -11,11 +11,13 @@ class GapKind(StrEnum):
 
     `reading`: a span of a stream that its platform could not give. The others are of webhooks: nobody listened,
     the source was disabled, its webhook was paused at the platform, or a comparison found events that are not here.
+    `paused`: the source was paused here; what came was kept.
     """
 
     READING = "reading"
     RECEIVER_DOWN = "receiver_down"
     DISABLED = "disabled"
+    PAUSED = "paused"
     WEBHOOK_PAUSED = "webhook_paused"
     MISSED = "missed"
 

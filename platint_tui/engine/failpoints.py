@@ -19,10 +19,18 @@ POINTS = (
     "deliver.after_intent",
     "deliver.after_send",
     "deliver.before_settle",
+    "subscribe.after_intent",
+    "subscribe.after_create",
+    "subscribe.after_secret",
+    "backfill.after_ingest",
+    "replay.planned",
     "replay.after_intent",
     "replay.after_send",
+    "replay.after_settle",
+    "replay.paused",
 )
-"""Every failpoint of the engine, in the order in which a run, an event or a replay passes them."""
+"""Every failpoint of the engine, in the order in which what it does passes them: a run, an event, a subscription, a
+backfill, a replay."""
 
 _name, _, _hit = os.environ.get("PLATINT_FAILPOINT", "").partition(":")
 _left = int(_hit) if _hit.isdigit() else 1

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any
 
 from platint_tui.core.errors import StoreError
 from platint_tui.core.events import (
+    FETCHED,
     Event,
     EventState,
     Ingested,
@@ -255,7 +257,7 @@ def _take(
     key = (event.profile, text(event.event_id))
     if key not in known and key not in work.here:
         return _new(work, event, key, IngestOutcome.STORED)
-    if _same(connection, work, key, event.body):
+    if event.origin == FETCHED or _same(connection, work, key, event.body):
         return _again(work, key)
     other = (event.profile, f"{key[1]}~{hashlib.sha256(event.body).hexdigest()[:16]}")
     if _same(connection, work, other, event.body):
@@ -268,8 +270,10 @@ def _same(connection: sqlite3.Connection, work: _Batch, key: tuple[str, str], bo
     """Whether an event with this id and these bytes is in the store or in the batch."""
     if key in work.here:
         return work.here[key] == body
+    # A platform's list may write an event otherwise than its webhook does.
     row = connection.execute(
-        "SELECT 1 FROM events WHERE profile = ? AND event_id = ? AND body = ?", (*key, body)
+        "SELECT 1 FROM events WHERE profile = ? AND event_id = ? AND (body = ? OR origin = ?)",
+        (*key, body, FETCHED),
     ).fetchone()
     return row is not None
 
@@ -358,12 +362,20 @@ def verified(row: sqlite3.Row) -> Event:
     return event_of(row)
 
 
+def checked(row: sqlite3.Row) -> Event:
+    """The event of a whole row, marked when the disk changed it."""
+    return event_of(row) if is_intact(row) else replace(event_of(row), intact=False)
+
+
 def _condition(where: EventFilter) -> tuple[str, list[Any]]:
     conditions, values = ["1 = 1"], list[Any]()
-    for column in ("profile", "type"):
-        if value := getattr(where, column):
-            conditions.append(f"{column} = ?")
-            values.append(value)
+    if where.profile:
+        conditions.append("profile = ?")
+        values.append(where.profile)
+    if where.type:
+        # Only `*` means something: a type may have a bracket in it.
+        conditions.append("type GLOB ?" if "*" in where.type else "type = ?")
+        values.append(re.sub(r"[?[]", r"[\g<0>]", where.type) if "*" in where.type else where.type)
     if where.states:
         conditions.append(f"state IN ({marks(where.states)})")
         values += where.states

@@ -24,6 +24,7 @@ from platint_tui.core.events import (
     NewEvent,
     Rejection,
     Source,
+    SourceState,
     TargetHealth,
 )
 from platint_tui.core.gaps import GapKind, GapState, MissedEvent, MissedState, SentEvent, StoredGap
@@ -66,6 +67,12 @@ class Profiles(Protocol):
         """Insert or replace by name."""
 
     async def get(self, name: str) -> Profile | None: ...
+    async def fill(
+        self, name: str, fields: Mapping[str, str], secrets: Mapping[str, str], earlier: Mapping[str, str]
+    ) -> Sequence[str]:
+        """Set these fields and references, whatever else was changed meanwhile. `earlier` names where the value
+        before goes, by field. Returns the references that nothing names any more. Raises NotFound."""
+
     async def list(self) -> Sequence[Profile]: ...
     async def remove(self, name: str) -> bool:
         """Remove a profile with its checks and catalogues; runs and dead letters stay."""
@@ -418,7 +425,8 @@ class Rules(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events: empty fields mean any. `text` is looked for in id, type, object and body."""
+    """Which events: empty fields mean any. In `type` a `*` is any text; `text` is looked for in id, type, object and
+    body."""
 
     profile: str = ""
     type: str = ""
@@ -480,6 +488,8 @@ class RoutedEvent:
     event: Event
     state: EventState
     deliveries: Sequence[NewDelivery]
+    alert: str = ""
+    """What somebody is to be told of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -507,6 +517,9 @@ class Deliveries(Protocol):
 
     async def unrouted(self, limit: int, skip: Collection[str] = ()) -> Sequence[Event]:
         """Up to `limit` new events of sources that are not paused nor in `skip`, whole; those of one in order."""
+
+    async def whole(self, ids: Sequence[str]) -> Sequence[Event]:
+        """The events with these ids, with their bodies, in the order in which they came."""
 
     async def route(self, events: Sequence[RoutedEvent]) -> int:
         """One transaction: the deliveries of these events, dead letters of what cannot be one, and the events'
@@ -670,37 +683,10 @@ class Subscriptions(Protocol):
         """Forget it."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventFilter:
-    """Which events: empty fields mean any. In `type` a `*` is any text; `text` is looked for in the source's id, the
-    type and the object's key."""
+class Sources(Protocol):
+    """What is done with the webhooks of each profile."""
 
-    profile: str = ""
-    type: str = ""
-    states: tuple[EventState, ...] = ()
-    since_ms: int = 0
-    text: str = ""
-
-
-class Received(Protocol):
-    """What arrived, and what is done with the webhooks of each profile."""
-
-    async def numbers(self, where: EventFilter, *, newest_first: bool = True) -> Sequence[int]:
-        """The `number`s of all that match, in order: compact enough for a million (array('q'))."""
-
-    async def rows(self, numbers: Sequence[int]) -> Sequence[Event]:
-        """The events with these numbers, in that order, without their bodies."""
-
-    async def get(self, id_or_number: str) -> Event | None:
-        """An event whole: by its id here, its number, or the id that its source gave it (the newest then)."""
-
-    async def whole(self, ids: Sequence[str]) -> Sequence[Event]:
-        """The events with these ids, with their bodies, in the order in which they came."""
-
-    async def sources(self) -> Sequence[Source]:
-        """The profiles that events came for, or whose state was changed."""
-
-    async def set_source(self, profile: str, state: SourceState) -> bool:
+    async def set_state(self, profile: str, state: SourceState) -> bool:
         """Deliver, keep or refuse the webhooks of a profile from now on; False when it is so already.
 
         A time in which they are kept or refused is a gap. One in which they were kept is filled when it ends,
@@ -829,7 +815,7 @@ class Store(Protocol):
     @property
     def subscriptions(self) -> Subscriptions: ...
     @property
-    def received(self) -> Received: ...
+    def sources(self) -> Sources: ...
     @property
     def alerts(self) -> Alerts: ...
     @property

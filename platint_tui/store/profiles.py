@@ -54,6 +54,34 @@ class Profiles(Noun):
         row = await self._database.read(task)
         return None if row is None else _profile(row)
 
+    async def fill(
+        self, name: str, fields: Mapping[str, str], secrets: Mapping[str, str], earlier: Mapping[str, str]
+    ) -> Sequence[str]:
+        """One transaction: set these fields and references, whatever else was changed meanwhile. `earlier` names
+        where the value before goes, by field. Returns the references that nothing names any more. Raises NotFound.
+        """
+        now = self._clock.now_ms()
+
+        def task(connection: sqlite3.Connection) -> builtins.list[str]:
+            row = connection.execute("SELECT * FROM profiles WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                raise NotFound(f"There is no profile '{name}' any more.")
+            profile = _profile(row)
+            values: builtins.list[dict[str, str]] = []
+            for held, given in ((profile.fields, fields), (profile.secrets, secrets)):
+                changed = {**held, **given}
+                for field, before in earlier.items():
+                    if field in given and field in held and held[field] != given[field]:
+                        changed[before] = held[field]
+                values.append(changed)
+            connection.execute(
+                "UPDATE profiles SET fields = ?, secrets = ?, updated_ms = ? WHERE name = ?",
+                (dump(values[0]), dump(values[1]), now, name),
+            )
+            return sorted(set(profile.secrets.values()) - set(values[1].values()))
+
+        return await self._database.write(task)
+
     async def list(self) -> Sequence[Profile]:
         """All profiles by name."""
 

@@ -1,0 +1,352 @@
+"""Registering webhooks at platforms.
+
+A webhook that is to be made is a row before the platform is asked, so that one that was made and never answered is
+found by its address. Its signing secret goes from the answer, or from where it is made, to the vault and nowhere
+else; the one before it stays active.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from platint_tui.core.errors import (
+    ConfigError,
+    CredentialError,
+    PlatintError,
+    UnknownOutcome,
+    UsageError,
+)
+from platint_tui.core.ids import new_id
+from platint_tui.core.model import JsonObject, Profile
+from platint_tui.core.ports import HasWebhooks, Registers
+from platint_tui.core.redaction import REDACTOR
+from platint_tui.core.secret import Secret
+from platint_tui.core.subscriptions import (
+    MadeWebhook,
+    RemoteWebhook,
+    Subscription,
+    SubscriptionState,
+    WantedWebhook,
+)
+from platint_tui.engine.context import Context
+from platint_tui.engine.failpoints import failpoint
+from platint_tui.engine.planner import find_profile
+from platint_tui.manifest.hosts import origin
+from platint_tui.manifest.schema import Connector
+from platint_tui.manifest.subscribing import Subscribe, subscribe_way
+
+SETTING = "webhooks"
+PUBLIC_URL = "PLATINT_PUBLIC_URL"
+KEPT_SECRETS = 2
+"""Signing secrets that a profile holds: the present one and the one before."""
+LIVING = frozenset({SubscriptionState.ACTIVE, SubscriptionState.PENDING, SubscriptionState.PAUSED})
+_MADE_UNSEEN = ("no_id", "no_secret")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One profile while its platform is asked."""
+
+    context: Context
+    profile: Profile
+    connector: Connector
+    way: Subscribe
+    registrar: Registers
+
+    async def rows(self) -> Sequence[Subscription]:
+        return await self.context.store.subscriptions.list(self.profile.name)
+
+
+async def public_address(context: Context, profile: str) -> str:
+    """The address that a platform calls for this profile. Raises ConfigError when the operator has set none."""
+    setting = await context.store.settings.get(SETTING)
+    told = os.environ.get(PUBLIC_URL) or (setting.get("public_url") if isinstance(setting, Mapping) else None)
+    if not isinstance(told, str) or not told:
+        raise ConfigError(
+            "No public address is set at which platforms reach this machine.",
+            hint=f"Start a tunnel or a reverse proxy to the listener, and give its address: serve --public-url "
+            f"https://…, or {PUBLIC_URL}.",
+            code="no_public_url",
+        )
+    origin(told)  # https, or http on this machine
+    return f"{told.rstrip('/')}/webhooks/{profile}"
+
+
+async def subscribe(context: Context, args: JsonObject, command: str) -> dict[str, Any]:
+    """`subscribe {profile, types, scope, url, adopt}`: register webhooks of a profile at its platform.
+
+    The result has the subscriptions, or the sentences for doing it by hand. With `adopt` a webhook that is there
+    already with this address becomes ours, if the profile has its secret. A command that a crash repeats goes on
+    where it was.
+    """
+    profile = await find_profile(context, str(args.get("profile") or ""))
+    scope = {str(name): str(value) for name, value in dict(args.get("scope") or {}).items()}
+    connector = context.registry.get(profile.platform)
+    way = way_of(connector, scope)
+    url = str(args.get("url") or "") or await public_address(context, profile.name)
+    origin(url)
+    if way.by_hand:
+        return {"profile": profile.name, "url": url, "by_hand": list(way.by_hand), "subscriptions": []}
+    scope = {**way.options, **scope}
+    types = tuple(str(item) for item in args.get("types") or ()) or way.types
+    if not types:
+        raise UsageError(f"Name the events of {connector.name} that are wanted, each with --type.")
+    made: list[Subscription] = []
+    async with opened(context, profile, way) as account:
+        secret = await _our_secret(account)
+        for group in [(item,) for item in types] if way.each else [types]:
+            wanted = (url, group, scope)
+            made.append(await _one(account, wanted, command, secret, adopt=bool(args.get("adopt"))))
+    profile = await find_profile(context, profile.name)
+    return {
+        "profile": profile.name,
+        "url": url,
+        "subscriptions": [document(item) for item in made],
+        "notes": [*([way.note] if way.note else []), *unverified(connector, profile)],
+    }
+
+
+def document(subscription: Subscription) -> dict[str, Any]:
+    """A subscription as a result holds it."""
+    return {**asdict(subscription), "types": list(subscription.types), "scope": dict(subscription.scope)}
+
+
+def unverified(connector: Connector, profile: Profile) -> list[str]:
+    """What the profile lacks to check signatures, as sentences."""
+    schemes = connector.webhooks.verify if connector.webhooks is not None else ()
+    needed = [tuple(getattr(item, "secret", ())) for item in schemes]
+    held = {*profile.secrets, *(name for name, value in profile.fields.items() if value)}
+    if not needed or any(not names or held.intersection(names) for names in needed):
+        return []
+    return [
+        f"The profile has no '{needed[0][0]}' yet: every webhook is refused until it is entered with "
+        f"`platint-tui profiles edit {profile.name}`."
+    ]
+
+
+def way_of(connector: Connector, scope: Mapping[str, str]) -> Subscribe:
+    """How this platform registers webhooks of this scope. Raises ConfigError, UsageError."""
+    if connector.webhooks is None:
+        raise ConfigError(
+            f"{connector.name} has no webhooks, as far as its connector knows.", code="no_webhooks"
+        )
+    return subscribe_way(connector.webhooks.subscribe, scope, connector.name)
+
+
+@asynccontextmanager
+async def opened(context: Context, profile: Profile, way: Subscribe) -> AsyncIterator[Account]:
+    """The account of a profile, for as long as its platform is asked. Raises CredentialError, ConfigError."""
+    driver = await context.open_driver(profile)
+    try:
+        if not isinstance(driver, HasWebhooks):
+            raise ConfigError(
+                f"The driver of '{profile.platform}' registers no webhooks.", code="no_subscribe"
+            )
+        connector = context.registry.get(profile.platform)
+        yield Account(context, profile, connector, way, driver.registrar())
+    finally:
+        await driver.close()
+
+
+async def _our_secret(account: Account) -> Secret | None:
+    """The signing secret that is sent: the profile's own, or a new one that is in the vault when this returns."""
+    way, context, profile = account.way, account.context, account.profile
+    field = way.secret_field
+    if field is None or way.secret_from is not None:
+        return None
+    held = (await context.present_secrets(profile, (field,))).get(field)
+    if held is not None:
+        return held
+    made = secrets.token_bytes(32)
+    text = made.hex() if way.made_as == "hex" else f"whsec_{base64.b64encode(made).decode()}"
+    secret = Secret(text)
+    await _keep(account, {field: secret})
+    return secret
+
+
+async def _keep(account: Account, values: Mapping[str, Secret | str]) -> None:
+    """Put secrets into the vault and what is no secret into the profile; values before them stay as earlier ones."""
+    context, profile = account.context, account.profile
+    known = {item.id: item for item in account.connector.profile.fields}
+    earlier = {name: f"{name}_previous" for name in values if f"{name}_previous" in known}
+    fields: dict[str, str] = {}
+    references: dict[str, str] = {}
+    for name, value in values.items():
+        spec = known.get(name)
+        if spec is not None and spec.secret:
+            secret = value if isinstance(value, Secret) else Secret(value)
+            references[name] = await context.keeper.store(profile.name, name, secret)
+        else:
+            fields[name] = value.reveal() if isinstance(value, Secret) else value
+    failpoint("subscribe.after_secret")
+    for gone in await context.store.profiles.fill(profile.name, fields, references, earlier):
+        try:
+            await context.keeper.delete(gone)
+        except CredentialError:
+            pass  # nothing names it any more; a keyring that is locked keeps it
+
+
+async def _one(
+    account: Account,
+    wanted: tuple[str, tuple[str, ...], Mapping[str, str]],
+    command: str,
+    secret: Secret | None,
+    *,
+    adopt: bool,
+) -> Subscription:
+    """One webhook: the row that is there already, or a new one."""
+    url, types, scope = wanted
+    store, way = account.context.store.subscriptions, account.way
+    same = [item for item in await account.rows() if item.url == url and dict(item.scope) == dict(scope)]
+    begun = next((item for item in same if item.command == command and item.types == types), None)
+    if begun is not None and begun.state is not SubscriptionState.CREATING:
+        return begun
+    other = next((item for item in same if item.state in LIVING and set(item.types) & set(types)), None)
+    if other is not None and begun is None:
+        raise ConfigError(
+            f"{account.connector.name} sends {', '.join(sorted(set(other.types) & set(types)))} to this address "
+            f"already: {other.id}.",
+            hint="Remove that subscription first, or name other events.",
+            code="subscribed",
+        )
+    await _refuse_third(account)
+    row = begun or Subscription(
+        id=new_id("sub"),
+        profile=account.profile.name,
+        remote_id="",
+        url=url,
+        types=types,
+        scope=scope,
+        state=SubscriptionState.CREATING,
+        created_ms=account.context.clock.now_ms(),
+        command=command,
+    )
+    there = await unclaimed(account, row)
+    if there is not None and begun is None:
+        return await _adopt(account, row, there, adopt=adopt)
+    if begun is None:
+        await store.put(row)
+        failpoint("subscribe.after_intent")
+    elif there is not None:
+        settled = await settle_found(account, row, there)
+        if settled is not None:
+            return settled
+    return await _create(account, row, secret, way)
+
+
+async def _create(account: Account, row: Subscription, secret: Secret | None, way: Subscribe) -> Subscription:
+    store = account.context.store.subscriptions
+    try:
+        made = await account.registrar.create(wanted_of(row, secret))
+    except PlatintError as error:
+        if not isinstance(error, UnknownOutcome) and error.code not in _MADE_UNSEEN:
+            await store.remove(row.id)  # it was refused: there is nothing to look for
+            raise
+        await store.put(replace(row, error=REDACTOR.redact(error.sentence())))
+        there = await unclaimed(account, row)
+        settled = await settle_found(account, row, there) if there is not None else None
+        if settled is not None:
+            return settled
+        await store.remove(row.id)
+        raise
+    failpoint("subscribe.after_create")
+    return await _settle_made(account, row, made, way)
+
+
+async def _settle_made(
+    account: Account, row: Subscription, made: MadeWebhook, way: Subscribe
+) -> Subscription:
+    """Keep the secret, then the row: a webhook whose secret is not kept is never taken for a good one."""
+    values: dict[str, Secret | str] = {
+        name: text for name, text in made.fields.items() if account.profile.fields.get(name) != text
+    }
+    if made.secret is not None and way.secret_field is not None:
+        values[way.secret_field] = made.secret
+    if values:
+        await _keep(account, values)
+    state = SubscriptionState.ACTIVE
+    if way.list is not None and way.list.confirmed is not None:
+        state = SubscriptionState.PENDING
+    found = made.webhook
+    return await saved(account, row, state, found.id, found.expires_ms)
+
+
+async def saved(
+    account: Account,
+    row: Subscription,
+    state: SubscriptionState,
+    remote: str,
+    expires_ms: int | None,
+    error: str = "",
+) -> Subscription:
+    """Store what a subscription is now."""
+    now = account.context.clock.now_ms()
+    done = replace(row, state=state, remote_id=remote, expires_ms=expires_ms, checked_ms=now, error=error)
+    await account.context.store.subscriptions.put(done)
+    return done
+
+
+async def unclaimed(account: Account, row: Subscription) -> RemoteWebhook | None:
+    """A webhook at the platform with this row's address and events that no row knows."""
+    known = {item.remote_id for item in await account.rows() if item.id != row.id}
+    for item in await account.registrar.list(row.scope, row.url, row.types):
+        overlap = not item.types or set(item.types) & set(row.types)
+        if item.url == row.url and item.id not in known and (overlap or not account.way.each):
+            return item
+    return None
+
+
+async def settle_found(account: Account, row: Subscription, there: RemoteWebhook) -> Subscription | None:
+    """A webhook that was made and whose answer was lost: ours, where we know its secret; otherwise it is removed
+    (None), because nobody can know it any more."""
+    if account.way.secret_from is None:
+        return await saved(account, row, state_of(there), there.id, there.expires_ms)
+    await account.registrar.remove(wanted_of(replace(row, remote_id=there.id)))
+    return None
+
+
+async def _adopt(account: Account, row: Subscription, there: RemoteWebhook, *, adopt: bool) -> Subscription:
+    """Take over a webhook that somebody else made for this address."""
+    if not adopt:
+        raise ConfigError(
+            f"{account.connector.name} has a webhook for this address already: {there.id}.",
+            hint="Take it over with --adopt (the profile must have its secret), or remove it there.",
+            code="exists",
+        )
+    missing = unverified(account.connector, account.profile)
+    if missing:
+        raise ConfigError("Its signing secret is not known here.", hint=missing[0], code="no_secret")
+    row = replace(row, types=there.types or row.types)
+    return await saved(account, row, state_of(there), there.id, there.expires_ms)
+
+
+async def _refuse_third(account: Account) -> None:
+    """Each webhook has a secret of its own, and a profile holds two: a third would make the first one's unknown."""
+    if account.way.secret_from is None or account.way.secret_field is None:
+        return
+    living = [item for item in await account.rows() if item.state in LIVING]
+    if len(living) >= KEPT_SECRETS:
+        raise ConfigError(
+            f"The profile has {len(living)} webhooks already, each with a secret of its own, and holds no more.",
+            hint="Remove one, or use another profile of the same account.",
+            code="too_many",
+        )
+
+
+def wanted_of(row: Subscription, secret: Secret | None = None) -> WantedWebhook:
+    """A subscription as the requests of its manifest look it up."""
+    name = row.id.replace("_", "-")
+    return WantedWebhook(name, row.url, row.types, row.scope, row.remote_id, secret)
+
+
+def state_of(there: RemoteWebhook) -> SubscriptionState:
+    """The state of a webhook that the platform has."""
+    if not there.confirmed:
+        return SubscriptionState.PENDING
+    return SubscriptionState.DISABLED if there.active is False else SubscriptionState.ACTIVE
