@@ -6,8 +6,8 @@ from argparse import Namespace
 from dataclasses import asdict
 from typing import Any
 
-from platint_tui.cli.replays import replay_progress
 from platint_tui.cli.output import document, latency, line, note, table
+from platint_tui.cli.replays import replay_progress
 from platint_tui.cli.runs import run_document, run_to_end
 from platint_tui.core.errors import ExitCode, NotFound
 from platint_tui.core.model import Catalogue, Issue, Run

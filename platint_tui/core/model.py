@@ -302,7 +302,8 @@ class TargetPlan:
     """What a target needs to know before rows of one stream arrive.
 
     `operation` is the write that the integration asks for (create, upsert, update, delete), '' for the usual
-    one. `typed`: the source declares every column with its native type, so the target may be a mirror of it
+    one. `in_flight` are the rows that may be out at a time where a target sends one by one, 0 for the usual number.
+    `typed`: the source declares every column with its native type, so the target may be a mirror of it
     (the same columns and key) instead of a table that keeps each record's text.
     """
 
@@ -317,6 +318,7 @@ class TargetPlan:
     operation: str = ""
     contract: Contract = Contract()
     typed: bool = False
+    in_flight: int = 0
 
 
 @dataclass(frozen=True, slots=True)

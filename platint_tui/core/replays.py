@@ -68,6 +68,10 @@ AS_USUAL = ReplayOptions()
 """Everything at once, as fast as the limits allow, to where it was to go."""
 
 
+NAMED = ReplayOptions(unknown=True)
+"""How dead letters that a person named one by one are sent."""
+
+
 def options_of(document: Mapping[str, Any]) -> ReplayOptions:
     """Options from their plain form. Raises ValueError for a value that is none of them."""
     known = {item.name for item in fields(ReplayOptions)}

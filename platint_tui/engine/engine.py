@@ -19,7 +19,7 @@ from platint_tui import __version__
 from platint_tui.core.errors import Fenced, PlatintError, StoreError
 from platint_tui.core.model import ReplayJob, Run, Worker
 from platint_tui.core.redaction import REDACTOR
-from platint_tui.core.states import ACTIVE_RUN_STATES, RunState
+from platint_tui.core.states import ACTIVE_RUN_STATES, WORKED_REPLAY_STATES, RunState
 from platint_tui.engine.commands import QUICK, carry_out
 from platint_tui.engine.context import Context
 from platint_tui.engine.inflow import Inflow
@@ -145,10 +145,15 @@ class Engine:
                 self._endless.add(run.id)
             self._runs[run.id] = self._start(self._execute(run), f"run {run.number}")
         await self._inflow.look()
-        for job in await self.context.store.replays.unfinished():
+        for job in await self._replays_at_work():
             back = self._setbacks.get(job.id)
             if job.id not in self._replays and (back is None or self.context.clock.monotonic() >= back.due):
                 self._replays[job.id] = self._start(self._replay(job), f"replay {job.id}")
+
+    async def _replays_at_work(self) -> list[ReplayJob]:
+        """Replays that something is to be done for: none that is paused, or waits for an operator."""
+        found = await self.context.store.replays.unfinished()
+        return [job for job in found if job.state in WORKED_REPLAY_STATES]
 
     async def _in_real_time(self, run: Run) -> bool:
         """Whether a run goes on without an end: then it takes no place from those that do."""
@@ -220,7 +225,7 @@ class Engine:
         store = self.context.store
         if await store.runs.list(states=tuple(ACTIVE_RUN_STATES), limit=1):
             return True
-        if await store.commands.pending() or await store.replays.unfinished() or await self._inflow.wanted():
+        if await store.commands.pending() or await self._replays_at_work() or await self._inflow.wanted():
             return True
         fresh = self.context.clock.now_ms() - CONSOLE_FRESH_MS
         return any(

@@ -1,4 +1,4 @@
-"""Replays: dead letters sent again through the same target, each with the key that is stored with it.
+"""Replays: dead letters sent again, each with the key that is stored with it.
 
 What is about to be sent is a row before it is sent, and its outcome a row after. A crash between the two is
 settled at the next start: sent again with the same key where that is harmless, else unknown, for a person to
@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from platint_tui.core.errors import (
+    ConfigError,
     ErrorClass,
     Fenced,
     NotFound,
@@ -24,53 +24,28 @@ from platint_tui.core.errors import (
     joined,
 )
 from platint_tui.core.jsontext import loads
-from platint_tui.core.model import (
-    NATIVE,
-    Batch,
-    DeadLetter,
-    Fault,
-    JsonObject,
-    Profile,
-    ReplayJob,
-    Row,
-    WriteResult,
-)
-from platint_tui.core.ports import Driver, Target
+from platint_tui.core.model import NATIVE, Batch, DeadLetter, Fault, ReplayJob, Row, WriteResult
 from platint_tui.core.redaction import REDACTOR
-from platint_tui.core.states import DeadLetterState
+from platint_tui.core.replays import Settlement
+from platint_tui.core.states import SENDING_REPLAY_STATES
 from platint_tui.engine.context import Context
 from platint_tui.engine.failpoints import failpoint
 from platint_tui.engine.native import RETURNED, holder_of, native_letter
-from platint_tui.engine.plan import StreamPlan
-from platint_tui.engine.planner import plan_integration
+from platint_tui.engine.pace import Pace
+from platint_tui.engine.replayroutes import Route, Routes
 from platint_tui.engine.rows import make_row
-from platint_tui.store.ports import DeadLetterFilter
+from platint_tui.engine.settling import Settler
 
 log = logging.getLogger("platint.engine")
 
-IN_FLIGHT = 8
-CLAIMED = 32
-"""Dead letters taken at a time where a repeat does no harm; elsewhere no more than are in flight, because what
-is claimed when the engine dies counts as sent."""
+AHEAD = 150
+"""Dead letters taken beyond those in flight where a repeat does no harm; elsewhere none are, because what is
+claimed when the engine dies counts as sent."""
 STOP_AFTER = 5
 """Transient failures in a row after which a job stops: the target is down, not the records bad."""
-_POLL = 0.5
-
-
-class _Stop(Exception):
-    """The job ends here; `sentence` says why."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-
-
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """An open way to one target of one stream."""
-
-    plan: StreamPlan
-    target: Target
+_POLL = 0.25
+_FRESH = 0.05
+"""Seconds for which it is believed that no sync has written a newer version of what is about to be sent."""
 
 
 class ReplayTask:
@@ -81,135 +56,157 @@ class ReplayTask:
         self._replays = context.store.replays
         self._job = job
         self._shutdown = shutdown
-        self._drivers: dict[str, Driver] = {}
-        self._opening = asyncio.Lock()
-        self._routes: dict[tuple[str, str], _Route | PlatintError] = {}
-        self._slots = asyncio.Semaphore(IN_FLIGHT)
-        self._ended: _Stop | None = None
+        self._routes = Routes(context, job)
+        self._settler = Settler(self._replays, job.id)
+        self._pace = Pace(job.options.rate, job.options.ramp)
+        self._flying: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Event()
+        self._enough = 0
+        self._broken: BaseException | None = None
+        self._ended = ""
         self._failures = 0
         self._not_before_ms = 0
+        self._overtaken: frozenset[str] = frozenset()
+        self._looked = -1.0
 
     async def execute(self) -> None:
-        """Send what is pending until nothing is, the job was cancelled, or the target seems to be down."""
+        """Send what is pending until nothing is, the job was paused or ended, or the target seems to be down."""
+        self._context.held.discard(self._job.id)
         try:
             # Nobody else works at this job: what is on its way was left by a dead engine, or by an earlier try
             # of this one that could not store what came of it.
-            await _recover(self._context, self._job)
-            while not self._shutdown.is_set():
-                job = await self._replays.get(self._job.id)
-                if job is None or job.ended_ms is not None:
-                    return
-                await self._await_limit()
-                claimed = await self._replays.claim(self._job.id, self._context.worker, self._batch_size())
-                if not claimed:
-                    if not await self._still_open():
-                        return
-                    continue
-                failpoint("replay.after_intent")
-                await self._send_all(claimed)
-        except _Stop as stop:
-            log.warning("replay %s stopped: %s", self._job.id, stop.sentence)
-            await self._replays.cancel(self._job.id, stop.sentence)
+            await self._routes.recover()
+            while not self._stopping() and await self._more():
+                pass
+            await self._landed(0)
+            if self._broken is not None:
+                raise self._broken
+            if self._ended:
+                await self._stop(self._ended)
         finally:
-            await self._close()
+            for task in self._flying:
+                task.cancel()
+            await asyncio.gather(*self._flying, return_exceptions=True)
+            await self._routes.close()
 
-    def _batch_size(self) -> int:
-        known = [route for route in self._routes.values() if isinstance(route, _Route)]
-        return CLAIMED if known and all(route.plan.idempotent for route in known) else IN_FLIGHT
+    def _stopping(self) -> bool:
+        """Whether nothing more is to be sent: the engine stops, the job was held, or something is wrong."""
+        held = self._job.id in self._context.held
+        return held or self._shutdown.is_set() or bool(self._ended) or self._broken is not None
+
+    async def _stop(self, sentence: str) -> None:
+        """Pause or end the job, as it was asked for; `sentence` says why."""
+        log.warning("replay %s stopped: %s", self._job.id, sentence)
+        if not self._job.options.pauses:
+            await self._replays.cancel(self._job.id, sentence)
+            return
+        try:
+            await self._replays.pause(self._job.id, sentence)
+        except ConfigError as error:
+            log.info("replay %s: %s", self._job.id, error.message)  # it waits after its canary, or has ended
+
+    async def _more(self) -> bool:
+        """Claim and send what there is room for; whether there may be more to come."""
+        await self._await_limit()
+        most = self._routes.in_flight
+        repeatable = self._routes.idempotent
+        # A few at a time, so that a claim is not a transaction for each item.
+        await self._landed(most if repeatable else most - max(1, most // 4))
+        if self._stopping():
+            return False
+        wanted = most + AHEAD - len(self._flying) if repeatable else most - len(self._flying)
+        count = self._pace.take(self._context.clock.monotonic(), wanted)
+        if not count:
+            await self._rest(self._pace.pause)
+            return True
+        claimed = await self._replays.claim(self._job.id, self._context.worker, count)
+        self._pace.give_back(count - len(claimed))
+        if not claimed:
+            return await self._still_open()
+        failpoint("replay.after_intent")
+        await self._dispatch(claimed)
+        return True
+
+    async def _landed(self, left: int) -> None:
+        """Wait until at most `left` are in flight."""
+        self._enough = left
+        while len(self._flying) > left:
+            self._room.clear()
+            await self._room.wait()
+
+    def _launch(self, work: asyncio.Task[None]) -> None:
+        self._flying.add(work)
+        work.add_done_callback(self._land)
+
+    def _land(self, work: asyncio.Task[None]) -> None:
+        self._flying.discard(work)
+        if not work.cancelled() and (error := work.exception()) is not None and self._broken is None:
+            self._broken = error
+        if len(self._flying) <= self._enough:
+            self._room.set()
 
     async def _still_open(self) -> bool:
-        """Nothing was claimed: whether something may still come (released items of a rate limit)."""
+        """Nothing was claimed: whether something may still come (items that were given back, or wait for others)."""
+        if self._flying:
+            await self._landed(len(self._flying) - 1)
+            return True
         job = await self._replays.get(self._job.id)
-        if job is None or job.ended_ms is not None or not job.pending:
+        if job is None or job.ended_ms is not None or job.state not in SENDING_REPLAY_STATES:
             return False
-        await self._pause(_POLL)
-        return not self._shutdown.is_set()
+        await self._rest(_POLL)
+        return bool(job.pending)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _rest(self, seconds: float) -> None:
         try:
             await asyncio.wait_for(self._shutdown.wait(), seconds)
         except TimeoutError:
             pass
 
     async def _await_limit(self) -> None:
-        while not self._shutdown.is_set():
+        while not self._stopping():
             wait = (self._not_before_ms - self._context.clock.now_ms()) / 1000
             if wait <= 0:
                 return
-            job = await self._replays.get(self._job.id)
-            if job is None or job.ended_ms is not None:
-                return
-            await self._pause(min(wait, _POLL))
+            await self._rest(min(wait, _POLL))
 
-    async def _send_all(self, letters: Sequence[DeadLetter]) -> None:
+    async def _dispatch(self, letters: Sequence[DeadLetter]) -> None:
         """Send claimed dead letters: together to a transactional target, side by side to any other."""
-        groups: dict[tuple[str, str], list[DeadLetter]] = {}
+        groups: dict[Route, list[tuple[DeadLetter, Row]]] = {}
         for letter in letters:
-            of = letter.profile if letter.direction == NATIVE else letter.integration
-            groups.setdefault((of, letter.stream), []).append(letter)
-        for key, group in groups.items():
-            if group[0].direction == NATIVE:
-                await asyncio.gather(*(self._return(letter) for letter in group))
+            if letter.direction == NATIVE:
+                self._launch(asyncio.create_task(self._return(letter)))
                 continue
-            route = await self._route(*key)
+            route = await self._routes.of(letter)
             if isinstance(route, PlatintError):
-                await self._give_back(group)
                 self._end(route.sentence())
+                await self._give_back([letter])
+            elif (row := await self._row(route, letter)) is None:
                 continue
-            ready = await self._rows(route, group)
-            if route.target.transactional:
-                works = [self._send(route, ready)] if ready else []
+            elif route.target.transactional:
+                groups.setdefault(route, []).append((letter, row))
             else:
-                works = [self._send(route, [item]) for item in ready]
-            results = await asyncio.gather(*works, return_exceptions=True)
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
-        if self._ended is not None:
-            raise self._ended
+                self._launch(asyncio.create_task(self._send(route, [(letter, row)])))
+        for route, items in groups.items():
+            self._launch(asyncio.create_task(self._send(route, items)))
 
     def _end(self, sentence: str) -> None:
         """Let nothing more be sent; the first reason is the one that is told."""
-        self._ended = self._ended or _Stop(REDACTOR.redact(sentence))
-
-    async def _route(self, integration: str, stream: str) -> _Route | PlatintError:
-        key = (integration, stream)
-        if key not in self._routes:
-            try:
-                self._routes[key] = await self._open(integration, stream)
-            except StoreError:
-                raise
-            except PlatintError as error:
-                self._routes[key] = error
-        return self._routes[key]
-
-    async def _open(self, integration: str, stream: str) -> _Route:
-        found = await self._context.store.integrations.get(integration)
-        plan = (await plan_integration(self._context, found, [stream], name=integration)).streams[0]
-        driver = await self._driver(plan.target.profile)
-        # A replay moves no position, so it needs no epoch of a run.
-        return _Route(plan, await driver.open_target(plan.target_plan(0, self._job.id)))
-
-    async def _driver(self, profile: Profile) -> Driver:
-        async with self._opening:
-            if profile.name not in self._drivers:
-                self._drivers[profile.name] = await self._context.open_driver(profile)
-            return self._drivers[profile.name]
+        self._ended = self._ended or REDACTOR.redact(sentence)
 
     async def _return(self, letter: DeadLetter) -> None:
         """Send a dead letter that its platform keeps itself back to where it came from, through that platform."""
-        async with self._slots:
-            if self._ended is not None or self._shutdown.is_set() or self._held_back():
+        async with self._routes.returning:
+            if self._stopping() or self._held_back():
                 await self._give_back([letter])
                 return
             try:
-                driver = await holder_of(self._context, letter.profile, self._driver)
+                driver = await holder_of(self._context, letter.profile, self._routes.driver)
                 returned = await driver.return_dead(native_letter(letter), letter.idempotency_key)
                 failpoint("replay.after_send")
             except StoreError:
                 raise
             except TransientError as error:
-                self._not_before_ms = self._context.clock.now_ms() + 500 * (self._failures + 1)
+                self._wait_a_moment()
                 await self._give_back([letter])
                 self._count_failure(_text(error))
             except PlatintError as error:
@@ -219,41 +216,38 @@ class ReplayTask:
                 log.exception("replay %s", self._job.id)
                 await self._lost([letter], error)
             else:
-                outcome = RETURNED[returned.outcome]
                 self._failures = 0
-                await self._settle(letter, outcome, returned.outcome, REDACTOR.redact(returned.message))
+                outcome, message = RETURNED[returned.outcome], REDACTOR.redact(returned.message)
+                await self._settler.settle(Settlement(letter.id, outcome, returned.outcome, message))
 
-    async def _rows(self, route: _Route, letters: Sequence[DeadLetter]) -> list[tuple[DeadLetter, Row]]:
-        """The payloads as rows, mapped as in a sync; one that is still no record is settled as failed."""
-        ready = []
-        for letter in letters:
-            try:
-                raw = letter.payload.decode("utf-8")
-                value = loads(raw)
-                if not isinstance(value, dict):
-                    raise NotFound("The payload is no JSON object.", code="not_a_record")
-                row = make_row(route.plan, raw, value, letter.idempotency_key, letter.op)
-            except (PlatintError, UnicodeDecodeError) as error:
-                await self._settle(letter, "failed", _code(error), _text(error))
-            else:
-                ready.append((letter, row))
-        return ready
+    async def _row(self, route: Route, letter: DeadLetter) -> Row | None:
+        """The payload as a row, mapped as in a sync; one that is still no record is settled as failed."""
+        try:
+            raw = letter.payload.decode("utf-8")
+            value = loads(raw)
+            if not isinstance(value, dict):
+                raise NotFound("The payload is no JSON object.", code="not_a_record")
+            return make_row(route.plan, raw, value, letter.idempotency_key, letter.op)
+        except (PlatintError, UnicodeDecodeError) as error:
+            await self._settler.settle(Settlement(letter.id, "failed", _code(error), _text(error)))
+            return None
 
-    async def _send(self, route: _Route, items: Sequence[tuple[DeadLetter, Row]]) -> None:
-        letters = [letter for letter, _ in items]
-        async with self._slots:
-            if self._ended is not None or self._shutdown.is_set() or self._held_back():
+    async def _send(self, route: Route, items: Sequence[tuple[DeadLetter, Row]]) -> None:
+        async with route.slots:
+            letters = [letter for letter, _ in items]
+            if self._stopping() or self._held_back():
                 await self._give_back(letters)
                 return
             # The sync may have written newer versions since these were claimed.
-            gone = await self._replays.newer_written(self._job.id)
-            await self._give_back([letter for letter in letters if letter.id in gone])
-            items = [item for item in items if item[0].id not in gone]
-            letters = [letter for letter, _ in items]
+            gone = await self._newer_written()
+            if gone:
+                await self._give_back([letter for letter in letters if letter.id in gone])
+                items = [item for item in items if item[0].id not in gone]
+                letters = [letter for letter, _ in items]
             if not items:
                 return
             try:
-                result = await route.target.write(Batch([row for _, row in items], None))
+                result = await self._write(route, items)
                 failpoint("replay.after_send")
             except RateLimited as error:
                 self._not_before_ms = max(self._not_before_ms, error.until_ms)
@@ -270,108 +264,91 @@ class ReplayTask:
             else:
                 await self._settle_written(route, items, result)
 
+    async def _write(self, route: Route, items: Sequence[tuple[DeadLetter, Row]]) -> WriteResult:
+        return await route.target.write(Batch([row for _, row in items], None))
+
+    async def _newer_written(self) -> frozenset[str]:
+        """Those on their way whose record was written in a newer version since. One look serves many items; what is
+        missed in between is told by the settlement: it is unknown then."""
+        now = self._context.clock.monotonic()
+        if now - self._looked > _FRESH:
+            self._looked = now
+            self._overtaken = await self._replays.newer_written(self._job.id)
+        return self._overtaken
+
     def _held_back(self) -> bool:
         return self._not_before_ms > self._context.clock.now_ms()
 
+    def _wait_a_moment(self) -> None:
+        self._not_before_ms = self._context.clock.now_ms() + 500 * (self._failures + 1)
+
     async def _settle_written(
-        self, route: _Route, items: Sequence[tuple[DeadLetter, Row]], result: WriteResult
+        self, route: Route, items: Sequence[tuple[DeadLetter, Row]], result: WriteResult
     ) -> None:
         faults = dict(result.faults)
         if 0 < result.superseded < len(items) - len(faults):
             # The target holds newer versions of some of the rows and does not say of which: asked one by one.
             for item in items:
-                again = await route.target.write(Batch([item[1]], None))
-                await self._settle_written(route, [item], again)
+                await self._settle_written(route, [item], await self._write(route, [item]))
             return
         outcome = "superseded" if result.superseded else "succeeded"
+        settled = []
         for index, (letter, _) in enumerate(items):
             fault = faults.get(index)
             if fault is not None:
-                await self._settle_fault(letter, fault)
+                settled.append(self._faulty(letter, fault))
                 continue
             self._failures = 0
-            await self._settle(letter, outcome, response=result.responses.get(index))
+            settled.append(Settlement(letter.id, outcome, response=result.responses.get(index)))
+        await self._settler.settle(*settled)
 
-    async def _settle_fault(self, letter: DeadLetter, fault: Fault) -> None:
-        unknown = fault.code == UnknownOutcome.code
-        await self._settle(
-            letter,
-            "unknown" if unknown else "failed",
-            fault.code,
-            REDACTOR.redact(joined(fault.message, fault.hint)),
-            request=fault.request,
-            response=fault.response,
-        )
+    def _faulty(self, letter: DeadLetter, fault: Fault) -> Settlement:
         if fault.error_class in (ErrorClass.TRANSIENT, ErrorClass.AUTH, ErrorClass.SYSTEMIC):
             self._count_failure(fault.message)
         else:
             self._failures = 0
+        return Settlement(
+            letter.id,
+            "unknown" if fault.code == UnknownOutcome.code else "failed",
+            fault.code,
+            REDACTOR.redact(joined(fault.message, fault.hint)),
+            fault.request,
+            fault.response,
+        )
 
     async def _lost(self, letters: Sequence[DeadLetter], error: Exception) -> None:
-        for letter in letters:
-            await self._settle(letter, "unknown", _code(error), _text(error))
+        await self._settle_all(letters, "unknown", error)
         self._count_failure(_text(error))
 
-    async def _refused(self, route: _Route, letters: Sequence[DeadLetter], error: PlatintError) -> None:
+    async def _refused(self, route: Route, letters: Sequence[DeadLetter], error: PlatintError) -> None:
         """The target refused everything: nothing was written."""
         if isinstance(error, Fenced) or error.error_class in (ErrorClass.AUTH, ErrorClass.CONFIG):
-            await self._give_back(letters)
             self._end(error.sentence())
+            await self._give_back(letters)
             return
         if route.target.transactional:
             # No record's fault: all of them wait a moment, then are tried again.
-            self._not_before_ms = self._context.clock.now_ms() + 500 * (self._failures + 1)
+            self._wait_a_moment()
             await self._give_back(letters)
         else:
-            for letter in letters:
-                await self._settle(letter, "failed", _code(error), _text(error))
+            await self._settle_all(letters, "failed", error)
         self._count_failure(_text(error))
 
     def _count_failure(self, text: str) -> None:
         self._failures += 1
         if self._failures >= STOP_AFTER:
+            rest = "resume it when" if self._job.options.pauses else "replay it when"
             self._end(
                 f"{self._failures} sends in a row failed ({text}), so the replay stopped; what was delivered "
-                "stays delivered, the rest is open. Replay it when the target works."
+                f"stays delivered, the rest is open: {rest} the target works."
             )
 
     async def _give_back(self, letters: Sequence[DeadLetter]) -> None:
-        for letter in letters:
-            await self._settle(letter, "released")
+        await self._settler.settle(*(Settlement(letter.id, "released") for letter in letters))
 
-    async def _settle(
-        self,
-        letter: DeadLetter,
-        outcome: str,
-        code: str = "",
-        message: str = "",
-        *,
-        request: JsonObject | None = None,
-        response: JsonObject | None = None,
-    ) -> None:
-        await self._replays.settle(
-            self._job.id,
-            letter.id,
-            outcome,
-            code=code,
-            message=message,
-            request=request,
-            response=response,
-        )
-
-    async def _close(self) -> None:
-        for route in self._routes.values():
-            if isinstance(route, _Route):
-                await _quietly(route.target)
-        for driver in self._drivers.values():
-            await _quietly(driver)
-
-
-async def _quietly(thing: Target | Driver) -> None:
-    try:
-        await thing.close()
-    except Exception as error:
-        log.warning("a target did not close: %s", REDACTOR.redact(repr(error)))
+    async def _settle_all(self, letters: Sequence[DeadLetter], outcome: str, error: Exception) -> None:
+        code, text = _code(error), _text(error)
+        await self._settler.settle(*(Settlement(letter.id, outcome, code, text) for letter in letters))
 
 
 def _code(error: Exception) -> str:
@@ -381,35 +358,3 @@ def _code(error: Exception) -> str:
 def _text(error: Exception) -> str:
     text = error.sentence() if isinstance(error, PlatintError) else f"{type(error).__name__}: {error}"
     return REDACTOR.redact(text)
-
-
-async def _recover(context: Context, job: ReplayJob) -> None:
-    """Settle what was left in flight: sent again where the target takes a repeat, else unknown."""
-    # A job may go to several targets; one that does not take a repeat makes the answer for all of them.
-    idempotent = await _idempotent(context, job)
-    count = await context.store.replays.recover(job.id, [], idempotent)
-    if count:
-        log.info("replay %s: %d in flight recovered (idempotent=%s)", job.id, count, idempotent)
-
-
-async def _idempotent(context: Context, job: ReplayJob) -> bool:
-    """Whether every target that something of this job is on its way to takes a repeat."""
-    inbox = context.store.dead_letters
-    routes: set[tuple[str, str]] = set()
-    numbers = await inbox.numbers(DeadLetterFilter(states=(DeadLetterState.REPLAYING,)))
-    for letter in await inbox.rows(numbers):
-        attempts = await inbox.attempts(letter.id)
-        if any(item.job == job.id for item in attempts):
-            if letter.direction == NATIVE:
-                return False  # whether it was sent back is not known, and the origin takes it twice
-            routes.add((letter.integration, letter.stream))
-    try:
-        for integration, stream in routes:
-            found = await context.store.integrations.get(integration)
-            plan = await plan_integration(context, found, [stream], name=integration)
-            if not plan.streams[0].idempotent:
-                return False
-    except PlatintError as error:
-        log.warning("replay %s: %s", job.id, REDACTOR.redact(error.sentence()))
-        return False
-    return True

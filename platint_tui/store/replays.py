@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from platint_tui.core.errors import ConfigError, NotFound
 from platint_tui.core.ids import new_id
 from platint_tui.core.model import DeadLetter, JsonObject, ReplayJob, Trigger
-from platint_tui.core.replays import Outcome, ReplayOptions, Settlement, Survey, options_of
+from platint_tui.core.replays import NAMED, Outcome, ReplayOptions, Settlement, Survey, options_of
 from platint_tui.core.states import ReplayState
 from platint_tui.store import replayitems, replayplans
 from platint_tui.store.codec import chunks, dump, marks, text
@@ -23,8 +23,6 @@ _JOB = (
     "id, state, trigger, created_ms, ended_ms, total, succeeded, failed, unknown, superseded, pending, error,"
     " options, operator"
 )
-NAMED = ReplayOptions(unknown=True)
-"""How dead letters that a person named one by one are sent."""
 _AT_ONCE = 2_000
 """Items that are planned in one transaction: a running sync waits for no more than that."""
 

@@ -24,7 +24,8 @@ _AGAIN = (ErrorClass.TRANSIENT, ErrorClass.RATE_LIMITED)
 
 def open_http_target(session: Session, plan: TargetPlan) -> HttpTarget:
     """A target for `plan.target`. Raises ConfigError when the manifest cannot write it."""
-    return HttpTarget(session, plan, chosen_write(session.context.connector, plan.target, plan.operation))
+    write = chosen_write(session.context.connector, plan.target, plan.operation)
+    return HttpTarget(session, plan, write, plan.in_flight or IN_FLIGHT)
 
 
 class HttpTarget:
