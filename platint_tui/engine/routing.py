@@ -102,6 +102,12 @@ async def taker_of(context: Context, integration: Integration) -> Taker:
 
 
 def _routed(takers: Sequence[Taker], event: Event) -> RoutedEvent:
+    if not event.intact:
+        text = (
+            f"Event {event.number} is not what was stored: the disk changed it, so it is not delivered. "
+            "Let the platform send it once more."
+        )
+        return RoutedEvent(event, EventState.UNWANTED, (), text)
     deliveries = deliveries_of(takers, event)
     return RoutedEvent(event, EventState.ROUTED if deliveries else EventState.UNWANTED, deliveries)
 
@@ -243,7 +249,7 @@ async def resend(
     counts = Resent({}, {}, {}, 0, 0)
     unwanted = waiting = 0
     for event in await deliveries.whole(ids):
-        if event.state in (EventState.NEW, EventState.HANDSHAKE):
+        if event.state in (EventState.NEW, EventState.HANDSHAKE) or not event.intact:
             waiting += event.state is EventState.NEW
             continue
         own = [taker for taker in takers if taker.integration.source_profile == event.profile]

@@ -33,11 +33,11 @@ from platint_tui.store.deliveryrows import (
     READ,
     WAITING,
     ended,
-    event_of,
     find_letter,
     of_row,
     supersede_older,
 )
+from platint_tui.store.events import checked
 from platint_tui.store.letters import insert_new
 from platint_tui.store.noun import Noun
 from platint_tui.store.ports import ClaimedDelivery, DeliveryFilter, RoutedEvent
@@ -65,7 +65,7 @@ class Deliveries(Noun):
                     "SELECT * FROM events WHERE state = 'new' AND profile = ? ORDER BY number LIMIT ?",
                     (profile, limit - len(found)),
                 )
-                found += [event_of(row) for row in rows]
+                found += [checked(row) for row in rows]
                 if len(found) >= limit:
                     break
             return found
@@ -74,14 +74,13 @@ class Deliveries(Noun):
 
     async def whole(self, ids: Sequence[str]) -> Sequence[Event]:
         """The events with these ids, with their bodies, in the order in which they came."""
-
         wanted = list(ids)
 
         def task(connection: sqlite3.Connection) -> builtins.list[Event]:
             found: dict[str, Event] = {}
             for some in chunks(wanted):
                 rows = connection.execute(f"SELECT * FROM events WHERE id IN ({marks(some)})", some)
-                found.update((row["id"], event_of(row)) for row in rows)
+                found.update((row["id"], checked(row)) for row in rows)
             return sorted(found.values(), key=lambda event: event.number)
 
         return await self._database.read(task, scan=True)
@@ -99,6 +98,10 @@ class Deliveries(Noun):
                     (item.state, item.event.number),
                 )
                 if moved.rowcount:
+                    if item.alert:
+                        alerts.note(
+                            connection, "critical", f"events of {item.event.profile}", item.alert, now
+                        )
                     made += sum(_insert(connection, item.event, one, now) for one in item.deliveries)
             return made
 
@@ -342,6 +345,22 @@ class Deliveries(Noun):
             return [of_row(row) for row in rows]
 
         return await self._database.read(task, scan=True)
+
+    async def states_of(self, events: Collection[int]) -> Mapping[int, Mapping[DeliveryState, int]]:
+        """By the number of an event: how many of its deliveries are in each state."""
+
+        def task(connection: sqlite3.Connection) -> dict[int, dict[DeliveryState, int]]:
+            found: dict[int, dict[DeliveryState, int]] = {}
+            for some in chunks(builtins.list(events)):
+                for row in connection.execute(
+                    "SELECT event_number, state, COUNT(*) AS number FROM deliveries"
+                    f" WHERE event_number IN ({marks(some)}) GROUP BY event_number, state",
+                    some,
+                ):
+                    found.setdefault(row["event_number"], {})[DeliveryState(row["state"])] = row["number"]
+            return found
+
+        return await self._database.read(task)
 
     async def counts(self, since_ms: int = 0) -> Mapping[tuple[str, DeliveryState], int]:
         """How many deliveries each source has in each state: all that wait, and those that ended since."""

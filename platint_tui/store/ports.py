@@ -590,6 +590,9 @@ class Deliveries(Protocol):
     async def list(self, where: DeliveryFilter, limit: int = 100) -> Sequence[Delivery]:
         """Those that match, newest first."""
 
+    async def states_of(self, events: Collection[int]) -> Mapping[int, Mapping[DeliveryState, int]]:
+        """By the number of an event: how many of its deliveries are in each state."""
+
     async def counts(self, since_ms: int = 0) -> Mapping[tuple[str, DeliveryState], int]:
         """How many deliveries each source has in each state: all that wait, and those that ended since."""
 

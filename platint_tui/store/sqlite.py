@@ -27,6 +27,7 @@ from platint_tui.store.retention import Retention
 from platint_tui.store.rules import Rules
 from platint_tui.store.runs import Runs
 from platint_tui.store.settings import Settings
+from platint_tui.store.sources import Sources
 from platint_tui.store.sqlite_errors import translate
 from platint_tui.store.subscriptions import Subscriptions
 from platint_tui.store.workers import Workers
@@ -52,6 +53,7 @@ class SqliteStore:
         self.deliveries: ports.Deliveries = Deliveries(database, clock)
         self.gaps: ports.Gaps = Gaps(database, clock)
         self.subscriptions: ports.Subscriptions = Subscriptions(database, clock)
+        self.sources: ports.Sources = Sources(database, clock)
         self.alerts: ports.Alerts = Alerts(database, clock)
         self.commands: ports.Commands = Commands(database, clock)
         self.workers: ports.Workers = Workers(database, clock)

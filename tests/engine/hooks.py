@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,8 @@ from typing import Any
 from engine.peer import Peer
 from engine.support import Installation, until
 
-from platint_tui.core.events import Delivery, DeliveryState
-from platint_tui.core.ids import new_id
-from platint_tui.store.ports import DeliveryFilter
+from platint_tui.core.events import Delivery, DeliveryState, NewEvent
+from platint_tui.store.ports import DeliveryFilter, EventFilter
 
 MANIFEST = """
 manifest: 1
@@ -102,52 +99,38 @@ class Webhooks:
     """Puts events into the store, each committed alone, as the receiver does before it answers."""
 
     def __init__(self, installation: Installation) -> None:
-        self._path = installation.paths.database
-        self._clock = installation.clock
+        self._installation = installation
         self.sent = 0
 
-    def send(
+    async def send(
         self, type: str, data: Any, *, id: str = "", time: int | None = None, profile: str = "hooks"
     ) -> str:
         """One event; returns its id in the store."""
         self.sent += 1
         name = id or f"evt_{self.sent}"
         body = json.dumps({"id": name, "type": type, "time": time, "data": data}).encode()
-        return self.raw(type, body, name, time, profile)
+        event = NewEvent(
+            profile=profile,
+            platform="hooks",
+            event_id=name,
+            type=type,
+            order_key="",
+            occurred_ms=time,
+            received_ms=self._installation.clock.now_ms(),
+            method="POST",
+            target=f"/webhooks/{profile}",
+            headers=(("content-type", "application/json"),),
+            body=body,
+        )
+        events = self._installation.store.events
+        await events.ingest([event])
+        numbers = await events.numbers(EventFilter(profile=profile), limit=1)
+        return (await events.rows(numbers))[0].id
 
-    def raw(self, type: str, body: bytes, name: str, time: int | None = None, profile: str = "hooks") -> str:
-        identity, now = new_id("evt"), self._clock.now_ms()
-        row = {
-            "id": identity,
-            "profile": profile,
-            "platform": "hooks",
-            "event_id": name,
-            "type": type,
-            "order_key": "",
-            "occurred_ms": time,
-            "received_ms": now,
-            "state": "new",
-            "origin": "webhook",
-            "verified_by": "signing_secret",
-            "last_seen_ms": now,
-            "method": "POST",
-            "target": f"/webhooks/{profile}",
-            "headers": '[["content-type","application/json"]]',
-            "size": len(body),
-            "row_hash": "",
-            "body": body,
-        }
-        with contextlib.closing(sqlite3.connect(self._path, timeout=30)) as connection, connection:
-            connection.execute(
-                f"INSERT INTO events ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
-                list(row.values()),
-            )
-        return identity
-
-    def items(self, count: int, start: int = 0) -> None:
+    async def items(self, count: int, start: int = 0) -> None:
         """`count` events of items that there was nothing of before."""
         for number in range(start, start + count):
-            self.send("item.created", {"id": f"i{number}", "n": number, "at": number})
+            await self.send("item.created", {"id": f"i{number}", "n": number, "at": number})
 
 
 async def deliveries(installation: Installation, **where: Any) -> list[Delivery]:

@@ -46,7 +46,7 @@ async def prepare(installation: Installation, peer: Peer) -> Effects:
     webhooks = Webhooks(installation)
     for version in VERSIONS:
         for key in KEYS:
-            webhooks.send("item.updated", {"id": key, "n": version, "at": version})
+            await webhooks.send("item.updated", {"id": key, "n": version, "at": version})
     effects = Effects()
     peer.write = effects.write
     return effects
@@ -122,7 +122,7 @@ async def test_A10_a_wrong_design_is_caught(
     await installation.integrate(hooks.integration("safe", {"items": "sink"}))
     webhooks = Webhooks(installation)
     for key in KEYS:
-        webhooks.send("item.updated", {"id": key, "n": 1})
+        await webhooks.send("item.updated", {"id": key, "n": 1})
     effects = Effects()
     peer.write = effects.write
     await killed(installation, point, planted)

@@ -13,7 +13,8 @@ from engine.hooks import Webhooks, deliveries, settled
 from engine.peer import Peer
 from engine.support import Installation, until
 
-from platint_tui.core.events import DeliveryState
+from platint_tui.core.events import DeliveryState, SourceState
+from platint_tui.core.gaps import GapKind, GapState
 from platint_tui.core.states import DeadLetterState, RunState
 
 
@@ -39,8 +40,8 @@ async def test_every_integration_of_a_source_gets_its_own_delivery(
     await installation.integrate(
         hooks.integration("to-table", {"items": "items", "events": "log"}, to="sqlite")
     )
-    webhooks.items(3)
-    webhooks.send("note.made", {"id": "x"})
+    await webhooks.items(3)
+    await webhooks.send("note.made", {"id": "x"})
     async with installation.engine():
         found = await settled(installation, 10)
     assert sorted((item.integration, item.stream) for item in found) == sorted(
@@ -63,7 +64,7 @@ async def test_what_nobody_wants_is_marked(
     installation: Installation, peer: Peer, webhooks: Webhooks
 ) -> None:
     await installation.integrate(hooks.integration("to-peer", {"items": "sink"}))
-    event = webhooks.send("other.thing", {"id": "x"})
+    event = await webhooks.send("other.thing", {"id": "x"})
     async with installation.engine():
 
         async def routed() -> bool:
@@ -85,7 +86,7 @@ async def test_a_later_event_of_a_record_never_overtakes_an_earlier_one(
     await installation.integrate(hooks.integration("ordered", {"items": "sink"}, strategy="retry"))
     for version in range(4):
         for key in range(5):
-            webhooks.send("item.updated", {"id": f"i{key}", "n": version})
+            await webhooks.send("item.updated", {"id": f"i{key}", "n": version})
     failed: set[str] = set()
 
     async def write(request: web.Request) -> web.Response | None:
@@ -121,9 +122,9 @@ async def test_record_faults_are_dead_at_once_and_a_later_version_supersedes_the
         return web.json_response({"code": "odd"}, status=422) if body.get("n") == 13 else None
 
     peer.write = write
-    bad = webhooks.send("item.updated", {"id": "a", "n": 13})
-    webhooks.send("item.updated", {"n": 1})  # no key
-    webhooks.send("item.updated", "text")  # no record
+    bad = await webhooks.send("item.updated", {"id": "a", "n": 13})
+    await webhooks.send("item.updated", {"n": 1})  # no key
+    await webhooks.send("item.updated", "text")  # no record
     async with installation.engine():
         await settled(installation, 3, DeliveryState.DEAD)
         letters = {item.code: item for item in await installation.letters()}
@@ -135,7 +136,7 @@ async def test_record_faults_are_dead_at_once_and_a_later_version_supersedes_the
         assert delivery.dead_letter == odd.id
         assert odd.idempotency_key == delivery.idempotency_key
         assert len(peer.sent) == 1
-        webhooks.send("item.updated", {"id": "a", "n": 14})
+        await webhooks.send("item.updated", {"id": "a", "n": 14})
         await settled(installation, 4, DeliveryState.DEAD, DeliveryState.DONE)
     after = await installation.store.dead_letters.get(odd.id)
     assert after is not None
@@ -147,7 +148,7 @@ async def test_a_dead_letter_of_an_event_is_replayed_like_any_other(
 ) -> None:
     await installation.integrate(hooks.integration("strict", {"items": "sink"}))
     peer.write = lambda request: web.json_response({"code": "odd"}, status=422)
-    webhooks.items(1)
+    await webhooks.items(1)
     async with installation.engine():
         (delivery,) = await settled(installation, 1, DeliveryState.DEAD)
         peer.write = works
@@ -178,7 +179,7 @@ async def test_K1_a_target_that_dies_halfway_is_left_alone_and_gets_everything_w
         return None
 
     peer.write = write
-    webhooks.items(60)
+    await webhooks.items(60)
     async with installation.engine():
 
         async def opened() -> bool:
@@ -204,7 +205,7 @@ async def test_the_dead_letter_strategy_gives_up_after_the_policy_one_record_at_
         return web.Response(status=503) if (await request.json())["n"] == 3 else None
 
     peer.write = write
-    webhooks.items(6)
+    await webhooks.items(6)
     async with installation.engine():
         found = await settled(installation, 6, DeliveryState.DONE, DeliveryState.DEAD)
     (dead,) = [item for item in found if item.state is DeliveryState.DEAD]
@@ -219,7 +220,7 @@ async def test_the_alert_strategy_also_tells_somebody_once_and_counts(
 ) -> None:
     await installation.integrate(hooks.integration("loud", {"items": "sink"}, strategy="alert"))
     peer.write = lambda request: web.json_response({"code": "odd"}, status=422)
-    webhooks.items(3)
+    await webhooks.items(3)
     async with installation.engine():
         await settled(installation, 3, DeliveryState.DEAD)
     (alert,) = await installation.store.alerts.list()
@@ -238,7 +239,7 @@ async def test_fallback_takes_what_the_target_does_not_and_is_drained_in_order(
     peer.write = down
     for version in range(3):
         for key in range(8):
-            webhooks.send("item.updated", {"id": f"i{key}", "n": version, "at": version})
+            await webhooks.send("item.updated", {"id": f"i{key}", "n": version, "at": version})
     async with installation.engine():
         found = await settled(installation, 24, DeliveryState.FALLBACK)
         assert all(item.fallback_ms for item in found)
@@ -262,7 +263,7 @@ async def test_K2_K3_a_lost_answer_is_unknown_where_a_repeat_would_do_harm(
         request.transport.abort()
 
     peer.write = abort
-    webhooks.items(1)
+    await webhooks.items(1)
     async with installation.engine():
         await settled(installation, 1, DeliveryState.DEAD)
     (letter,) = await installation.letters()
@@ -275,7 +276,7 @@ async def test_a_refused_credential_holds_the_route_instead_of_filling_the_inbox
 ) -> None:
     await installation.integrate(hooks.integration("locked", {"items": "sink"}))
     peer.write = lambda request: web.json_response({}, status=401)
-    webhooks.items(20)
+    await webhooks.items(20)
     async with installation.engine():
 
         async def held() -> Any:
@@ -301,7 +302,7 @@ async def test_a_rate_limit_parks_the_route(
 ) -> None:
     await installation.integrate(hooks.integration("slow", {"items": "sink"}))
     peer.write = lambda request: web.Response(status=429, headers={"Retry-After": "3600"})
-    webhooks.items(5)
+    await webhooks.items(5)
     async with installation.engine():
 
         async def held() -> Any:
@@ -319,7 +320,7 @@ async def test_a_removed_integration_ends_what_waits_with_a_reason(
 ) -> None:
     await installation.integrate(hooks.integration("gone", {"items": "sink"}, strategy="retry"))
     peer.write = down
-    webhooks.items(3)
+    await webhooks.items(3)
     async with installation.engine():
 
         async def tried() -> bool:
@@ -341,7 +342,7 @@ async def test_a_profile_that_is_gone_holds_what_waits_and_says_so(
     sink = await installation.store.profiles.get("sink")
     assert sink is not None
     await installation.store.profiles.remove("sink")
-    webhooks.items(2)
+    await webhooks.items(2)
     async with installation.engine():
 
         async def held() -> Any:
@@ -359,9 +360,9 @@ async def test_partial_events_and_ignored_deletes_are_skipped_with_the_reason(
     await installation.integrate(
         hooks.integration("careful", {"items": "items"}, to="sqlite", extra=", deletes: ignore")
     )
-    webhooks.items(1)
-    webhooks.send("item.touched", {"id": "i0"})
-    webhooks.send("item.deleted", {"id": "i0"})
+    await webhooks.items(1)
+    await webhooks.send("item.touched", {"id": "i0"})
+    await webhooks.send("item.deleted", {"id": "i0"})
     async with installation.engine():
         found = await settled(installation, 3, DeliveryState.DONE, DeliveryState.SKIPPED)
     assert [item.code for item in found] == ["", "partial", "deletes_ignored"]
@@ -372,8 +373,8 @@ async def test_partial_events_and_ignored_deletes_are_skipped_with_the_reason(
 async def test_deletes_are_applied(installation: Installation, peer: Peer, webhooks: Webhooks) -> None:
     await installation.integrate(hooks.integration("mirror", {"items": "items"}, to="sqlite"))
     await installation.integrate(hooks.integration("no-deletes", {"items": "sink"}))
-    webhooks.items(2)
-    webhooks.send("item.deleted", {"id": "i0"})
+    await webhooks.items(2)
+    await webhooks.send("item.deleted", {"id": "i0"})
     async with installation.engine():
         found = await settled(installation, 6, DeliveryState.DONE, DeliveryState.DEAD)
     assert [row["id"] for row in installation.table("items")] == ["i1"]
@@ -386,8 +387,8 @@ async def test_J10_webhook_and_poll_feed_one_table_and_the_newer_version_stays(
     name = await installation.integrate(
         hooks.integration("both", {"items": "items"}, to="sqlite", kind="full")
     )
-    webhooks.send("item.updated", {"id": "a", "n": 2, "at": 200})
-    webhooks.send("item.updated", {"id": "b", "n": 1, "at": 100})
+    await webhooks.send("item.updated", {"id": "a", "n": 2, "at": 200})
+    await webhooks.send("item.updated", {"id": "b", "n": 1, "at": 100})
     async with installation.engine():
         await settled(installation, 2)
         peer.pages["items"] = [[{"id": "a", "n": 1, "at": 100}, {"id": "b", "n": 2, "at": 200}]]
@@ -395,8 +396,8 @@ async def test_J10_webhook_and_poll_feed_one_table_and_the_newer_version_stays(
         assert run.state == RunState.SUCCEEDED
         assert {row["id"]: row["n"] for row in installation.table("items")} == {"a": 2, "b": 2}
         assert (run.streams[0].written, run.streams[0].superseded) == (1, 1)
-        webhooks.send("item.updated", {"id": "b", "n": 1, "at": 150})
-        webhooks.send("item.updated", {"id": "c", "n": 1, "at": 150})
+        await webhooks.send("item.updated", {"id": "b", "n": 1, "at": 150})
+        await webhooks.send("item.updated", {"id": "c", "n": 1, "at": 150})
         found = await settled(installation, 4, DeliveryState.DONE, DeliveryState.SUPERSEDED)
     assert {row["id"]: row["n"] for row in installation.table("items")} == {"a": 2, "b": 2, "c": 1}
     assert [item.state.value for item in found] == ["done", "done", "superseded", "done"]
@@ -429,18 +430,14 @@ async def test_a_paused_source_keeps_its_events_and_delivers_them_when_it_goes_o
     await installation.profile("other", "hooks", {"base_url": peer.url})
     other = hooks.integration("other", {"items": "sink"}).replace("profile: hooks", "profile: other")
     await installation.integrate(other)
-    pause(installation, "paused")
-    webhooks.items(5)
-    webhooks.send("item.created", {"id": "x"}, profile="other")
+    await installation.store.sources.set_state("hooks", SourceState.PAUSED)
+    await webhooks.items(5)
+    await webhooks.send("item.created", {"id": "x"}, profile="other")
     async with installation.engine():
         # What came later, from another source, is through; what is paused is not even routed.
         await settled(installation, 1)
-        pause(installation, "active")
+        await installation.store.sources.set_state("hooks", SourceState.ACTIVE)
         await settled(installation, 6)
-
-
-def pause(installation: Installation, state: str) -> None:
-    with contextlib.closing(sqlite3.connect(installation.paths.database)) as connection, connection:
-        connection.execute(
-            "INSERT OR REPLACE INTO sources (profile, state, changed_ms) VALUES ('hooks', ?, 0)", (state,)
-        )
+    (gap,) = await installation.store.gaps.list(profile="hooks")
+    assert (gap.kind, gap.state) == (GapKind.PAUSED, GapState.FILLED)
+    assert gap.end_ms is not None
