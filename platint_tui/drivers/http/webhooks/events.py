@@ -70,9 +70,9 @@ _MAX_PLANS = 200
 
 
 def events_of(
-    connector: Connector, profile: str, request: WebhookRequest, received_ms: int
+    connector: Connector, profile: str, request: WebhookRequest, received_ms: int, verified_by: str = ""
 ) -> tuple[NewEvent, ...]:
-    """The events of one verified request, at least one, in their order.
+    """The events of one verified request, at least one, in their order; `verified_by` is the profile field that fits.
 
     A request that is not what the manifest expects (no JSON, an empty list, a list of something else than objects)
     is one event without a type. The body of an event is the exact part of the request's.
@@ -84,7 +84,7 @@ def events_of(
     view.payload = shape.payload
     kept = tuple((name, _storable(value)) for name, value in request.headers if name in plan.kept)
     target = _storable(_masked(request.target, plan.hidden))
-    make = partial(_event, connector.platform, profile, view, shape, received_ms, kept, target)
+    make = partial(_event, connector.platform, profile, view, shape, received_ms, kept, target, verified_by)
     if shape.many is not None and not view.is_form:
         elements = _elements(request.body, shape.many)
         if elements:
@@ -100,6 +100,7 @@ def _event(
     received_ms: int,
     headers: tuple[tuple[str, str], ...],
     target: str,
+    verified_by: str,
     body: bytes,
     element: Json,
     part: int | None,
@@ -120,6 +121,7 @@ def _event(
         target=target,
         headers=headers,
         body=body,
+        verified_by=verified_by,
         part=part,
     )
 
