@@ -509,6 +509,7 @@ class NewDeadLetter:
     direction: str = "record"
     op: Op = Op.UPSERT
     origin: JsonObject | None = None
+    integration_version: int | None = None
 
 
 NATIVE = "native"

@@ -29,7 +29,7 @@ class StreamPlan:
     `idempotent`: the target may be sent the same row twice without harm. `estimate` is the number of records
     that discovery saw, None when it is unknown. `follow`: it goes on without an end. `typed`: see TargetPlan.
     `retry` is how a lost connection is opened again, None where the driver does it; `pause` are the seconds
-    between two scans of a source that is asked again and again.
+    between two scans of a source that is asked again and again. `version` is the integration's.
     """
 
     integration: str
@@ -47,6 +47,7 @@ class StreamPlan:
     typed: bool = False
     retry: RetryPolicy | None = None
     pause: float = 2.0
+    version: int | None = None
 
     def read_options(self, forms: frozenset[str] = frozenset()) -> ReadOptions:
         """How the source is told to read this stream; `forms` are the blocks that the target takes."""

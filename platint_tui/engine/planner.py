@@ -131,6 +131,7 @@ def _plan_stream(
     return StreamPlan(
         integration=integration.name,
         stream=mapping.stream,
+        version=integration.version,
         source=source,
         target=target,
         mapping=mapping,

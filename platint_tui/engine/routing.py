@@ -199,6 +199,7 @@ def _dead(taker: Taker, made: NewDelivery, record: EventRecord, fault: Fault) ->
         fault=fault,
         direction=EVENT,
         op=made.op,
+        integration_version=integration.version,
     )
     return replace(made, state=DeliveryState.DEAD, code=fault.code, message=fault.message, letter=letter)
 

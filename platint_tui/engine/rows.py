@@ -192,4 +192,5 @@ def dead_letter(
         fingerprint=fingerprint(side.platform, plan.integration, plan.stream, rejected.fault),
         fault=rejected.fault,
         op=rejected.op,
+        integration_version=plan.version,
     )

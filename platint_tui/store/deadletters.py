@@ -335,4 +335,6 @@ def _attempt(row: sqlite3.Row) -> Attempt:
         message=row["message"],
         request=load_optional(row["request"]),
         response=load_optional(row["response"]),
+        operator=row["operator"],
+        target=row["target"],
     )

@@ -26,8 +26,8 @@ BODY = "b.payload, b.request, b.response"
 _INSERT = (
     "INSERT INTO dead_letters (id, state, live, direction, profile, platform, integration, stream, run,"
     " manifest_version, record_key, content_hash, idempotency_key, fingerprint, error_class, code, message,"
-    " field, hint, parent, first_seen_ms, last_seen_ms, size, row_hash, rank, op, origin)"
-    " VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " field, hint, parent, first_seen_ms, last_seen_ms, size, row_hash, rank, op, origin, integration_version)"
+    " VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_BODY = "INSERT INTO dead_letter_bodies (number, payload, request, response) VALUES (?, ?, ?, ?)"
 
@@ -123,6 +123,7 @@ def _insert(connection: sqlite3.Connection, letter: NewDeadLetter, key: str, now
             _next_rank(connection, letter.integration, letter.stream, key),
             letter.op,
             dump_optional(letter.origin),
+            letter.integration_version,
         ),
     )
     connection.execute(_INSERT_BODY, (cursor.lastrowid, letter.payload, request, response))
@@ -222,6 +223,7 @@ def insert_child(
             rank,
             original["op"],
             original["origin"],
+            original["integration_version"],
         ),
     )
     connection.execute(_INSERT_BODY, (cursor.lastrowid, payload, request, response))

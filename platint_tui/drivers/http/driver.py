@@ -10,10 +10,12 @@ import httpx
 from platint_tui.core.model import (
     READ_ALL,
     Capability,
+    Fault,
     Field,
     JsonObject,
     Page,
     ReadOptions,
+    Row,
     Stream,
     TargetPlan,
 )
@@ -27,6 +29,7 @@ from platint_tui.drivers.http.connect import open_client
 from platint_tui.drivers.http.deleting import DeletingTarget
 from platint_tui.drivers.http.discover import catalogue, fields_of
 from platint_tui.drivers.http.reader import read_stream, resource_of
+from platint_tui.drivers.http.rendering import judged, rendered
 from platint_tui.drivers.http.requests import profile_scope
 from platint_tui.drivers.http.session import Session, places_of
 from platint_tui.drivers.http.signers import Signers
@@ -114,6 +117,17 @@ class HttpDriver:
     def sent_list(self) -> SentList:
         """What tells of the events that the platform sent."""
         return SentList(self._session)
+
+    def render(self, plan: TargetPlan, row: Row) -> JsonObject:
+        """The request for `row` alone, secrets masked (see `shown_request`); nothing is sent, no token is fetched.
+
+        Raises RecordError when the row does not fit, ConfigError when the manifest cannot write the target.
+        """
+        return rendered(self._session, plan, row)
+
+    def judge(self, response: JsonObject) -> Fault | None:
+        """What the error rules say of a recorded answer to a write, None when it is no refusal."""
+        return judged(self._session, response)
 
     async def close(self) -> None:
         """Release connections."""
