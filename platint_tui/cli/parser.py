@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from platint_tui.cli.replay_parser import replay_verbs
+from platint_tui.cli.webhook_parser import webhook_verbs
 
 EPILOG = """\
 Without a command the console opens. stdout is data, stderr is narration.
@@ -220,6 +221,7 @@ def _runs(commands: Any) -> None:
 def _events(commands: Any) -> None:
     group = _group(commands, "events", "what arrived: webhooks, and where they were delivered")
     _received(group)
+    webhook_verbs(group, _command)
 
 
 def _received(group: Any) -> None:

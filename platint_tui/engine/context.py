@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -61,6 +62,8 @@ class Context:
     keeper: Keeper
     present_secrets: PresentSecrets
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    probe_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+    """What this process proves with that a request came to its own receiver."""
     cancelled: set[str] = field(default_factory=set)
     """Commands that go on for a while and that somebody wants ended."""
     held: set[str] = field(default_factory=set)

@@ -22,7 +22,7 @@ from platint_tui.engine.failpoints import failpoint
 from platint_tui.engine.planner import find_profile
 from platint_tui.engine.subscribing import LIVING, wanted_of
 from platint_tui.manifest.schema import Connector
-from platint_tui.manifest.subscribing import Missed, missed_way
+from platint_tui.manifest.subscribing import Missed, can_compare, missed_way, why_not
 from platint_tui.store.ports import Compared
 
 DAY_MS = 86_400_000
@@ -64,18 +64,6 @@ class _Asked:
             pages = self.sent.sent(question.webhook, since_ms, until_ms, only_failed=question.only_failed)
             async for page in pages:
                 yield [item for item in page if item.event_id and _is_ours(question, item)]
-
-
-def can_compare(connector: Connector) -> bool:
-    """Whether the platform has a list of what it sent, as far as its connector knows."""
-    return connector.webhooks is not None and any(way.request for way in connector.webhooks.missed)
-
-
-def why_not(connector: Connector) -> str:
-    """Why nothing can be compared, as a sentence."""
-    ways = connector.webhooks.missed if connector.webhooks is not None else ()
-    said = next((way.none for way in ways if way.none), None)
-    return said or f"The connector of {connector.name} names no list of what was sent."
 
 
 async def missed(context: Context, args: JsonObject) -> dict[str, Any]:
@@ -127,22 +115,25 @@ async def compare(
     return seen, since_ms, settled
 
 
+def _ways(connector: Connector) -> Sequence[Missed]:
+    return connector.webhooks.missed if connector.webhooks is not None else ()
+
+
 @asynccontextmanager
 async def _opened(context: Context, profile: Profile) -> AsyncIterator[_Asked]:
     connector = context.registry.get(profile.platform)
-    if not can_compare(connector):
+    if not can_compare(_ways(connector)):
         raise ConfigError(
-            why_not(connector),
+            why_not(_ways(connector), connector.name),
             hint="A sync of the streams themselves brings what was missed: `platint-tui syncs run`.",
             code="no_missed",
         )
-    assert connector.webhooks is not None
     rows = [
         item
         for item in await context.store.subscriptions.list(profile.name)
         if item.state in LIVING or item.remote_id
     ]
-    questions = _questions(connector.webhooks.missed, rows)
+    questions = _questions(_ways(connector), rows)
     if not questions:
         raise ConfigError(
             f"{connector.name} lists what it sent by webhook, and no webhook of '{profile.name}' is known here.",
@@ -152,7 +143,7 @@ async def _opened(context: Context, profile: Profile) -> AsyncIterator[_Asked]:
     driver = await context.open_driver(profile)
     try:
         if not isinstance(driver, HasWebhooks):
-            raise ConfigError(why_not(connector), code="no_missed")
+            raise ConfigError(why_not(_ways(connector), connector.name), code="no_missed")
         first = min((item.created_ms for item in rows), default=0)
         yield _Asked(context, profile, connector, driver.sent_list(), questions, first)
     finally:

@@ -34,6 +34,7 @@ from platint_tui.core.subscriptions import (
     SubscriptionState,
     WantedWebhook,
 )
+from platint_tui.drivers.http.webhooks.reaching import TUNNELS
 from platint_tui.engine.context import Context
 from platint_tui.engine.failpoints import failpoint
 from platint_tui.engine.planner import find_profile
@@ -41,7 +42,7 @@ from platint_tui.manifest.hosts import origin
 from platint_tui.manifest.schema import Connector
 from platint_tui.manifest.subscribing import Subscribe, subscribe_way
 
-SETTING = "webhooks"
+SETTING, STATUS = "webhooks", "receiver.status"
 PUBLIC_URL = "PLATINT_PUBLIC_URL"
 KEPT_SECRETS = 2
 """Signing secrets that a profile holds: the present one and the one before."""
@@ -63,19 +64,23 @@ class Account:
         return await self.context.store.subscriptions.list(self.profile.name)
 
 
-async def public_address(context: Context, profile: str) -> str:
-    """The address that a platform calls for this profile. Raises ConfigError when the operator has set none."""
+async def public_url(context: Context) -> str:
+    """The address at which platforms reach this receiver, as the operator set it. Raises ConfigError without one."""
     setting = await context.store.settings.get(SETTING)
-    told = os.environ.get(PUBLIC_URL) or (setting.get("public_url") if isinstance(setting, Mapping) else None)
+    status = await context.store.settings.get(STATUS)
+    told = (
+        (status.get("public_url") if isinstance(status, Mapping) else None)
+        or os.environ.get(PUBLIC_URL)
+        or (setting.get("public_url") if isinstance(setting, Mapping) else None)
+    )
     if not isinstance(told, str) or not told:
         raise ConfigError(
             "No public address is set at which platforms reach this machine.",
-            hint=f"Start a tunnel or a reverse proxy to the listener, and give its address: serve --public-url "
-            f"https://…, or {PUBLIC_URL}.",
+            hint="Start a tunnel or a reverse proxy to the listener, and give its address: serve --public-url "
+            f"https://…, or {PUBLIC_URL}. {TUNNELS}",
             code="no_public_url",
         )
-    origin(told)  # https, or http on this machine
-    return f"{told.rstrip('/')}/webhooks/{profile}"
+    return told.rstrip("/")
 
 
 async def subscribe(context: Context, args: JsonObject, command: str) -> dict[str, Any]:
@@ -89,8 +94,8 @@ async def subscribe(context: Context, args: JsonObject, command: str) -> dict[st
     scope = {str(name): str(value) for name, value in dict(args.get("scope") or {}).items()}
     connector = context.registry.get(profile.platform)
     way = way_of(connector, scope)
-    url = str(args.get("url") or "") or await public_address(context, profile.name)
-    origin(url)
+    url = str(args.get("url") or "") or f"{await public_url(context)}/webhooks/{profile.name}"
+    origin(url)  # https, or http on this machine
     if way.by_hand:
         return {"profile": profile.name, "url": url, "by_hand": list(way.by_hand), "subscriptions": []}
     scope = {**way.options, **scope}

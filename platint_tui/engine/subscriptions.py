@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from platint_tui.core.errors import NotFound, PlatintError
 from platint_tui.core.gaps import GapKind
-from platint_tui.core.model import JsonObject
+from platint_tui.core.model import JsonObject, Profile
 from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.subscriptions import RemoteWebhook, Subscription, SubscriptionState
+from platint_tui.drivers.http.webhooks.reaching import reach
 from platint_tui.engine.context import Context
 from platint_tui.engine.planner import find_profile
 from platint_tui.engine.subscribing import (
     Account,
     document,
     opened,
+    public_url,
     saved,
     settle_found,
     state_of,
@@ -133,6 +135,26 @@ async def check(context: Context, args: JsonObject) -> dict[str, Any]:
             errors[profile] = REDACTOR.redact(error.sentence())
     rows = await context.store.subscriptions.list(name or None)
     return {"subscriptions": [document(row) for row in rows], "strangers": strangers, "errors": errors}
+
+
+async def check_address(context: Context, args: JsonObject) -> dict[str, Any]:
+    """`check_address {profile}`: whether the public address leads to this receiver, and the whole addresses of the
+    profile, or of all that have webhooks."""
+    base = await public_url(context)
+    found = await reach(base, context.probe_key)
+    profiles = (
+        [await find_profile(context, str(args["profile"]))]
+        if args.get("profile")
+        else [item for item in await context.store.profiles.list() if _receives(context, item)]
+    )
+    return {**asdict(found), "profiles": {item.name: f"{base}/webhooks/{item.name}" for item in profiles}}
+
+
+def _receives(context: Context, profile: Profile) -> bool:
+    try:
+        return context.registry.get(profile.platform).webhooks is not None
+    except PlatintError:  # a manifest that is not there any more
+        return False
 
 
 async def compared(context: Context, rows: Sequence[Subscription]) -> list[dict[str, Any]]:

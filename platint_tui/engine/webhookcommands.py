@@ -15,6 +15,7 @@ HANDLERS: Mapping[str, Callable[[Context, JsonObject], Awaitable[dict[str, Any]]
     "resume_subscription": subscriptions.resume,
     "renew": subscriptions.renew,
     "check_subscriptions": subscriptions.check,
+    "check_address": subscriptions.check_address,
     "missed": missed.missed,
     "backfill": missed.backfill,
     "accept_gap": missed.accept,

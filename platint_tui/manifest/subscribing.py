@@ -181,6 +181,17 @@ def missed_way(ways: Sequence[Missed], scope: Mapping[str, str]) -> Missed | Non
     return next((way for way in ways if way.request is not None and scope.keys() >= set(way.scope)), None)
 
 
+def can_compare(ways: Sequence[Missed]) -> bool:
+    """Whether the platform has a list of what it sent, as far as its connector knows."""
+    return any(way.request is not None for way in ways)
+
+
+def why_not(ways: Sequence[Missed], name: str) -> str:
+    """Why nothing can be compared with the platform called `name`, as a sentence."""
+    said = next((way.none for way in ways if way.none), None)
+    return said or f"The connector of {name} names no list of what was sent."
+
+
 def _form(way: Subscribe) -> str:
     parts = [f"--scope {item}=…" for item in way.scope]
     parts += [f"[--scope {item}=…]" for item in way.options]
