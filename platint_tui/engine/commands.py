@@ -19,17 +19,16 @@ from platint_tui.core.errors import (
 from platint_tui.core.model import Catalogue, Command, JsonObject, ReadOptions, Stream, Trigger
 from platint_tui.core.ports import PlansTarget, Releases
 from platint_tui.core.redaction import REDACTOR
-from platint_tui.core.states import ACTIVE_RUN_STATES, DeadLetterState
+from platint_tui.core.states import ACTIVE_RUN_STATES
 from platint_tui.core.wire import watching
 from platint_tui.drivers.base import load_driver
-from platint_tui.engine import native, routing
+from platint_tui.engine import native, replaycommands, routing, webhookcommands
 from platint_tui.engine.context import Context
 from platint_tui.engine.planner import find_profile, plan_integration, plan_run, suggest
 from platint_tui.engine.streams import RECOVERY, recovery_of
 from platint_tui.manifest.loader import resource
 from platint_tui.manifest.schema import Connector
 from platint_tui.manifest.signin import choices
-from platint_tui.store.ports import DeadLetterFilter
 
 log = logging.getLogger("platint.engine")
 
@@ -204,34 +203,6 @@ def _known_stream(streams: Sequence[Stream], wanted: str, profile: str) -> None:
         raise NotFound(f"The profile '{profile}' has no stream '{wanted}'.", hint=suggest(wanted, names))
 
 
-async def replay(context: Context, args: JsonObject, command: str) -> dict[str, Any]:
-    """`replay {dead_letters: [ids]}` or `replay {fingerprint}`: plan a job; the engine works through it."""
-    made = await context.store.replays.of_command(command)
-    if made is not None:
-        return {"job": made.id, "total": made.total}
-    ids = texts(args, "dead_letters")
-    fingerprint = str(args.get("fingerprint") or "")
-    if fingerprint:
-        ids += await _open_of(context, fingerprint)
-    if not ids:
-        raise ConfigError("There is nothing to replay.", hint="Choose dead letters that are open.")
-    wanted = args.get("trigger")
-    default = Trigger.BULK if fingerprint or len(ids) > 1 else Trigger.MANUAL
-    trigger = Trigger(wanted) if wanted in set(Trigger) else default
-    job = await context.store.replays.plan(ids, trigger, command=command)
-    context.wake.set()
-    return {"job": job.id, "total": job.total}
-
-
-async def _open_of(context: Context, fingerprint: str) -> list[str]:
-    where = DeadLetterFilter(fingerprint=fingerprint, states=(DeadLetterState.OPEN,))
-    numbers = await context.store.dead_letters.numbers(where, newest_first=False)
-    ids: list[str] = []
-    for start in range(0, len(numbers), 500):
-        ids += [item.id for item in await context.store.dead_letters.rows(numbers[start : start + 500])]
-    return ids
-
-
 async def resend(context: Context, args: JsonObject) -> dict[str, Any]:
     """`resend {events: [ids], integration, again, dry_run}`: deliver events that came before, see `routing.resend`."""
     done = await routing.resend(
@@ -243,15 +214,6 @@ async def resend(context: Context, args: JsonObject) -> dict[str, Any]:
     )
     context.wake.set()
     return asdict(done)
-
-
-async def cancel_replay(context: Context, args: JsonObject) -> dict[str, Any]:
-    """`cancel_replay {job}`: what is not sent yet stays open."""
-    job = text(args, "job")
-    if await context.store.replays.get(job) is None:
-        raise NotFound(f"There is no replay '{job}'.")
-    await context.store.replays.cancel(job)
-    return {"job": job}
 
 
 async def _refuse_active(context: Context, integration: str, hint: str) -> None:
@@ -355,8 +317,8 @@ async def pull_dead(context: Context, args: JsonObject) -> dict[str, Any]:
 
 
 HANDLERS: Mapping[str, Handler] = {
+    **replaycommands.HANDLERS,
     "cancel": cancel,
-    "cancel_replay": cancel_replay,
     "reset": reset,
     "check": check,
     "discover": discover,
@@ -367,12 +329,17 @@ HANDLERS: Mapping[str, Handler] = {
     "resend": resend,
     "discard_native": native.discard,
     "recover": recover,
+    **webhookcommands.HANDLERS,
 }
-MAKERS: Mapping[str, Maker] = {"run": run, "replay": replay}
+MAKERS: Mapping[str, Maker] = {
+    **webhookcommands.MAKERS,
+    "run": run,
+    **replaycommands.MAKERS,
+}
 
-QUICK = frozenset({"cancel", "replay", "cancel_replay", "reset", "recover"})
-"""Done within the store; finished before the next one is looked at. The others talk to a platform or a keyring,
-so they run beside everything else."""
+QUICK = frozenset({"cancel", "reset", "recover"}) | replaycommands.QUICK
+"""Done within the store; finished before the next one is looked at. The others talk to a platform or a keyring, or
+go through many rows, so they run beside everything else."""
 
 
 async def carry_out(context: Context, command: Command) -> None:
