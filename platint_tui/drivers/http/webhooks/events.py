@@ -5,6 +5,7 @@ nothing is kept.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -26,12 +27,30 @@ from platint_tui.drivers.http.webhooks.views import (
     headers_hold,
 )
 from platint_tui.manifest.schema import Connector
+from platint_tui.manifest.verifying import Verify
 from platint_tui.manifest.webhooks import SHOWN, EventFields, Webhooks
 
 MAX_ID = 256
 """Characters of an event's id; a longer one is replaced by its hash."""
 MAX_TYPE = 200
 MASK = "***"
+_SIGNATURES: Mapping[str, tuple[str, ...]] = {
+    "standard_webhooks": tuple(
+        f"{name}-{part}" for name in ("webhook", "svix") for part in ("id", "timestamp", "signature")
+    ),
+    "twilio": ("x-twilio-signature", "x-twilio-webhooks-signature-settings"),
+    "hubspot": (
+        "x-hubspot-signature",
+        "x-hubspot-signature-v3",
+        "x-hubspot-signature-version",
+        "x-hubspot-request-timestamp",
+    ),
+    "rsa_cert": tuple(
+        f"paypal-{name}"
+        for name in ("transmission-sig", "transmission-id", "transmission-time", "cert-url", "auth-algo")
+    ),
+}
+"""The headers of the schemes whose names the manifest does not have."""
 _LATEST_MS = 253_402_300_800_000  # the year 10000
 
 _Source = tuple[str, str | tuple[str, ...]]
@@ -254,10 +273,17 @@ def _compiled(webhooks: Webhooks) -> _Plan:
         kept |= {name for name, _ in shape.tests}
         for ways in (shape.id, shape.type, shape.time, shape.order_key):
             kept |= {str(name) for way in ways for kind, name in way if kind == "header"}
+    kept |= {name for item in webhooks.verify for name in _signature_headers(item)}
     secret = {getattr(item, "header", None) for item in webhooks.verify if item.scheme in SHOWN}
     kept -= {name.lower() for name in secret if name}
     hidden = {name for item in webhooks.verify if (name := getattr(item, "query", None))}
     return _Plan(webhooks, shapes, frozenset(kept - {"authorization", "cookie"}), frozenset(hidden))
+
+
+def _signature_headers(scheme: Verify) -> set[str]:
+    """The headers that a signature is in: kept, so that the check can be shown and made again. No token is one."""
+    named = {getattr(scheme, name, None) for name in ("header", "timestamp", "id")}
+    return {name.lower() for name in named if name} | set(_SIGNATURES.get(scheme.scheme, ()))
 
 
 def _shape(fields: EventFields) -> _Shape:
