@@ -24,8 +24,10 @@ from platint_tui.engine.commands import QUICK, carry_out
 from platint_tui.engine.context import Context
 from platint_tui.engine.inflow import Inflow
 from platint_tui.engine.lock import EngineLock
+from platint_tui.engine.receiver import Receiver
 from platint_tui.engine.replay import ReplayTask
 from platint_tui.engine.runner import GRACE, RunTask
+from platint_tui.engine.webhookkeeping import WebhookKeeping
 
 log = logging.getLogger("platint.engine")
 
@@ -52,11 +54,22 @@ class _Setback:
 
 
 class Engine:
-    """Works on one store until told to stop. It watches `lock`: an engine that lost its lock ends itself."""
+    """Works on one store until told to stop. It watches `lock`: an engine that lost its lock ends itself.
 
-    def __init__(self, context: Context, lock: EngineLock | None = None, *, max_runs: int = MAX_RUNS) -> None:
+    With a `receiver` it takes webhooks while it works.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        lock: EngineLock | None = None,
+        *,
+        max_runs: int = MAX_RUNS,
+        receiver: Receiver | None = None,
+    ) -> None:
         self.context = context
         self._lock = lock
+        self._receiver = receiver
         self._max_runs = max_runs
         self._started_ms = context.clock.now_ms()
         self._runs: dict[str, asyncio.Task[None]] = {}
@@ -78,7 +91,13 @@ class Engine:
         Raises Fenced when another engine took the lock, StoreError when the store cannot be opened for work.
         """
         await self._begin()
-        helpers = [asyncio.create_task(self._keep_house(stop)), asyncio.create_task(self._clean_up())]
+        helpers = [
+            asyncio.create_task(self._keep_house(stop)),
+            asyncio.create_task(self._clean_up()),
+            asyncio.create_task(WebhookKeeping(self.context).run()),
+        ]
+        if self._receiver is not None:
+            helpers.append(asyncio.create_task(self._receiver.run()))
         try:
             await self._loop(stop, until_idle, linger)
             if self._lock is not None and self._lock.lost():
@@ -88,6 +107,8 @@ class Engine:
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
+            if self._receiver is not None:
+                await self._receiver.stop()
             await self._end()
 
     async def _begin(self) -> None:

@@ -95,13 +95,12 @@ async def compare(
     no list, and what asking it raises.
     """
     async with _opened(context, profile) as asked:
-        since_ms = max(since_ms, asked.since_ms)
         keeps = [int(item.way.keeps * 1000) for item in asked.questions if item.way.keeps]
         if keeps:
             since_ms = max(since_ms, context.clock.now_ms() - min(keeps))
         settled = min(until_ms, context.clock.now_ms() - UNDER_WAY_MS)
         found: list[SentEvent] = []
-        async for page in asked.events(since_ms, until_ms):
+        async for page in asked.events(max(since_ms, asked.since_ms), until_ms):
             for item in page:
                 if item.failed or item.time_ms is None or item.time_ms <= settled:
                     found.append(replace(item, body=None, headers=()))

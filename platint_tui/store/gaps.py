@@ -210,14 +210,15 @@ def begin_gap(
     end_ms: int | None = None,
 ) -> int:
     """`Gaps.begin` within a write transaction."""
-    if end_ms is None:
-        known = connection.execute(
-            "SELECT number FROM gaps WHERE profile = ? AND kind = ? AND end_ms IS NULL"
-            f" AND state IN ({marks(OPEN_GAP_STATES)})",
-            (profile, kind, *OPEN_GAP_STATES),
-        ).fetchone()
-        if known is not None:
-            return int(known["number"])
+    known = connection.execute(
+        "SELECT number FROM gaps WHERE profile = ? AND kind = ? AND (end_ms IS NULL OR start_ms = ?)"
+        f" AND state IN ({marks(OPEN_GAP_STATES)})",
+        (profile, kind, start_ms, *OPEN_GAP_STATES),
+    ).fetchone()
+    if known is not None and kind is not GapKind.MISSED:
+        if end_ms is not None:
+            connection.execute("UPDATE gaps SET end_ms = ? WHERE number = ?", (end_ms, known["number"]))
+        return int(known["number"])
     made = connection.execute(
         "INSERT INTO gaps (integration, stream, run, reason, start, end, noticed_ms, kind, profile, start_ms,"
         " end_ms) VALUES ('', '', '', ?, '', '', ?, ?, ?, ?, ?) RETURNING number",
