@@ -75,6 +75,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     folder.mkdir(mode=0o700)
     monkeypatch.setenv("PLATINT_HOME", str(folder))
+    # Engines of tests that run at once would meet on one port; a test that receives webhooks says where.
+    monkeypatch.setenv("PLATINT_LISTEN", "off")
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
     return folder
 

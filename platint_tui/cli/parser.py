@@ -309,6 +309,15 @@ def _system(commands: Any) -> None:
     serve = _command(commands, "serve", "serve:serve", "the engine without a screen", json=False)
     serve.add_argument("--until-idle", action="store_true", help="end when there is nothing to do")
     serve.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        help="where webhooks are received (127.0.0.1:8787); 'off' for nowhere; PLATINT_LISTEN",
+    )
+    serve.add_argument("--public-url", metavar="URL", help="by which platforms call it (PLATINT_PUBLIC_URL)")
+    serve.add_argument("--expose", action="store_true", help="listen on an address that other machines reach")
+    serve.add_argument("--tls-cert", metavar="FILE", help="serve https with this certificate chain (PEM)")
+    serve.add_argument("--tls-key", metavar="FILE", help="the key of --tls-cert (PEM)")
+    serve.add_argument(
         "--passphrase-stdin", action="store_true", help="read the vault file's passphrase from stdin"
     )
     serve.add_argument(

@@ -21,6 +21,7 @@ class Cause(StrEnum):
     BAD_TOKEN = "bad_token"  # noqa: S105 - a cause, no password
     WRONG_TOPIC = "wrong_topic"
     WRONG_METHOD = "wrong_method"
+    WRONG_HOST = "wrong_host"
     TOO_LARGE = "too_large"
     NO_SCHEME = "no_scheme"
     UNKNOWN_SOURCE = "unknown_source"

@@ -21,6 +21,7 @@ from platint_tui.engine.context import Context
 from platint_tui.engine.engine import Engine
 from platint_tui.engine.limits import LimiterHub
 from platint_tui.engine.lock import EngineLock
+from platint_tui.engine.receiver import Receiver, ReceiverOptions
 from platint_tui.engine.telemetry import TelemetryHub
 from platint_tui.manifest.registry import Registry
 from platint_tui.manifest.schema import Connector
@@ -94,8 +95,9 @@ async def run_engine(
     until_idle: bool = False,
     linger: float = 2.0,
     lock: EngineLock | None = None,
+    receiver: ReceiverOptions | None = None,
 ) -> None:
-    """Be the engine until `stop` is set; the caller holds the engine lock.
+    """Be the engine until `stop` is set; the caller holds the engine lock. With `receiver` it takes webhooks too.
 
     Raises ConfigError or StoreError when the store cannot be opened, Fenced when `lock` was taken away.
     """
@@ -104,7 +106,8 @@ async def run_engine(
     store = await open_store(paths.database, clock=clock, role="engine")
     try:
         context = make_context(store, registry, vault, clock=clock, worker=lock.worker if lock else "")
-        engine = Engine(context, lock)
+        receiving = Receiver(context, receiver) if receiver is not None else None
+        engine = Engine(context, lock, receiver=receiving)
         await engine.run(stop, until_idle=until_idle, linger=linger)
     finally:
         await store.close()
@@ -119,6 +122,7 @@ async def serve(
     until_idle: bool = False,
     linger: float = 2.0,
     takeover: bool = False,
+    receiver: ReceiverOptions | None = None,
 ) -> int:
     """The engine process: takes the lock, works until SIGTERM, SIGINT or SIGHUP; returns the exit code.
 
@@ -151,6 +155,7 @@ async def serve(
             until_idle=until_idle,
             linger=linger,
             lock=lock,
+            receiver=receiver or ReceiverOptions(),
         )
     finally:
         for number in signals:

@@ -1,0 +1,132 @@
+"""Events on their way to the disk: what arrives while one batch is committed is the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from platint_tui.core.errors import PlatintError, StoreError
+from platint_tui.core.events import Ingested, IngestOutcome, NewEvent
+from platint_tui.core.redaction import REDACTOR
+from platint_tui.engine.context import Context
+from platint_tui.engine.failpoints import failpoint
+
+log = logging.getLogger("platint.receiver")
+
+MAX_EVENTS = 128
+MAX_BYTES = 8 * 1024 * 1024
+"""Of one batch, unless a single request has more."""
+_LOOK_SECONDS = 0.25
+"""How often the engine is told that events came; while many come it looks by itself."""
+
+Done = Callable[[bool], None]
+"""Called with True once the events are on the disk, with False when they could not be stored."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """The events of one request."""
+
+    events: Sequence[NewEvent]
+    size: int
+    done: Done
+
+
+class Batches:
+    """Group commit: nothing waits but for the disk, and everything that waits meanwhile shares the next commit."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._waiting: deque[_Entry] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._told = float("-inf")
+        self._failing = ""
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, events: Sequence[NewEvent], done: Done) -> None:
+        """Store the events of one request, all of them or none, and call `done`."""
+        self._waiting.append(_Entry(events, sum(len(event.body) for event in events), done))
+        if self._task is None:
+            self._task = asyncio.create_task(self._work())
+
+    async def drained(self) -> None:
+        """Wait until nothing waits."""
+        while self._task is not None:
+            await asyncio.wait({self._task})
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                await self._store(self._next())
+        finally:
+            self._task = None
+
+    def _next(self) -> list[_Entry]:
+        batch = [self._waiting.popleft()]
+        events, size = len(batch[0].events), batch[0].size
+        while self._waiting:
+            entry = self._waiting[0]
+            events, size = events + len(entry.events), size + entry.size
+            if events > MAX_EVENTS or size > MAX_BYTES:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _store(self, batch: list[_Entry]) -> None:
+        failpoint("ingest.before_commit")
+        try:
+            outcomes = await self._context.store.events.ingest(
+                batch[0].events if len(batch) == 1 else [event for entry in batch for event in entry.events]
+            )
+        except Exception as error:
+            if len(batch) > 1 and not _hopeless(error):
+                # One that cannot be stored (too large for what is left of the disk) does not take the others along.
+                for entry in batch:
+                    await self._store([entry])
+                return
+            self._complain(error)
+            _settle(batch, stored=False)
+            return
+        failpoint("ingest.after_commit")
+        self._tell(outcomes)
+        failpoint("ingest.before_answer")
+        _settle(batch, stored=True)
+
+    def _tell(self, outcomes: Sequence[Ingested]) -> None:
+        if self._failing:
+            log.info("webhooks are stored again")
+            self._failing = ""
+        now = self._context.clock.monotonic()
+        fresh = any(item.outcome is not IngestOutcome.DUPLICATE for item in outcomes)
+        if fresh and now - self._told >= _LOOK_SECONDS:
+            self._told = now
+            self._context.wake.set()
+
+    def _complain(self, error: Exception) -> None:
+        text = REDACTOR.redact(error.sentence() if isinstance(error, PlatintError) else repr(error))
+        if text != self._failing:
+            self._failing = text
+            known = isinstance(error, PlatintError)
+            log.error(
+                "webhooks cannot be stored, so their senders are told to wait: %s",
+                text,
+                exc_info=None if known else error,
+            )
+
+
+def _hopeless(error: Exception) -> bool:
+    """Whether trying the requests one by one would only take longer."""
+    return isinstance(error, StoreError) and error.code in ("busy", "closed", "damaged", "upgraded")
+
+
+def _settle(batch: list[_Entry], *, stored: bool) -> None:
+    for entry in batch:
+        try:
+            entry.done(stored)
+        except Exception as error:
+            log.error("answering a webhook: %s", REDACTOR.redact(repr(error)), exc_info=error)
