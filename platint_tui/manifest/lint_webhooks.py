@@ -43,6 +43,7 @@ def check_webhooks(found: Findings, connector: Connector) -> None:
     for number, entry in enumerate(webhooks.map):
         _entry(found, ("webhooks", "map", number), entry, connector)
         _reached(found, number, webhooks)
+    _tested(found, connector, webhooks)
 
 
 def check_webhook_test(found: Findings, path: PathKey, test: TestCase, connector: Connector) -> None:

@@ -52,14 +52,17 @@ class HookPart(Model):
 
     method: Literal["GET", "POST", "PUT", "OPTIONS", "HEAD"] = "POST"
     target: Annotated[str, Field(pattern=r"^/[!-~]*$")] = "/webhooks/test"
-    headers: dict[HeaderName, Line] = Field(default_factory=dict)
+    headers: dict[HeaderName, Annotated[str, Field(pattern=r"^[^\r\n]*$", max_length=8192)]] = Field(
+        default_factory=dict
+    )
     body: str | None = None
     base64: str | None = None
 
 
 class HookFile(Model):
     """A file of one webhook request. `secrets` and `profile` are what the profile has, `now` is our clock, `origin`
-    the public address before `target`, `certificates` what is found at the addresses that the request names.
+    the public address before `target`, `certificates` what is found at the addresses that the request names (or the
+    manifest), `authorities` those that a certificate must lead to, PEM.
     """
 
     description: Text = ""
@@ -68,4 +71,5 @@ class HookFile(Model):
     now: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
     origin: Annotated[str, Field(pattern=r"^https?://[!-~]+$")] = "https://hooks.example.com"
     certificates: dict[Line, str] = Field(default_factory=dict)
+    authorities: str = ""
     request: HookPart

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class HookVector:
     """A request with what is needed to look at it. `now_ms` is our clock in epoch milliseconds, `certificates` what
-    is found at an address.
+    is found at an address, `authorities` those that certificates must lead to (PEM, empty: the usual ones).
     """
 
     name: str
@@ -37,6 +37,7 @@ class HookVector:
     secrets: Mapping[str, str]
     now_ms: int
     certificates: Mapping[str, bytes]
+    authorities: bytes
 
 
 def load_hook(path: Path, name: str | None = None) -> HookVector:
@@ -91,4 +92,5 @@ def hook_from(document: Document) -> HookVector:
         file.secrets,
         round(datetime.fromisoformat(file.now).timestamp() * 1000),
         {url: text.encode() for url, text in file.certificates.items()},
+        file.authorities.encode(),
     )

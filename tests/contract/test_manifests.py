@@ -93,7 +93,8 @@ def test_each_http_manifest_has_a_description() -> None:
     missing = []
     for path in sorted((HERE.parents[1] / "connectors").glob("*.yaml")):
         text = path.read_text()
-        if "\ndriver: http" in text and not path.name.startswith("demo-") and path.stem not in PLATFORMS:
+        described = path.stem in PLATFORMS or path.stem == "webhook"  # any endpoint, so nobody's API
+        if "\ndriver: http" in text and not path.name.startswith("demo-") and not described:
             missing.append(path.stem)
     assert not missing
 

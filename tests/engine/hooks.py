@@ -54,7 +54,10 @@ webhooks:
     - {types: [item.touched], resource: items, record: data, partial: true}
     - {types: ['item.*'], resource: items, record: data}
     - {types: ['note.*'], resource: notes, record: data}
-tests: [{name: x, kind: error, exchange: x.yaml, expect: {class: transient, action: retry}}]
+tests:
+  - {name: x, kind: error, exchange: x.yaml, expect: {class: transient, action: retry}}
+  - {name: y, kind: webhook, exchange: y.yaml, expect: {accepted: true, events: 1}}
+  - {name: z, kind: webhook, exchange: z.yaml, expect: {accepted: false, cause: bad_token}}
 """
 
 
