@@ -212,8 +212,9 @@ def _bytes(raw: str) -> bytes:
 class Resent:
     """What came, or would come, of delivering events once more. Counts are of deliveries, by `integration/stream`.
 
-    `new` have not been delivered before, `again` have ended and happen once more, `left` have ended or wait and are
-    left as they are; `unwanted` are events that no integration wants, `waiting` those that are not routed yet.
+    `new` have not been delivered before, `again` have ended and happen once more. `left` are left as they are: they
+    have ended, wait, or were overtaken by a later event of their record. `unwanted` are events that no integration
+    wants, `waiting` those that are not routed yet.
     """
 
     new: dict[str, int]
@@ -257,10 +258,12 @@ async def resend(
         wanted = deliveries_of(own, event)
         unwanted += not wanted
         known = await deliveries.known(event.id)
+        late = [] if again else await deliveries.overtaken(event, wanted)
         for item in wanted:
             state = known.get((item.integration, item.stream, item.record_key))
             ended = state not in (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.FALLBACK)
-            kind = counts.new if state is None else counts.again if again and ended else counts.left
+            fresh = state is None and item not in late
+            kind = counts.new if fresh else counts.again if again and state and ended else counts.left
             where = f"{item.integration}/{item.stream}"
             kind[where] = kind.get(where, 0) + 1
         if wanted and not dry_run:

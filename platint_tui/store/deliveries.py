@@ -143,6 +143,15 @@ class Deliveries(Noun):
 
         return await self._database.read(task)
 
+    async def overtaken(self, event: Event, deliveries: Sequence[NewDelivery]) -> Sequence[NewDelivery]:
+        """Those of these deliveries whose record had a later event that was delivered: an older one must not follow
+        it."""
+
+        def task(connection: sqlite3.Connection) -> list[NewDelivery]:
+            return [item for item in deliveries if _later_done(connection, event, item)]
+
+        return await self._database.read(task)
+
     # --- delivering -------------------------------------------------------------------------------------
 
     async def waiting(self) -> Sequence[tuple[str, str]]:

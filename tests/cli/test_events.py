@@ -1,0 +1,150 @@
+"""Events by the command line: look, deliver once more, pause and refuse sources."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.kit import Cli, rows, wait_for
+
+from platint_tui.cli.main import run
+from platint_tui.core.clock import SystemClock
+from platint_tui.core.events import EventState, NewEvent
+from platint_tui.store import open_store
+
+FILE = """
+integration: payments
+integration_type: webhook_automation
+platforms:
+  - {name: stripe, profile: shop, endpoints: [customers]}
+  - {name: sqlite, profile: warehouse}
+"""
+
+
+async def ingest(cli: Cli, count: int) -> None:
+    """Events of the past, which no integration wanted then."""
+    store = await open_store(cli.database, clock=SystemClock(), role="console")
+    try:
+        await store.events.ingest([event(number) for number in range(count)])
+    finally:
+        await store.close()
+
+
+def event(number: int) -> NewEvent:
+    body = {
+        "id": f"evt_{number}",
+        "object": "event",
+        "type": "customer.updated",
+        "created": 1_700_000_000 + number,
+        "data": {
+            "object": {"id": f"cus_{number % 2}", "object": "customer", "created": 1, "name": f"n{number}"}
+        },
+    }
+    return NewEvent(
+        profile="shop",
+        platform="stripe",
+        event_id=f"evt_{number}",
+        type="customer.updated",
+        order_key=f"cus_{number % 2}",
+        occurred_ms=1_700_000_000_000 + number,
+        received_ms=SystemClock().now_ms(),
+        method="POST",
+        target="/webhooks/shop",
+        headers=(("content-type", "application/json"),),
+        body=json.dumps(body).encode(),
+        state=EventState.UNWANTED,
+    )
+
+
+class Shop:
+    """Commands in this process, which saves its start; `cli` is the same installation for what needs its own."""
+
+    def __init__(self, cli: Cli, folder: Path) -> None:
+        self.cli = cli
+        self.folder = folder
+
+    def __call__(self, *args: str | Path, code: int = 0) -> str:
+        """What a command says."""
+        return "".join(self._run(args, code))
+
+    def json(self, *args: str) -> Any:
+        """The document of a command; stdout must hold nothing else."""
+        return json.loads(self._run((*args, "--json"), 0)[0])
+
+    def _run(self, args: Sequence[str | Path], code: int) -> tuple[str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            for name, value in self.cli.env.items():
+                patch.setenv(name, value)
+            patch.setattr("sys.stdin", io.StringIO())
+            patch.setattr("resource.setrlimit", lambda *_: None)
+            found = run([str(arg) for arg in args], no_screen)
+        assert found == code, (args, found, out.getvalue(), err.getvalue())
+        return out.getvalue(), err.getvalue()
+
+
+async def no_screen() -> int:
+    raise AssertionError("no command of these opens the screen")
+
+
+@pytest.fixture(scope="module")
+def shop(make_cli: Callable[..., Cli], tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    cli = make_cli("events", STRIPE_KEY="rk_test_0123456789abcdef", STRIPE_HOOK="whsec_0123456789abcdef")
+    shop = Shop(cli, tmp_path_factory.mktemp("files"))
+    secrets = ("api_key=env:STRIPE_KEY", "webhook_secret=env:STRIPE_HOOK")
+    named = [argument for secret in secrets for argument in ("--secret-from", secret)]
+    shop("profiles", "add", "stripe", "--name", "shop", "--environment", "sandbox", *named)
+    shop("profiles", "add", "sqlite", "--name", "warehouse", "--field", f"path={shop.folder / 'w.sqlite'}")
+    asyncio.run(ingest(cli, 4))
+    (shop.folder / "payments.yaml").write_text(FILE)
+    shop("syncs", "show", shop.folder / "payments.yaml")
+    return shop
+
+
+def test_events_are_listed_filtered_and_shown(shop: Shop) -> None:
+    found = shop.json("events", "list", "--type", "customer.*", "--text", "cus_1", "--since", "1h")
+    assert [item["event_id"] for item in found] == ["evt_3", "evt_1"]
+    assert {item["state"] for item in found} == {"unwanted"}
+    shown = shop.json("events", "show", "evt_1")
+    assert json.loads(shown["body"])["data"]["object"]["name"] == "n1"
+    assert shop("events", "list", "--state", "odd", code=2).startswith("'odd' is no state of an event.")
+    assert "There is no event 'evt_9'" in shop("events", "show", "evt_9", code=4)
+
+
+def test_older_events_are_delivered_to_a_new_integration_and_only_once(shop: Shop) -> None:
+    plan = shop.cli.json("events", "resend", "--profile", "shop", "--dry-run")
+    assert (plan["events"], plan["new"], plan["again"]) == (4, {"payments/customers": 4}, {})
+    assert not shop.json("events", "deliveries")
+    assert "Nobody is there to answer" in shop("events", "resend", "--profile", "shop", code=2)
+    assert shop.json("events", "resend", "--profile", "shop", "--yes")["new"] == {"payments/customers": 4}
+
+    def delivered() -> list[dict[str, Any]] | None:
+        found = rows(shop.cli.database, "SELECT * FROM deliveries WHERE state = 'done'")
+        return found if len(found) == 4 else None
+
+    wait_for(delivered, "delivering four events")
+    written = rows(shop.folder / "w.sqlite", "SELECT id, name FROM customers")
+    assert {row["id"]: row["name"] for row in written} == {"cus_0": "n2", "cus_1": "n3"}
+    plan = shop.json("events", "resend", "--profile", "shop", "--dry-run")
+    assert (plan["new"], plan["left"]) == ({}, {"payments/customers": 4})
+    assert "nothing is filtered by" in shop("events", "resend", "--yes", code=2)
+
+
+def test_sources_are_paused_and_refused(shop: Shop) -> None:
+    shop("events", "pause", "shop")
+    (source,) = shop.json("events", "sources")["sources"]
+    assert (source["profile"], source["state"], source["events"]) == ("shop", "paused", 4)
+    assert "Nobody is there to answer" in shop("events", "disable", "shop", code=2)
+    shop("events", "disable", "shop", "--yes")
+    assert "has no webhooks" in shop("events", "pause", "warehouse", code=4)
+    shop("events", "enable", "shop")
+    gaps = rows(
+        shop.cli.database, "SELECT kind, state, end_ms IS NOT NULL AS ended FROM gaps ORDER BY number"
+    )
+    assert [tuple(gap.values()) for gap in gaps] == [("paused", "filled", 1), ("disabled", "open", 1)]
