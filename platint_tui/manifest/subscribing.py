@@ -152,9 +152,14 @@ class Missed(Model):
         return self
 
 
-Subscribes = Annotated[tuple[Subscribe, ...], BeforeValidator(_listed)]
+Subscribes = Annotated[
+    tuple[Subscribe, ...],
+    BeforeValidator(_listed, json_schema_input_type=Subscribe | tuple[Subscribe, ...]),
+]
 """The ways to register a webhook, or the only one."""
-Lists = Annotated[tuple[Missed, ...], BeforeValidator(_listed)]
+Lists = Annotated[
+    tuple[Missed, ...], BeforeValidator(_listed, json_schema_input_type=Missed | tuple[Missed, ...])
+]
 """The lists of what was sent, or the only one."""
 Way = TypeVar("Way", Subscribe, Missed)
 
