@@ -15,7 +15,7 @@ from platint_tui.core.model import Json
 SETTING = "webhooks"
 """The setting {listen, public_url, expose, forwarded}."""
 STATUS = "receiver.status"
-"""The setting in which the engine shows {address, since_ms, error}."""
+"""The setting in which the engine shows {address, public_url, since_ms, error}."""
 DEFAULT = "127.0.0.1:8787"
 OFF = "off"
 """As `listen`: nothing is received."""

@@ -54,7 +54,7 @@ class Receiver:
         self._sources = Sources(context)
         self._serving: _Serving | None = None
         self._wanted: Listening | None = None
-        self._shown: tuple[str, str] | None = None
+        self._shown: tuple[str, str, str] | None = None
         self._retry_at = 0.0
 
     @property
@@ -125,9 +125,10 @@ class Receiver:
 
     async def _show(self, address: str, error: str) -> None:
         """Say how it is, in the log and where the console looks, when that has changed."""
-        if self._shown == (address, error):
+        public_url = self._wanted.public_url if self._wanted else ""
+        if self._shown == (address, public_url, error):
             return
-        before, self._shown = self._shown, (address, error)
+        before, self._shown = self._shown, (address, public_url, error)
         if error:
             log.error("webhooks are not received: %s", REDACTOR.redact(error))
         elif address:
@@ -137,7 +138,13 @@ class Receiver:
             return
         try:
             await self._context.store.settings.put(
-                STATUS, {"address": address, "since_ms": self._context.clock.now_ms(), "error": error}
+                STATUS,
+                {
+                    "address": address,
+                    "public_url": public_url,
+                    "since_ms": self._context.clock.now_ms(),
+                    "error": error,
+                },
             )
         except PlatintError as fault:
             self._shown = before
