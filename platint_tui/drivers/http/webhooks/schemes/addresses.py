@@ -92,12 +92,14 @@ def _hash_of(call: Call) -> str:
 def _form_of(call: Call) -> bytes:
     """What follows the address in the signed text. Raises Refused for a body that the signature does not cover."""
     request = call.request
-    if not request.body:
-        return b""
     content_type = call.one("content-type") if "content-type" in call.headers else ""
     if request.method != "GET" and is_form(content_type):
-        return b"".join(name + value for name, value in sorted(set(form_pairs(request.body))))
+        pairs = sorted(set(form_pairs(request.body)))
+        if pairs:
+            return b"".join(name + value for name, value in pairs)
     hashes = query_values(request.url, "bodySHA256")
+    if not hashes and not request.body:
+        return b""
     if len(hashes) != 1:
         raise Refused(
             Cause.MALFORMED,

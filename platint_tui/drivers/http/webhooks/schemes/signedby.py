@@ -150,13 +150,15 @@ class SnsCheck(Check):
     """
 
     label = "RSA signature of Amazon SNS"
-    wanted = "a message of Amazon SNS (the header x-amz-sns-message-type)"
+    wanted = "a signed message of Amazon SNS (with raw delivery there is no signature)"
     hosts = _SNS_HOSTS
 
     def __init__(self, scheme: SnsScheme) -> None:
         super().__init__(scheme)
 
     def named_by(self, call: Call) -> bool:
+        if call.headers.get(_SNS_RAW, "").lower() == "true":
+            return False
         return _SNS_HEADER in call.headers or b'"SigningCertU' in call.request.body
 
     def key_of(self, text: str) -> Any:
@@ -230,12 +232,6 @@ def _sns_key(call: Call, address: str) -> rsa.RSAPublicKey:
 
 def _message(call: Call) -> Mapping[str, Any]:
     """The JSON body. Raises Refused when it is none, or has a name twice."""
-    if call.headers.get(_SNS_RAW, "").lower() == "true":
-        raise Refused(
-            Cause.MALFORMED,
-            "The message is delivered raw, without a signature; turn raw delivery off.",
-            "Body",
-        )
     try:
         message = json.loads(call.request.body, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
