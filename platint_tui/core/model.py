@@ -579,6 +579,13 @@ class Issue:
     total: int
     first_seen_ms: int
     last_seen_ms: int
+    bin: str = "record"
+    """record (its records are at fault) or systemic (the target, the credential, the network is)."""
+    note: str = ""
+    ignored_until_ms: int | None = None
+    ignored_until_total: int | None = None
+    hours: tuple[int, ...] = ()
+    """Failures in each of the last 24 hours, the present one last."""
 
     @property
     def place(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from platint_tui.core.errors import ErrorClass, NotFound, StoreError, SystemicError
 from platint_tui.core.ids import digest, new_id
 from platint_tui.core.model import (
+    NATIVE,
     Attempt,
     DeadLetter,
     DeadQueue,
@@ -21,18 +22,20 @@ from platint_tui.core.model import (
     Trigger,
 )
 from platint_tui.core.states import DeadLetterState, IssueState
-from platint_tui.store import nativeletters
+from platint_tui.store import nativeletters, search
 from platint_tui.store.codec import chunks, contains, load_optional, marks, text
-from platint_tui.store.letters import BODY, SUMMARY, insert_child, letter_of, verified
+from platint_tui.store.codec import text as text_of
+from platint_tui.store.letters import BODY, HOUR_MS, SUMMARY, insert_child, letter_of, verified
 from platint_tui.store.lifecycle import IssueCounts, close_items, move
 from platint_tui.store.noun import Noun
 from platint_tui.store.ports import DeadLetterFilter, SeenQueue
 
 _ISSUE = (
     "fingerprint, state, platform, profile, integration, stream, error_class, code, field, message, hint,"
-    " open, total, first_seen_ms, last_seen_ms"
+    " open, total, first_seen_ms, last_seen_ms, bin, note, ignored_until_ms, ignored_until_total"
 )
-_MOVING = "number, id, state, parent, fingerprint, newer_written, origin"
+HOURS = 24
+_MOVING = "number, id, state, parent, fingerprint, newer_written, direction"
 
 
 class DeadLetters(Noun):
@@ -44,26 +47,52 @@ class DeadLetters(Noun):
         if states:
             conditions.append(f"state IN ({marks(states)})")
         if text:
-            columns = ("message", "code", "field", "platform", "integration", "stream", "fingerprint")
+            columns = ("message", "code", "field", "platform", "integration", "stream", "fingerprint", "bin")
             conditions.append("(" + " OR ".join(f"{name} LIKE ? ESCAPE '\\'" for name in columns) + ")")
             values += [contains(text)] * len(columns)
+        return await self._issues(" AND ".join(conditions), values)
+
+    async def issue(self, fingerprint: str) -> Issue | None:
+        """The issue with this fingerprint."""
+        found = await self._issues("fingerprint = ?", [fingerprint])
+        return found[0] if found else None
+
+    async def _issues(self, condition: str, values: Sequence[Any]) -> list[Issue]:
+        hour = self._clock.now_ms() // HOUR_MS * HOUR_MS
 
         def task(connection: sqlite3.Connection) -> list[Issue]:
             rows = connection.execute(
-                f"SELECT {_ISSUE} FROM issues WHERE {' AND '.join(conditions)}"
+                f"SELECT {_ISSUE} FROM issues WHERE {condition}"
                 " ORDER BY open DESC, last_seen_ms DESC, fingerprint",
                 values,
-            )
-            return [_issue(row) for row in rows]
+            ).fetchall()
+            hours = _hours(connection, hour)
+            return [_issue(row, hours.get(row["fingerprint"], ())) for row in rows]
 
         return await self._database.read(task)
 
-    async def set_issue_state(self, fingerprint: str, state: IssueState) -> None:
-        """Acknowledge, resolve, ignore or reopen. Raises NotFound."""
+    async def set_issue_state(
+        self,
+        fingerprint: str,
+        state: IssueState,
+        *,
+        until_ms: int | None = None,
+        until_total: int | None = None,
+    ) -> None:
+        """Acknowledge, resolve, ignore (until then, or up to that many failures) or reopen. Raises NotFound."""
+        ends = (until_ms, until_total) if state is IssueState.IGNORED else (None, None)
+        await self._change_issue(
+            "state = ?, ignored_until_ms = ?, ignored_until_total = ?", (state, *ends), fingerprint
+        )
 
+    async def note_issue(self, fingerprint: str, note: str) -> None:
+        """What a person has to say about it. Raises NotFound."""
+        await self._change_issue("note = ?", (text_of(note),), fingerprint)
+
+    async def _change_issue(self, change: str, values: tuple[Any, ...], fingerprint: str) -> None:
         def task(connection: sqlite3.Connection) -> None:
             changed = connection.execute(
-                "UPDATE issues SET state = ? WHERE fingerprint = ?", (state, fingerprint)
+                f"UPDATE issues SET {change} WHERE fingerprint = ?", (*values, fingerprint)
             )
             if not changed.rowcount:
                 raise NotFound(f"There is no issue '{fingerprint}'.")
@@ -72,7 +101,7 @@ class DeadLetters(Noun):
 
     async def numbers(self, where: DeadLetterFilter, *, newest_first: bool = True) -> Sequence[int]:
         """The `number`s of all that match, in order, as array('q')."""
-        condition, values = _condition(where)
+        condition, values = search.condition(where)
 
         def task(connection: sqlite3.Connection) -> array[int]:
             # Any index may deliver them; sorting a million numbers costs less than reading the wide rows.
@@ -85,7 +114,7 @@ class DeadLetters(Noun):
 
     async def count(self, where: DeadLetterFilter) -> int:
         """How many match."""
-        condition, values = _condition(where)
+        condition, values = search.condition(where)
 
         def task(connection: sqlite3.Connection) -> int:
             found = connection.execute(f"SELECT COUNT(*) FROM dead_letters WHERE {condition}", values)
@@ -257,7 +286,7 @@ class DeadLetters(Noun):
 
 def _may_reopen(connection: sqlite3.Connection, row: sqlite3.Row) -> bool:
     """Of an original and its edits only one may be open: else the record would be sent twice."""
-    if row["newer_written"] or row["origin"] is not None:
+    if row["newer_written"] or row["direction"] == NATIVE:
         # What a platform kept itself was removed there when it was discarded.
         return False
     if row["parent"] is None:
@@ -290,33 +319,26 @@ def _find(connection: sqlite3.Connection, id_or_number: str) -> sqlite3.Row | No
     return row
 
 
-def _condition(where: DeadLetterFilter) -> tuple[str, list[Any]]:
-    conditions, values = [], list[Any]()
-    # The leading column of the index that serves platform, integration and stream is the state.
-    scoped = where.platform or where.integration
-    states = where.states or (tuple(DeadLetterState) if scoped and not where.fingerprint else ())
-    if states:
-        conditions.append(f"state IN ({marks(states)})")
-        values += states
-    for column in ("fingerprint", "platform", "integration", "stream", "run"):
-        value = getattr(where, column)
-        if value:
-            conditions.append(f"{column} = ?")
-            values.append(value)
-    if where.text:
-        conditions.append(
-            "(record_key LIKE ? ESCAPE '\\' OR message LIKE ? ESCAPE '\\' OR code LIKE ? ESCAPE '\\')"
-        )
-        values += [contains(where.text)] * 3
-    return " AND ".join(conditions) or "1 = 1", values
+def _hours(connection: sqlite3.Connection, present: int) -> dict[str, tuple[int, ...]]:
+    """Failures per hour of every issue that had some in the last 24 hours."""
+    first = present - (HOURS - 1) * HOUR_MS
+    found: dict[str, list[int]] = {}
+    for row in connection.execute(
+        "SELECT fingerprint, hour_ms, failures FROM issue_hours WHERE hour_ms BETWEEN ? AND ?",
+        (first, present),
+    ):
+        hours = found.setdefault(row["fingerprint"], [0] * HOURS)
+        hours[(row["hour_ms"] - first) // HOUR_MS] += row["failures"]
+    return {name: tuple(hours) for name, hours in found.items()}
 
 
-def _issue(row: sqlite3.Row) -> Issue:
+def _issue(row: sqlite3.Row, hours: tuple[int, ...]) -> Issue:
     return Issue(
         **{
             **dict(row),
             "state": IssueState(row["state"]),
             "error_class": ErrorClass(row["error_class"]),
+            "hours": hours or (0,) * HOURS,
         }
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from platint_tui.core.events import Delivery, DeliveryState, Event, EventState
+from platint_tui.core.events import WAITING_DELIVERIES, Delivery, DeliveryState, Event, EventState
 from platint_tui.core.model import NewDeadLetter, Op
 from platint_tui.store.codec import load, text
 from platint_tui.store.lifecycle import supersede
@@ -40,7 +40,7 @@ OVERTAKEN = "A later event of this record was delivered before."
 
 def ended(state: DeliveryState) -> bool:
     """Whether nothing more is done about a delivery in this state."""
-    return state not in (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.FALLBACK)
+    return state not in WAITING_DELIVERIES
 
 
 def of_row(row: sqlite3.Row) -> Delivery:

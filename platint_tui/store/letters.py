@@ -11,6 +11,7 @@ from platint_tui.core.ids import new_id
 from platint_tui.core.model import DeadLetter, NewDeadLetter, Op
 from platint_tui.core.states import DeadLetterState, IssueState
 from platint_tui.store.codec import dump_optional, load_optional, row_hash, text
+from platint_tui.store.search import add_words
 
 SUMMARY = (
     "d.number, d.id, d.state, d.direction, d.profile, d.platform, d.integration, d.stream, d.run,"
@@ -20,6 +21,7 @@ SUMMARY = (
     " d.integration_version"
 )
 """Columns of a dead letter without its body; the table is `dead_letters AS d`."""
+HOUR_MS = 3_600_000
 BODY = "b.payload, b.request, b.response"
 """Columns of the body; the table is `dead_letter_bodies AS b`."""
 
@@ -55,6 +57,7 @@ def insert_new(connection: sqlite3.Connection, letters: Sequence[NewDeadLetter],
             connection.execute(
                 "UPDATE issues SET last_seen_ms = ? WHERE fingerprint = ?", (now, known["fingerprint"])
             )
+            _count_hour(connection, known["fingerprint"], now)
             continue
         insert_one(connection, letter, key, now)
         new += 1
@@ -126,7 +129,7 @@ def _insert(connection: sqlite3.Connection, letter: NewDeadLetter, key: str, now
             letter.integration_version,
         ),
     )
-    connection.execute(_INSERT_BODY, (cursor.lastrowid, letter.payload, request, response))
+    _insert_body(connection, cursor, letter.payload, request, response)
 
 
 def _corrected_before(connection: sqlite3.Connection, letter: NewDeadLetter, key: str) -> str:
@@ -161,7 +164,9 @@ def _count_in_issue(connection: sqlite3.Connection, letter: NewDeadLetter, now: 
         f" VALUES (?, '{IssueState.OPEN}', ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1, ?, ?)"
         " ON CONFLICT (fingerprint) DO UPDATE SET open = issues.open + 1, total = issues.total + 1,"
         " last_seen_ms = excluded.last_seen_ms, state = CASE"
-        f" WHEN issues.state = '{IssueState.RESOLVED}' THEN '{IssueState.OPEN}' ELSE issues.state END",
+        f" WHEN issues.state = '{IssueState.RESOLVED}' OR (issues.state = '{IssueState.IGNORED}' AND"
+        " (issues.ignored_until_total <= issues.total + 1 OR issues.ignored_until_ms <= excluded.last_seen_ms))"
+        f" THEN '{IssueState.OPEN}' ELSE issues.state END",
         (
             letter.fingerprint,
             letter.platform,
@@ -176,6 +181,16 @@ def _count_in_issue(connection: sqlite3.Connection, letter: NewDeadLetter, now: 
             now,
             now,
         ),
+    )
+    _count_hour(connection, letter.fingerprint, now)
+
+
+def _count_hour(connection: sqlite3.Connection, fingerprint: str, now: int) -> None:
+    """One failure more in this hour."""
+    connection.execute(
+        "INSERT INTO issue_hours (fingerprint, hour_ms, failures) VALUES (?, ?, 1)"
+        " ON CONFLICT (fingerprint, hour_ms) DO UPDATE SET failures = failures + 1",
+        (fingerprint, now // HOUR_MS * HOUR_MS),
     )
 
 
@@ -226,7 +241,21 @@ def insert_child(
             original["integration_version"],
         ),
     )
-    connection.execute(_INSERT_BODY, (cursor.lastrowid, payload, request, response))
+    _insert_body(connection, cursor, payload, request, response)
+
+
+def _insert_body(
+    connection: sqlite3.Connection,
+    cursor: sqlite3.Cursor,
+    payload: bytes,
+    request: str | None,
+    response: str | None,
+) -> None:
+    """What is large of the row that `cursor` inserted, and the words by which it is found."""
+    number = cursor.lastrowid
+    assert number is not None
+    connection.execute(_INSERT_BODY, (number, payload, request, response))
+    add_words(connection, number)
 
 
 def _checksum(

@@ -77,8 +77,8 @@ def _rows(connection: sqlite3.Connection, profile: str, queue: str) -> list[sqli
     """The newest row of each letter of a queue: an edit stands for its original."""
     return connection.execute(
         "SELECT number, id, state, parent, fingerprint, record_key FROM dead_letters WHERE profile = ?"
-        " AND stream = ? AND origin IS NOT NULL ORDER BY number",
-        (profile, queue),
+        " AND stream = ? AND direction = ? ORDER BY number",
+        (profile, queue, NATIVE),
     ).fetchall()
 
 

@@ -227,7 +227,12 @@ class Runs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Which dead letters: empty fields mean any. `text` is looked for in key, message and code."""
+    """Which dead letters: empty fields mean any.
+
+    `text` are words, each the beginning of a word in key, code, message or payload. `key` is a record's key as it
+    is kept, its one value, or the beginning of that with `*`. `bin` is record or systemic. `since_ms` and
+    `until_ms` (epoch milliseconds) bound when it failed: last at or after the one, first at or before the other.
+    """
 
     fingerprint: str = ""
     platform: str = ""
@@ -236,6 +241,15 @@ class DeadLetterFilter:
     run: str = ""
     states: tuple[DeadLetterState, ...] = ()
     text: str = ""
+    profile: str = ""
+    code: str = ""
+    error_class: str = ""
+    bin: str = ""
+    direction: str = ""
+    field: str = ""
+    key: str = ""
+    since_ms: int | None = None
+    until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +267,21 @@ class DeadLetters(Protocol):
     async def issues(self, states: Sequence[IssueState] = (), text: str = "") -> Sequence[Issue]:
         """Issues by fingerprint, most open dead letters first. Counts are maintained, not scanned."""
 
-    async def set_issue_state(self, fingerprint: str, state: IssueState) -> None: ...
+    async def set_issue_state(
+        self,
+        fingerprint: str,
+        state: IssueState,
+        *,
+        until_ms: int | None = None,
+        until_total: int | None = None,
+    ) -> None:
+        """`until_ms` and `until_total` say when an ignored issue is open again: at a moment, or when it has had
+        that many failures; whatever comes first."""
+
+    async def note_issue(self, fingerprint: str, note: str) -> None:
+        """What a person has to say about it. Raises NotFound."""
+
+    async def issue(self, fingerprint: str) -> Issue | None: ...
     async def numbers(self, where: DeadLetterFilter, *, newest_first: bool = True) -> Sequence[int]:
         """The `number`s of all that match, in order: compact enough for a million (array('q'))."""
 
@@ -531,6 +559,10 @@ class Deliveries(Protocol):
 
     async def known(self, event: str) -> Mapping[tuple[str, str, str], DeliveryState]:
         """The deliveries of an event: their states by (integration, stream, record key)."""
+
+    async def overtaken(self, event: Event, deliveries: Sequence[NewDelivery]) -> Sequence[NewDelivery]:
+        """Those of these deliveries whose record had a later event that was delivered: an older one must not follow
+        it."""
 
     async def waiting(self) -> Sequence[tuple[str, str]]:
         """The (integration, stream) for which something waits or is on its way; not what is paused."""

@@ -13,6 +13,7 @@ from platint_tui.store import metrics
 from platint_tui.store.codec import chunks, marks
 from platint_tui.store.lifecycle import IssueCounts
 from platint_tui.store.noun import Noun
+from platint_tui.store.search import remove_words
 from platint_tui.store.settings import read_setting, write_setting
 
 BATCH = 500
@@ -152,10 +153,13 @@ def _dead_letters(connection: sqlite3.Connection, before_ms: int) -> int:
     counts = IssueCounts()
     for row in rows:
         counts.add(row["fingerprint"], total=-1 if row["parent"] is None else 0)
+    for numbers in chunks([row["number"] for row in rows]):
+        remove_words(connection, numbers)
     for some in chunks([row["id"] for row in rows]):
         connection.execute(f"DELETE FROM replay_items WHERE dead_letter IN ({marks(some)})", some)
         connection.execute(f"DELETE FROM dead_letters WHERE id IN ({marks(some)})", some)
     counts.write(connection)
+    connection.execute("DELETE FROM issue_hours WHERE hour_ms < ?", (before_ms,))
     # An ignored issue stays even without rows: new failures of its kind are to be ignored as well.
     connection.execute("DELETE FROM issues WHERE total = 0 AND open = 0 AND state <> 'ignored'")
     return len(rows)

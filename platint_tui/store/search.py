@@ -1,0 +1,111 @@
+"""Which dead letters a filter means, as SQL, and the index of words behind it."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from platint_tui.core.jsontext import canonical_key
+from platint_tui.core.states import DeadLetterState
+from platint_tui.store.codec import contains, marks
+from platint_tui.store.ports import DeadLetterFilter
+
+_WORD = re.compile(r"\w+")
+_COLUMNS = (
+    "fingerprint",
+    "platform",
+    "profile",
+    "integration",
+    "stream",
+    "run",
+    "code",
+    "bin",
+    "direction",
+    "field",
+)
+_INTEGER = re.compile(r"-?\d{1,18}")
+_LAST = "\U0010ffff"
+# As the migration that filled the index wrote it: words are found to be removed only by the same text.
+_WORDS = (
+    "d.record_key || ' ' || d.code || ' ' || d.message || ' ' || CAST(substr(b.payload, 1, 65536) AS TEXT)"
+)
+_FROM = "FROM dead_letters AS d JOIN dead_letter_bodies AS b ON b.number = d.number WHERE d.number"
+
+
+def add_words(connection: sqlite3.Connection, number: int) -> None:
+    """Make a new dead letter findable by its words."""
+    connection.execute(
+        f"INSERT INTO dead_letter_words (rowid, words) SELECT d.number, {_WORDS} {_FROM} = ?", (number,)
+    )
+
+
+def remove_words(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
+    """Take dead letters out of the index of words; before they are removed themselves."""
+    connection.execute(
+        "INSERT INTO dead_letter_words (dead_letter_words, rowid, words)"
+        f" SELECT 'delete', d.number, {_WORDS} {_FROM} IN ({marks(numbers)})",
+        list(numbers),
+    )
+
+
+def condition(where: DeadLetterFilter) -> tuple[str, list[Any]]:
+    """The condition on `dead_letters` and its values."""
+    conditions, values = [], list[Any]()
+    # The leading column of the index that serves platform, integration and stream is the state.
+    scoped = (where.platform or where.integration) and not (where.fingerprint or where.key)
+    states = where.states or (tuple(DeadLetterState) if scoped else ())
+    if states:
+        conditions.append(f"state IN ({marks(states)})")
+        values += states
+    for column in _COLUMNS:
+        value = getattr(where, column)
+        if value:
+            conditions.append(f"{column} = ?")
+            values.append(value)
+    if where.error_class:
+        conditions.append("error_class = ?")
+        values.append(where.error_class)
+    if where.since_ms is not None:
+        conditions.append("last_seen_ms >= ?")
+        values.append(where.since_ms)
+    if where.until_ms is not None:
+        conditions.append("first_seen_ms <= ?")
+        values.append(where.until_ms)
+    for part in (_key(where.key), _text(where.text)):
+        if part is not None:
+            conditions.append(part[0])
+            values += part[1]
+    return " AND ".join(conditions) or "1 = 1", values
+
+
+def _key(key: str) -> tuple[str, list[Any]] | None:
+    """A record by its key: as it is kept (`["a",1]`), one value, or the beginning of one (`cus_*`)."""
+    if not key:
+        return None
+    if key.startswith("["):
+        return "record_key = ?", [key]
+    if key.endswith("*"):
+        start = canonical_key([key[:-1]])[:-2]
+        # Between the quotation mark and the highest character: the index of keys gives the range.
+        return "record_key >= ? AND record_key < ?", [start, start + _LAST]
+    known = [canonical_key([key])]
+    if _INTEGER.fullmatch(key):
+        known.append(canonical_key([int(key)]))
+    return f"record_key IN ({marks(known)})", known
+
+
+def _text(text: str) -> tuple[str, list[Any]] | None:
+    """All the words of `text`, each as the beginning of a word of key, code, message or payload."""
+    if not text.strip():
+        return None
+    words = _WORD.findall(unicodedata.normalize("NFKC", text.replace("\x00", " ")))
+    if not words:
+        # Signs alone are not in the index of words.
+        columns = ("record_key", "message", "code")
+        either = " OR ".join(f"{name} LIKE ? ESCAPE '\\'" for name in columns)
+        return f"({either})", [contains(text)] * len(columns)
+    query = " AND ".join(f'"{word}"*' for word in words)
+    return "number IN (SELECT rowid FROM dead_letter_words WHERE dead_letter_words MATCH ?)", [query]
