@@ -11,6 +11,7 @@ from dataclasses import asdict
 from platint_tui.cli.output import document, line, moment, note, plural, table
 from platint_tui.cli.session import confirm, opened
 from platint_tui.core.errors import ConfigError, ExitCode, UsageError
+from platint_tui.core.model import NATIVE
 from platint_tui.core.states import DeadLetterState
 from platint_tui.services import deadletters
 from platint_tui.services.deadletters import DeadLetterFilter
@@ -148,11 +149,13 @@ async def show(options: Namespace) -> int:
         )
         return ExitCode.DONE
     line(f"dead letter {letter.number} ({letter.id})  {letter.state.value}")
-    if letter.origin is None:
+    if letter.origin is None or letter.direction != NATIVE:
         line(f"  where   {letter.place} -> {letter.profile} ({letter.platform})")
     else:
         back = letter.origin.get("origin") or "?"
         line(f"  where   {letter.stream} of {letter.profile} ({letter.platform}), goes back to {back}")
+    if letter.origin is not None and "event" in letter.origin:
+        line(f"  event   {letter.origin['event']}")
     line(
         f"  record  {letter.record_key}, {letter.size:,} bytes, "
         f"seen {letter.occurrences}x, last {moment(letter.last_seen_ms)}"

@@ -49,6 +49,10 @@ class DeliveryState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+WAITING_DELIVERIES = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.FALLBACK)
+"""The states of a delivery that has not ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewEvent:
     """An event as the receiver hands it to the store.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from platint_tui.core.errors import ConfigError, ErrorClass, NotFound, RecordError
-from platint_tui.core.events import DeliveryState, Event, EventState, NewDelivery
+from platint_tui.core.events import WAITING_DELIVERIES, DeliveryState, Event, EventState, NewDelivery
 from platint_tui.core.ids import digest
 from platint_tui.core.jsontext import canonical_key, content_hash
 from platint_tui.core.model import Fault, Integration, NewDeadLetter, Op
@@ -261,7 +261,7 @@ async def resend(
         late = [] if again else await deliveries.overtaken(event, wanted)
         for item in wanted:
             state = known.get((item.integration, item.stream, item.record_key))
-            ended = state not in (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.FALLBACK)
+            ended = state not in WAITING_DELIVERIES
             fresh = state is None and item not in late
             kind = counts.new if fresh else counts.again if again and state and ended else counts.left
             where = f"{item.integration}/{item.stream}"

@@ -290,6 +290,20 @@ class RunTask:
         texts = [item.error for item in run.streams if item.state == RunState.FAILED and item.error]
         state = run_state(states)
         await self._runs.finish(self._run.id, self._run.epoch, state, texts[0] if texts else "")
+        await self._alert(run, state, texts[0] if texts else "")
+
+    async def _alert(self, run: Run, state: RunState, text: str) -> None:
+        """Tell somebody how a run ended that did not bring everything, where the strategy is alert."""
+        if state not in (RunState.FAILED, RunState.PARTIAL):
+            return
+        integration = await self._context.store.integrations.get(run.integration, run.version)
+        if integration is None or integration.error_strategy != "alert":
+            return
+        failed = sum(item.dead_lettered for item in run.streams)
+        said = text or f"{failed:,} of its records failed."
+        await self._context.store.alerts.raise_alert(
+            "warning", run.integration, f"Run {run.number} of '{run.integration}' is {state}: {said}"
+        )
 
 
 def run_state(states: list[RunState]) -> RunState:

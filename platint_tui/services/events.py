@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from platint_tui.core.errors import ConfigError, NotFound
 from platint_tui.core.events import (
+    WAITING_DELIVERIES,
     Delivery,
     DeliveryState,
     Event,
@@ -105,7 +106,7 @@ async def sources(workspace: Workspace) -> Sources:
         found.append(
             SourceRow(
                 source or Source(profile.name, SourceState.ACTIVE, 0),
-                count(DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.FALLBACK),
+                count(*WAITING_DELIVERIES),
                 count(DeliveryState.DONE, DeliveryState.SUPERSEDED),
                 count(DeliveryState.DEAD),
             )

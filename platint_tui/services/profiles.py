@@ -371,7 +371,7 @@ async def remove(workspace: Workspace, name: str) -> list[str]:
     users = [
         item.name
         for item in await workspace.store.integrations.list()
-        if name in (item.source_profile, item.target_profile)
+        if name in (item.source_profile, item.target_profile, item.fallback_profile)
     ]
     if users:
         raise ConfigError(

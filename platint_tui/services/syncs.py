@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from platint_tui.core.errors import ConfigError, ErrorClass, ExitCode, NotFound, PlatintError
+from platint_tui.core.events import WAITING_DELIVERIES
 from platint_tui.core.gaps import OPEN_GAP_STATES, GapKind, StoredGap
 from platint_tui.core.model import (
     Environment,
@@ -24,6 +25,7 @@ from platint_tui.manifest.kinds import kind_of
 from platint_tui.manifest.writes import chosen_write
 from platint_tui.services.engine import call, refuse_read_only
 from platint_tui.services.workspace import Workspace
+from platint_tui.store.ports import DeliveryFilter
 
 _LAG_WINDOW_MS = 3_600_000
 _LOOKED_BACK = 20
@@ -149,6 +151,11 @@ async def remove(
     found = await find(workspace, integration)
     await _refuse_active(workspace, integration, "Cancel it first.")
     await _release(workspace, found, [item.stream for item in found.streams], tell)
+    waiting = await workspace.store.deliveries.list(
+        DeliveryFilter(integration=integration, states=WAITING_DELIVERIES), limit=1
+    )
+    if waiting:
+        tell("Events that waited to be delivered for it are skipped; `events deliveries` lists them.")
     await workspace.store.integrations.remove(integration)
 
 
