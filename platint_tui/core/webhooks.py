@@ -25,6 +25,7 @@ class Cause(StrEnum):
     TOO_LARGE = "too_large"
     NO_SCHEME = "no_scheme"
     UNKNOWN_SOURCE = "unknown_source"
+    HANDSHAKE = "handshake"  # answered, but not known to be from whom it says
     DISABLED = "disabled"
 
 

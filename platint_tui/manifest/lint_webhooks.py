@@ -94,6 +94,8 @@ def _handshake(found: Findings, path: PathKey, handshake: Handshake) -> None:
     given = (handshake.headers, handshake.query, handshake.when, handshake.form)
     if not any(given):
         found.add(path, "needs something to be recognised by: headers, query, when or form")
+    if handshake.tells is not None and handshake.verified:
+        found.add((*path, "tells"), "is for a handshake that is not verified; others are kept as events")
     if handshake.visit is not None:
         if not handshake.verified:
             found.add((*path, "visit"), "needs `verified: true`: nobody else may say what is called")

@@ -94,8 +94,9 @@ class Handshake(Model):
     `when` values of the JSON body (of the first element when it is a list), `form` the names that a form has,
     no other. `verified`: the signature is checked before it is answered. In `reply` and `reply_headers`
     `${request.<path>}` is a value of its body, `${header.<name>}` one of its headers and `${query.<name>}` a
-    parameter. `visit` is the path of an address that is called to confirm (only on `visit_hosts`, where `*` is
-    one label).
+    parameter. `tells`: one that is not verified is kept among the refused requests with this sentence, because the
+    operator needs what is in it. `visit` is the path of an address that is called to confirm (only on `visit_hosts`,
+    where `*` is one label).
     """
 
     name: Line
@@ -109,6 +110,7 @@ class Handshake(Model):
     status: Annotated[Int, Field(ge=200, le=299)] = 200
     reply: Any = None
     reply_headers: dict[HeaderName, str] = Field(default_factory=dict)
+    tells: Line | None = None
     visit: DataPath | None = None
     visit_hosts: tuple[Line, ...] = ()
 

@@ -147,6 +147,7 @@ def test_a_manifest_that_is_right() -> None:
         ("${record.id}", "${record.id", "is not closed"),
         ("when: [{path: ping}], ", "", "needs something to be recognised by"),
         ("${request.ping}", "${profile.secret}", "only"),
+        ("name: Ping,", "name: Ping, tells: x,", "others are kept as events"),
         ("name: Ping,", "name: Ping, visit: url,", "the hosts that may be called"),
         (
             "name: Ping,",

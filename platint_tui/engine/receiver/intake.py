@@ -187,6 +187,16 @@ class Intake:
             handshake = handshake_of(endpoint.connector, request)
             if handshake is not None and not handshake.verified:
                 exchange.answer(_reply(handshake, request))
+                if handshake.tells is not None:
+                    name, head = endpoint.profile.name, exchange.head
+                    self.refusals.add(
+                        name,
+                        Cause.HANDSHAKE,
+                        handshake.tells,
+                        head,
+                        request.body,
+                        webhooks=endpoint.webhooks,
+                    )
                 return
             verdict = await self._verdict(endpoint, request)
             if not verdict.accepted:
