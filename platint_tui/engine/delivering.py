@@ -212,6 +212,7 @@ class RouteTask:
             due = await self._store.next_due(self._name, self._stream)
             self.idle = due is None
             if due is None and clock.monotonic() - worked >= LINGER:
+                await self._store.release(self._name, self._stream)
                 return
             seconds = _LOOK if due is None else (due - clock.now_ms()) / 1000
             seconds = max(seconds, self._targets.wait(integration.target_profile), _SHORTEST)
@@ -429,7 +430,7 @@ class RouteTask:
 
     async def _settle(self, outcomes: Sequence[DeliveryOutcome]) -> None:
         failpoint("deliver.before_settle")
-        await self._store.settle(outcomes)
+        await self._store.settle(outcomes, self._context.worker)
 
     def _measure(
         self, way: _Way, items: Sequence[_ITEM], outcomes: Sequence[DeliveryOutcome], now: int

@@ -244,17 +244,19 @@ class Deliveries(Noun):
 
         return await self._database.read(task)
 
-    async def settle(self, outcomes: Sequence[DeliveryOutcome]) -> None:
+    async def settle(self, outcomes: Sequence[DeliveryOutcome], worker: str = "") -> None:
         """One transaction: what became of deliveries that were on their way, with dead letters and alerts.
 
-        What was written supersedes older dead letters of its record.
+        What was written supersedes older dead letters of its record. With `worker` only what that one sends: another
+        engine may have taken it over since.
         """
         now = self._clock.now_ms()
 
         def task(connection: sqlite3.Connection) -> None:
             for item in outcomes:
                 row = connection.execute(
-                    "SELECT * FROM deliveries WHERE number = ? AND state = 'sending'", (item.number,)
+                    "SELECT * FROM deliveries WHERE number = ?1 AND state = 'sending' AND ?2 IN ('', worker)",
+                    (item.number, worker),
                 ).fetchone()
                 if row is not None:
                     _settle(connection, row, item, now)
