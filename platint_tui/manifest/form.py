@@ -261,6 +261,8 @@ def _address(field: FormField, text: str, plain_http: bool) -> str:
         hosts.check_url(text, plain_http=plain_http)
     except ConfigError as error:
         raise ConfigError(error.message, hint=error.hint, where=field.id) from None
+    if field.exact:
+        return text
     if "?" in text:
         raise ConfigError(f"{field.title} must not have a query (?…).", where=field.id)
     return text.rstrip("/")

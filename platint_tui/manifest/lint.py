@@ -130,6 +130,8 @@ def _profile(found: Findings, connector: Connector) -> None:
             found.add((*path, "optional"), "a field is required or optional, not both")
         if field.secret and field.default is not None:
             found.add((*path, "default"), "a secret has no default")
+        if field.exact and field.type != "url":
+            found.add((*path, "exact"), "is for an address: `type: url`")
         if field.secret and field.type != "string":
             found.add((*path, "type"), "a secret is a string")
         _pattern(found, (*path, "pattern"), field.pattern)

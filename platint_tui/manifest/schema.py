@@ -129,7 +129,9 @@ DriverName = Annotated[
 
 
 class FormField(Model):
-    """A field of a profile. A `secret` goes to the vault and is asked for without echo."""
+    """A field of a profile. A `secret` goes to the vault and is asked for without echo. An `exact` address is called
+    as it is: it may have a query, and keeps a slash at its end.
+    """
 
     id: Identifier
     label: Line | None = None
@@ -141,6 +143,7 @@ class FormField(Model):
     pattern: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     choices: tuple[Line, ...] = ()
     default: Scalar | None = None
+    exact: Bool = False
     used_by: tuple[Line, ...] = ()
     create_url: Line | None = None
 

@@ -369,6 +369,17 @@ def test_members_of_a_family_and_patterns_of_types() -> None:
         assert [(item.op, item.partial) for item in found] == ([(Op.DELETE, True)] if fits else [])
 
 
+def test_an_event_without_a_body_is_in_its_address() -> None:
+    target = "/webhooks/shop?MessageSid=SM1&MessageStatus=sent&token=hush&To=%2B1"
+    event = only(REGISTRY.get("twilio"), request_of(b"", {"content-type": ""}, method="GET", target=target))
+    assert (event.event_id, event.type) == ("SM1:sent", "sent")
+    (record,) = records_of(REGISTRY.get("twilio"), event)
+    assert (record.resource, record.value["sid"], record.value["to"]) == ("messages", "SM1", "+1")
+    hidden = only(_lists(), request_of(b"", target=target))
+    body = event_record(_lists(), hidden).value["body"]  # type: ignore[arg-type] # as stored
+    assert body == {"MessageSid": "SM1", "MessageStatus": "sent", "To": "+1"}
+
+
 def test_the_event_itself_as_a_record() -> None:
     connector = sample("id: 'body:id'\n    type: 'body:type'")
 

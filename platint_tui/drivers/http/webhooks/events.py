@@ -19,6 +19,7 @@ from platint_tui.core.jsontext import split_page
 from platint_tui.core.model import Json, Record
 from platint_tui.core.webhooks import WebhookRequest
 from platint_tui.drivers.http.webhooks.views import (
+    MASK,
     MISSING,
     HeaderTests,
     View,
@@ -33,7 +34,6 @@ from platint_tui.manifest.webhooks import SHOWN, EventFields, Webhooks
 MAX_ID = 256
 """Characters of an event's id; a longer one is replaced by its hash."""
 MAX_TYPE = 200
-MASK = "***"
 _SIGNATURES: Mapping[str, tuple[str, ...]] = {
     "standard_webhooks": tuple(
         f"{name}-{part}" for name in ("webhook", "svix") for part in ("id", "timestamp", "signature")

@@ -15,7 +15,7 @@ from platint_tui.core.jsoncut import cut
 from platint_tui.core.jsontext import dumps, loads, split_page
 from platint_tui.core.model import Json, Op
 from platint_tui.drivers.http.matching import body_holds
-from platint_tui.drivers.http.webhooks.views import form_of, is_form
+from platint_tui.drivers.http.webhooks.views import MASK, form_of, is_form
 from platint_tui.manifest.feeds import events_stream
 from platint_tui.manifest.schema import Connector
 from platint_tui.manifest.template import lookup, render_body
@@ -94,16 +94,20 @@ def event_record(connector: Connector, event: Event) -> EventRecord:
 
 
 def document_of(webhooks: Webhooks | None, event: Event | NewEvent) -> str | None:
-    """The JSON text of an event: its body, the parameter of a form that holds it, or the form as an object. None
-    when the body is no text.
+    """The JSON text of an event: its body, the parameter of a form that holds it, or the form as an object; of an
+    event without a body the parameters of its address (those that are no secret). None when the body is no text.
     """
+    if not event.body:
+        query = form_of(event.target.partition("?")[2])
+        shown = {name: value for name, value in query.items() if value != MASK}
+        return dumps(shown) if shown else None
     try:
         text = event.body.decode("utf-8-sig")
     except UnicodeDecodeError:
         return None
     content_type = next((value for name, value in event.headers if name == "content-type"), "")
     if not is_form(content_type):
-        return text or None
+        return text
     form = form_of(text)
     for shape in webhooks.event if webhooks else ():
         if shape.payload and shape.payload in form:

@@ -17,6 +17,8 @@ from platint_tui.manifest.template import lookup
 
 MISSING: Any = object()
 """No value: null is one."""
+MASK = "***"
+"""What is stored of a parameter that is a secret."""
 FORM_TYPE = "application/x-www-form-urlencoded"
 # Numbers with a fraction keep their text, so that an id or a time is not rounded.
 _decode: Callable[[str], Any] = json.JSONDecoder(parse_float=str).decode
