@@ -20,7 +20,13 @@ async def subscribe(options: Namespace) -> int:
     scope = pairs(options.scope, "NAME=VALUE")
     async with opened(options) as workspace, local_engine(workspace):
         made = await subscriptions.subscribe(
-            workspace, options.profile, types=options.type, scope=scope, url=options.url, adopt=options.adopt
+            workspace,
+            options.profile,
+            types=options.type,
+            scope=scope,
+            url=options.url,
+            adopt=options.adopt,
+            replace=options.replace,
         )
     if options.json:
         document(asdict(made))

@@ -28,6 +28,7 @@ from platint_tui.core.model import (
     TargetPlan,
     WriteResult,
 )
+from platint_tui.core.secret import Secret
 from platint_tui.core.subscriptions import MadeWebhook, RemoteWebhook, WantedWebhook
 
 
@@ -237,9 +238,15 @@ class Registers(Protocol):
         """Make a webhook. Raises UnknownOutcome when it was sent and its answer lost, SystemicError with the code
         `no_id` or `no_secret` when it was made and the answer lacks what is needed; then it is in the list."""
 
-    async def list(self, scope: Mapping[str, str], url: str, types: Sequence[str]) -> Sequence[RemoteWebhook]:
-        """Every webhook of this scope, of whatever address; some platforms list those of an address or of a type
-        only."""
+    async def list(self, webhook: WantedWebhook) -> Sequence[RemoteWebhook]:
+        """Every webhook of this one's scope, of whatever address; some platforms tell of this address, this type or
+        this webhook only."""
+
+    async def address(self, webhook: WantedWebhook) -> str:
+        """The only address that the platform calls now, "" when there is none or it knows many."""
+
+    async def secret(self, webhook: WantedWebhook) -> Secret:
+        """The signing secret, where the platform tells it before a webhook is made."""
 
     async def pause(self, webhook: WantedWebhook) -> None:
         """Have the platform keep the webhook and send nothing."""

@@ -64,6 +64,14 @@ class Account:
         return await self.context.store.subscriptions.list(self.profile.name)
 
 
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What somebody said may be done with what is there: take it over, replace it."""
+
+    adopt: bool
+    replace: bool
+
+
 async def public_url(context: Context) -> str:
     """The address at which platforms reach this receiver, as the operator set it. Raises ConfigError without one."""
     setting = await context.store.settings.get(SETTING)
@@ -84,7 +92,7 @@ async def public_url(context: Context) -> str:
 
 
 async def subscribe(context: Context, args: JsonObject, command: str) -> dict[str, Any]:
-    """`subscribe {profile, types, scope, url, adopt}`: register webhooks of a profile at its platform.
+    """`subscribe {profile, types, scope, url, adopt, replace}`: register webhooks of a profile at its platform.
 
     The result has the subscriptions, or the sentences for doing it by hand. With `adopt` a webhook that is there
     already with this address becomes ours, if the profile has its secret. A command that a crash repeats goes on
@@ -100,14 +108,15 @@ async def subscribe(context: Context, args: JsonObject, command: str) -> dict[st
         return {"profile": profile.name, "url": url, "by_hand": list(way.by_hand), "subscriptions": []}
     scope = {**way.options, **scope}
     types = tuple(str(item) for item in args.get("types") or ()) or way.types
-    if not types:
+    if not types and way.typed:
         raise UsageError(f"Name the events of {connector.name} that are wanted, each with --type.")
+    options = _Options(adopt=bool(args.get("adopt")), replace=bool(args.get("replace")))
     made: list[Subscription] = []
     async with opened(context, profile, way) as account:
         secret = await _our_secret(account)
         for group in [(item,) for item in types] if way.each else [types]:
             wanted = (url, group, scope)
-            made.append(await _one(account, wanted, command, secret, adopt=bool(args.get("adopt"))))
+            made.append(await _one(account, wanted, command, secret, options))
     profile = await find_profile(context, profile.name)
     return {
         "profile": profile.name,
@@ -164,7 +173,7 @@ async def _our_secret(account: Account) -> Secret | None:
     way, context, profile = account.way, account.context, account.profile
     field = way.secret_field
     if field is None or way.secret_from is not None:
-        return None
+        return None  # the platform makes it
     held = (await context.present_secrets(profile, (field,))).get(field)
     if held is not None:
         return held
@@ -202,8 +211,7 @@ async def _one(
     wanted: tuple[str, tuple[str, ...], Mapping[str, str]],
     command: str,
     secret: Secret | None,
-    *,
-    adopt: bool,
+    options: _Options,
 ) -> Subscription:
     """One webhook: the row that is there already, or a new one."""
     url, types, scope = wanted
@@ -212,11 +220,11 @@ async def _one(
     begun = next((item for item in same if item.command == command and item.types == types), None)
     if begun is not None and begun.state is not SubscriptionState.CREATING:
         return begun
-    other = next((item for item in same if item.state in LIVING and set(item.types) & set(types)), None)
+    other = next((item for item in same if item.state in LIVING and _alike(item.types, types)), None)
     if other is not None and begun is None:
         raise ConfigError(
-            f"{account.connector.name} sends {', '.join(sorted(set(other.types) & set(types)))} to this address "
-            f"already: {other.id}.",
+            f"{account.connector.name} sends {', '.join(sorted(set(other.types) & set(types))) or 'events'} to this "
+            f"address already: {other.id}.",
             hint="Remove that subscription first, or name other events.",
             code="subscribed",
         )
@@ -232,9 +240,11 @@ async def _one(
         created_ms=account.context.clock.now_ms(),
         command=command,
     )
+    if account.way.replaces and begun is None and not options.replace:
+        await _refuse_replacing(account, row)
     there = await unclaimed(account, row)
-    if there is not None and begun is None:
-        return await _adopt(account, row, there, adopt=adopt)
+    if there is not None and begun is None and not _tells_no_address(account):
+        return await _adopt(account, row, there, adopt=options.adopt)
     if begun is None:
         await store.put(row)
         failpoint("subscribe.after_intent")
@@ -242,7 +252,13 @@ async def _one(
         settled = await settle_found(account, row, there)
         if settled is not None:
             return settled
+    await _admit(account, row)
     return await _create(account, row, secret, way)
+
+
+def _alike(some: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether both send some event: without types, everything is sent."""
+    return not some or not others or bool(set(some) & set(others))
 
 
 async def _create(account: Account, row: Subscription, secret: Secret | None, way: Subscribe) -> Subscription:
@@ -298,19 +314,64 @@ async def saved(
 
 
 async def unclaimed(account: Account, row: Subscription) -> RemoteWebhook | None:
-    """A webhook at the platform with this row's address and events that no row knows."""
+    """A webhook at the platform with this row's address and events that no row knows. Where the platform does not
+    tell addresses, one with exactly these events."""
     known = {item.remote_id for item in await account.rows() if item.id != row.id}
-    for item in await account.registrar.list(row.scope, row.url, row.types):
-        overlap = not item.types or set(item.types) & set(row.types)
-        if item.url == row.url and item.id not in known and (overlap or not account.way.each):
+    for item in await account.registrar.list(wanted_of(row)):
+        if item.id in known:
+            continue
+        if item.url == row.url and (
+            not item.types or set(item.types) & set(row.types) or not account.way.each
+        ):
+            return item
+        if _tells_no_address(account) and set(item.types) == set(row.types):
             return item
     return None
+
+
+def _tells_no_address(account: Account) -> bool:
+    return account.way.list is not None and account.way.list.url is None
+
+
+async def _refuse_replacing(account: Account, row: Subscription) -> None:
+    """Where there is one address only, another one that is there is not silently replaced."""
+    there = await account.registrar.address(wanted_of(row))
+    if there and there != row.url:
+        raise ConfigError(
+            f"{account.connector.name} calls another address now, which this would replace: {there}.",
+            hint="Say --replace if that is meant.",
+            code="replaces",
+        )
+
+
+async def _admit(account: Account, row: Subscription) -> None:
+    """Fill in what the profile must know to accept what comes, before the platform is asked: it may call at once."""
+    profile = await find_profile(account.context, account.profile.name)
+    values: dict[str, Secret | str] = {}
+    for field, name in account.way.fills.items():
+        held, wanted = profile.fields.get(field, ""), row.scope.get(name, "")
+        if held and held != wanted:
+            raise ConfigError(
+                f"The profile has another '{field}': {held}.", hint="Use another profile of the same account."
+            )
+        if wanted and not held:
+            values[field] = wanted
+    for field, name in account.way.adds.items():
+        listed = profile.fields.get(field, "").split()
+        if row.scope.get(name) and row.scope[name] not in listed:
+            values[field] = " ".join([*listed, row.scope[name]])
+    if account.way.secret_first and account.way.secret_field:
+        secret = await account.registrar.secret(wanted_of(row))
+        if profile.fields.get(account.way.secret_field) != secret.reveal():
+            values[account.way.secret_field] = secret
+    if values:
+        await _keep(account, values)
 
 
 async def settle_found(account: Account, row: Subscription, there: RemoteWebhook) -> Subscription | None:
     """A webhook that was made and whose answer was lost: ours, where we know its secret; otherwise it is removed
     (None), because nobody can know it any more."""
-    if account.way.secret_from is None:
+    if account.way.secret_from is None or account.way.secret_first:
         return await saved(account, row, state_of(there), there.id, there.expires_ms)
     await account.registrar.remove(wanted_of(replace(row, remote_id=there.id)))
     return None
@@ -333,7 +394,8 @@ async def _adopt(account: Account, row: Subscription, there: RemoteWebhook, *, a
 
 async def _refuse_third(account: Account) -> None:
     """Each webhook has a secret of its own, and a profile holds two: a third would make the first one's unknown."""
-    if account.way.secret_from is None or account.way.secret_field is None:
+    own_secret = account.way.secret_from is not None and not account.way.secret_first
+    if not own_secret and not account.way.keep:
         return
     living = [item for item in await account.rows() if item.state in LIVING]
     if len(living) >= KEPT_SECRETS:

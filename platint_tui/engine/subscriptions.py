@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -160,26 +160,25 @@ def _receives(context: Context, profile: Profile) -> bool:
 async def compared(context: Context, rows: Sequence[Subscription]) -> list[dict[str, Any]]:
     """Bring the rows of one profile up to what its platform has; the webhooks there that are none of ours."""
     strangers: list[dict[str, Any]] = []
-    scopes = {tuple(sorted(row.scope.items())): row for row in rows}
-    for key, first in scopes.items():
-        ours = [row for row in rows if tuple(sorted(row.scope.items())) == key]
-        async with _account_of(context, first) as account:
-            there = {
-                item.id: item for item in await account.registrar.list(first.scope, first.url, first.types)
-            }
+    known = {row.remote_id for row in rows}
+    for scope in {tuple(sorted(row.scope.items())): row.scope for row in rows}.values():
+        ours = [row for row in rows if row.scope == scope]
+        async with _account_of(context, ours[0]) as account:
+            # A platform that tells of one webhook or of one type at a time is asked for each.
+            apart = account.way.each or (account.way.list is not None and account.way.list.items is None)
+            there = [] if apart else list(await account.registrar.list(wanted_of(ours[0])))
             for row in ours:
                 if row.state is SubscriptionState.CREATING:
                     await _find_lost(account, row)
-                elif account.way.each and row is not first:
-                    found = await account.registrar.list(row.scope, row.url, row.types)
-                    await _update(account, row, {item.id: item for item in found})
-                else:
-                    await _update(account, row, there)
-        known = {row.remote_id for row in ours}
+                    continue
+                found = list(await account.registrar.list(wanted_of(row))) if apart else there
+                await _update(account, row, found)
+                if apart:
+                    there += [item for item in found if item not in there]
         strangers += [
-            {"profile": first.profile, "id": item.id, "types": list(item.types), "active": item.active}
-            for item in there.values()
-            if item.url == first.url and item.id not in known
+            {"profile": ours[0].profile, "id": item.id, "types": list(item.types), "active": item.active}
+            for item in there
+            if item.url == ours[0].url and item.confirmed and item.id not in known
         ]
     return strangers
 
@@ -196,8 +195,11 @@ async def _find_lost(account: Account, row: Subscription) -> None:
     await account.context.store.subscriptions.remove(row.id)
 
 
-async def _update(account: Account, row: Subscription, there: Mapping[str, RemoteWebhook]) -> None:
-    found = there.get(row.remote_id)
+async def _update(account: Account, row: Subscription, there: Sequence[RemoteWebhook]) -> None:
+    found = next((item for item in there if item.id == row.remote_id), None)
+    if found is None:
+        # Before it is confirmed a platform may list it under another name.
+        found = next((item for item in there if item.url == row.url and not item.confirmed), None)
     name = account.connector.name
     if found is None:
         error = f"{name} has this webhook no more."

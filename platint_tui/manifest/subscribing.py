@@ -23,9 +23,9 @@ from platint_tui.manifest.request import BodyMatch, Request
 
 Sentence = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 ROOT = "subscription"
-"""What the templates of these requests look up: `name`, `url`, `id`, `secret`, `types` (a list), `type` (the first
-one), `flags` (an object of the types, each true), `named` (a list of objects with a `name`), and what the operator
-gave as scope."""
+"""What the templates of these requests look up: `name`, `url`, `scheme` (of the url), `id`, `id_number` (as a number),
+`secret`, `types` (a list), `type` (the first one), `flags` (an object of the types, each true), `named` (a list of
+objects with a `name`), and what the operator gave as scope."""
 
 
 def _listed(value: Any) -> Any:
@@ -33,11 +33,12 @@ def _listed(value: Any) -> Any:
 
 
 class Registered(Model):
-    """Where the platform has its webhooks: `request` and `page` as in reading, each of `items` one webhook (without
-    it the answer itself is one).
+    """Where the platform has its webhooks: `request` and `page` as in reading, each of `items` one webhook. Without
+    `items` the answer itself is the one webhook that was asked for.
 
     `types` is a text or a list; with `type` a list of objects, or an object whose members are true. `active` and
-    `confirmed` are tests of an item. `optional`: an answer without `items` has none.
+    `confirmed` are tests of an item. `optional`: an answer without `items` has none. Without `url` the platform
+    does not say which address a webhook calls.
     """
 
     request: Request
@@ -45,8 +46,8 @@ class Registered(Model):
     format: Literal["json", "xml"] = "json"
     page: Page = Field(default_factory=lambda: NoPage(type="none"))
     optional: Bool = False
-    id: DataPath | None = "id"
-    url: DataPath
+    id: DataPath = "id"
+    url: DataPath | None = None
     types: DataPath | None = None
     type: DataPath | None = None
     active: BodyMatch | None = None
@@ -58,15 +59,18 @@ class Subscribe(Model):
     """One way to register webhooks at the platform: requests that look up `${subscription.…}`.
 
     It is used when the operator gave all of `scope` (what the webhook is for: a repository) and nothing else than
-    that and `options`, which have defaults. `types` are registered when the operator names none, `each` makes one
-    webhook for every type. `id_from` is where the answer has the webhook's id, `id_is` what it is otherwise;
-    `error_from` are paths that hold a message when a success is none.
+    that and `options`, which have defaults. `types` are registered when the operator names none (not `typed`: the
+    platform knows no types), `each` makes one webhook for every type. `prepare` is sent before. `id_from` is where
+    the answer has the webhook's id, `id_is` what it is otherwise; `error_from` are paths that hold a message when a
+    success is none. `replaces`: there is one address only, and making a webhook takes the place of the one before
+    (which `address` tells, or the list), so that somebody must say that it may.
 
     `secret_field` is the profile field of the signing secret: from `secret_from` in the answer (of `secret_request`,
-    sent afterwards, where there is one), otherwise the program makes it and sends it as `${subscription.secret}`.
-    `keep` are further profile fields that the answer fills. `expires_from` is where answers say when it ends,
-    `expires_after` how long it lives otherwise. `by_hand` are the sentences for a platform without such an API,
-    `note` is said after it was made.
+    sent afterwards or `secret_first`, where there is one), otherwise the program makes it and sends it as
+    `${subscription.secret}`. `keep` are further profile fields that the answer fills; before it is made, `fills` get
+    a value of the scope, and `adds` have one added to their list with spaces between. `expires_from` is where answers
+    say when it ends, `expires_after` how long it lives otherwise. `by_hand` are the sentences for a platform without
+    such an API, `note` is said after it was made.
     """
 
     by_hand: tuple[Sentence, ...] = ()
@@ -74,7 +78,10 @@ class Subscribe(Model):
     options: dict[Identifier, Annotated[str, Field(max_length=500)]] = Field(default_factory=dict)
     types: tuple[Line, ...] = ()
     each: Bool = False
-    needs: tuple[Line, ...] = ()
+    typed: Bool = True
+    replaces: Bool = False
+    address: Registered | None = None
+    prepare: Request | None = None
     create: Request | None = None
     id_from: DataPath | None = None
     id_is: Line | None = None
@@ -82,8 +89,11 @@ class Subscribe(Model):
     secret_field: Identifier | None = None
     secret_from: DataPath | None = None
     secret_request: Request | None = None
+    secret_first: Bool = False
     made_as: Literal["hex", "whsec"] = "hex"
     keep: dict[Identifier, DataPath] = Field(default_factory=dict)
+    fills: dict[Identifier, Identifier] = Field(default_factory=dict)
+    adds: dict[Identifier, Identifier] = Field(default_factory=dict)
     list: Registered | None = None
     pause: Request | None = None
     resume: Request | None = None
@@ -103,6 +113,8 @@ class Subscribe(Model):
             raise ValueError("either `id_from` or `id_is` says what the webhook's id is")
         if self.secret_from is not None and self.secret_field is None:
             raise ValueError("`secret_from` needs `secret_field`")
+        if self.secret_first and (self.secret_from is None or self.secret_request is None):
+            raise ValueError("`secret_first` needs `secret_request` and `secret_from`")
         return self
 
 

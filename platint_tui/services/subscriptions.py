@@ -61,12 +61,21 @@ async def subscribe(
     scope: Mapping[str, str] | None = None,
     url: str = "",
     adopt: bool = False,
+    replace: bool = False,
 ) -> Registered:
-    """Register webhooks of a profile at its platform. Raises what the platform says, and ConfigError when no public
-    address is set."""
+    """Register webhooks of a profile at its platform. `adopt` takes over one that is there for this address, `replace`
+    puts this address in the place of another where the platform calls only one. Raises what the platform says, and
+    ConfigError when no public address is set, or when there is something to adopt or replace."""
     refuse_read_only(workspace, "register webhooks")
     await profiles.get(workspace, profile)
-    args = {"profile": profile, "types": list(types), "scope": dict(scope or {}), "url": url, "adopt": adopt}
+    args = {
+        "profile": profile,
+        "types": list(types),
+        "scope": dict(scope or {}),
+        "url": url,
+        "adopt": adopt,
+        "replace": replace,
+    }
     result = await call(workspace, "subscribe", args)
     return Registered(
         str(result.get("url", "")),

@@ -31,6 +31,7 @@ def scope_of(session: Session, wanted: WantedWebhook | None) -> dict[str, Json]:
         **wanted.scope,
         "name": wanted.name,
         "url": wanted.url,
+        "scheme": wanted.url.partition(":")[0],
         "types": types,
         "type": types[0] if types else "",
         "flags": dict.fromkeys(types, True),
@@ -38,6 +39,8 @@ def scope_of(session: Session, wanted: WantedWebhook | None) -> dict[str, Json]:
     }
     if wanted.remote_id:
         values["id"] = wanted.remote_id
+        if wanted.remote_id.isascii() and wanted.remote_id.isdigit():
+            values["id_number"] = int(wanted.remote_id)
     if wanted.secret is not None:
         values["secret"] = wanted.secret.reveal()
     return {**session.scope, ROOT: values}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from platint_tui.core.errors import ConfigError, PlatintError, SystemicError
 from platint_tui.core.model import Json
@@ -39,6 +41,8 @@ class Registrar:
         if way.create is None:
             raise ConfigError(f"{self._host} has no API to register webhooks.", hint=" ".join(way.by_hand))
         scope = scope_of(self._session, wanted)
+        if way.prepare is not None:
+            await ask(self._session, way.prepare, scope, "prepare")
         answer = await ask(self._session, way.create, scope, "create")
         tree = tree_of(answer)
         self._refuse_failed(way, tree)
@@ -57,43 +61,71 @@ class Registrar:
         return MadeWebhook(made, await self._secret(way, wanted, remote, tree), _kept(way, tree))
 
     async def _secret(self, way: Subscribe, wanted: WantedWebhook, remote: str, tree: Json) -> Secret | None:
-        """The signing secret that the platform made, None where we did."""
-        if way.secret_from is None:
+        """The signing secret that the platform made with the webhook, None where it is known already."""
+        if way.secret_from is None or way.secret_first:
             return None
         if way.secret_request is not None:
-            scope = scope_of(self._session, _named(wanted, remote))
             try:
-                tree = tree_of(await ask(self._session, way.secret_request, scope, "secret"))
+                return await self.secret(replace(wanted, remote_id=remote))
             except PlatintError as error:
                 error.hint = f"The webhook {remote} was made. {error.hint}".strip()
                 error.code = "no_secret"
                 raise
-        value = lookup(tree, way.secret_from)
+        return self._secret_in(way, tree)
+
+    async def secret(self, webhook: WantedWebhook) -> Secret:
+        """The signing secret, asked for; see `ports.Registers`."""
+        way = self._way(webhook.scope)
+        if way.secret_request is None:
+            raise ConfigError(f"{self._host} tells no signing secret.", code="not_offered")
+        answer = await ask(self._session, way.secret_request, scope_of(self._session, webhook), "secret")
+        return self._secret_in(way, tree_of(answer))
+
+    def _secret_in(self, way: Subscribe, tree: Json) -> Secret:
+        value = lookup(tree, way.secret_from or "")
         if not isinstance(value, str) or not value:
             raise SystemicError(
-                f"{self._host} made the webhook {remote}, and its answer has no secret at '{way.secret_from}'.",
+                f"An answer of {self._host} has no signing secret at '{way.secret_from}'.",
                 where=NAME,
                 code="no_secret",
             )
         return Secret(value)
 
-    async def list(self, scope: Mapping[str, str], url: str, types: Sequence[str]) -> list[RemoteWebhook]:
-        """Every webhook that the platform has in this scope; see `ports.Registers`."""
-        listed = self._way(scope).list
+    async def list(self, webhook: WantedWebhook) -> Sequence[RemoteWebhook]:
+        """The webhooks that the platform has; see `ports.Registers`."""
+        listed = self._way(webhook.scope).list
         if listed is None:
             raise ConfigError(f"{self._host} does not list its webhooks.", code="no_subscribe")
+        return await self._listed(listed, webhook)
+
+    async def address(self, webhook: WantedWebhook) -> str:
+        """The only address that is called now; see `ports.Registers`."""
+        way = self._way(webhook.scope)
+        told = way.address or way.list
+        if not way.replaces or told is None:
+            return ""
+        return next((item.url for item in await self._listed(told, webhook) if item.url), "")
+
+    async def _listed(self, listed: Registered, webhook: WantedWebhook) -> Sequence[RemoteWebhook]:
+        scope = scope_of(self._session, webhook)
+        if listed.items is None:
+            try:
+                tree = tree_of(await ask(self._session, listed.request, scope, "list"))
+            except PlatintError as error:
+                if error.code == "gone":
+                    return []
+                raise
+            return [_remote(listed, tree)] if isinstance(tree, Mapping) else []
         read = schema.Read(
             request=listed.request,
-            records=listed.items or "",
+            records=listed.items,
             format=listed.format,
-            single=listed.items is None,
             page=listed.page,
             optional=listed.optional,
         )
-        wanted = WantedWebhook("", url, tuple(types), scope)
-        found: list[RemoteWebhook] = []
-        async for records in pages(self._session, read, scope_of(self._session, wanted)):
-            found += [_remote(listed, item.value, wanted, self._session) for item in records]
+        found: builtins.list[RemoteWebhook] = []
+        async for records in pages(self._session, read, scope):
+            found += [_remote(listed, item.value) for item in records]
             if len(found) > MAX_LISTED:
                 raise SystemicError(f"{self._host} has more than {MAX_LISTED:,} webhooks.", where=NAME)
         return [item for item in found if item.id]
@@ -141,32 +173,34 @@ class Registrar:
                 raise SystemicError(f"{self._host} refused: {said}", where=NAME, code="refused")
 
     def _expiry(self, way: Subscribe, tree: Json) -> int | None:
-        told = time_ms(_text(lookup(tree, way.expires_from)), "iso8601") if way.expires_from else None
+        told = _moment(lookup(tree, way.expires_from)) if way.expires_from else None
         if told is None and way.expires_after is not None:
             return self._session.context.clock.now_ms() + int(way.expires_after * 1000)
         return told
-
-
-def _named(wanted: WantedWebhook, remote: str) -> WantedWebhook:
-    return WantedWebhook(wanted.name, wanted.url, wanted.types, wanted.scope, remote, wanted.secret)
 
 
 def _kept(way: Subscribe, tree: Json) -> dict[str, str]:
     return {name: text for name, path in way.keep.items() if (text := _text(lookup(tree, path)))}
 
 
-def _remote(
-    listed: Registered, item: Mapping[str, Json], wanted: WantedWebhook, session: Session
-) -> RemoteWebhook:
+def _remote(listed: Registered, item: Mapping[str, Json]) -> RemoteWebhook:
     active = None if listed.active is None else body_holds(listed.active, item)
+    url = _text(lookup(item, listed.url)) if listed.url else ""
+    if listed.url and not url:
+        active = False  # without an address nothing is sent
     return RemoteWebhook(
-        id=_text(lookup(item, listed.id)) if listed.id else "",
-        url=_text(lookup(item, listed.url)),
+        id=_text(lookup(item, listed.id)),
+        url=url,
         types=_types(listed, item),
         active=active,
         confirmed=listed.confirmed is None or body_holds(listed.confirmed, item),
-        expires_ms=time_ms(_text(lookup(item, listed.expires)), "iso8601") if listed.expires else None,
+        expires_ms=_moment(lookup(item, listed.expires)) if listed.expires else None,
     )
+
+
+def _moment(value: Json) -> int | None:
+    """A time in an answer: epoch milliseconds, or ISO 8601."""
+    return time_ms(_text(value), "epoch_ms" if isinstance(value, int) else "iso8601")
 
 
 def _types(listed: Registered, item: Mapping[str, Json]) -> tuple[str, ...]:
