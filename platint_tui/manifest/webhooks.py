@@ -28,10 +28,11 @@ EventPattern = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x20\x7f]{1,12
 """An event type, with `*` for any text: `customer.*`."""
 
 Source = Annotated[
-    str, StringConstraints(pattern=r"^(?:header|body|query|form|batch):[^\x00-\x1f\x7f]{1,256}$")
+    str, StringConstraints(pattern=r"^(?:hash|(?:header|body|query|form|batch):[^\x00-\x1f\x7f]{1,256})$")
 ]
 """Where a value is in a request: `header:x-github-delivery`, `body:data.object.id`, `query:id`, `form:MessageSid`;
-`batch:` is a path in the whole body where a request has several events."""
+`batch:` is a path in the whole body where a request has several events. `hash` is the hash of the event's bytes, for
+ids that are not always different."""
 
 
 def _ways(value: Any) -> Any:

@@ -125,7 +125,7 @@ def _event(
     part: int | None,
 ) -> NewEvent:
     def texts(ways: _Ways) -> tuple[str, ...]:
-        return _texts(view, ways, element)
+        return _texts(view, ways, element, body)
 
     moment = texts(shape.time)
     return NewEvent(
@@ -145,12 +145,12 @@ def _event(
     )
 
 
-def _texts(view: View, ways: _Ways, element: Json) -> tuple[str, ...]:
+def _texts(view: View, ways: _Ways, element: Json, body: bytes) -> tuple[str, ...]:
     """The values of the first way whose sources are all there."""
     for way in ways:
         values = []
         for kind, name in way:
-            text = _text(view.value(kind, name, element))
+            text = _digest(body) if kind == "hash" else _text(view.value(kind, name, element))
             if not text:
                 break
             values.append(text)
@@ -178,14 +178,18 @@ def _joined_id(values: tuple[str, ...]) -> str:
         head = [item.replace("\\", "\\\\").replace(":", "\\:") for item in values[:-1]]
         text = ":".join((*head, values[-1]))
     if len(text) > MAX_ID or not _is_storable(text):
-        return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return "sha256:" + _digest(text.encode("utf-8", "surrogatepass"))
     return text
 
 
 def _hash_id(request: WebhookRequest, body: bytes) -> str:
     """The id of an event that has none: the hash of its bytes, or of its address where it has no body."""
     data = body or f"{request.method} {request.target}".encode("utf-8", "surrogatepass")
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+    return "sha256:" + _digest(data)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _elements(body: bytes, path: tuple[str, ...]) -> list[tuple[bytes, Json]]:
