@@ -40,11 +40,11 @@ from platint_tui.store.ports import ClaimedDelivery
 log = logging.getLogger("platint.engine")
 
 TOGETHER = 200
-"""Deliveries that are written in one transaction of a target that has such."""
+"""Deliveries that are written together, where a repeat does no harm."""
 IN_FLIGHT = 8
+"""Deliveries that are on their way at a time elsewhere: what is claimed when the engine dies counts as sent."""
 CLAIMED = 32
-"""Deliveries taken at a time where a repeat does no harm; elsewhere no more than are in flight, because what is
-claimed when the engine dies counts as sent."""
+"""Deliveries taken at a time that go over HTTP, one by one."""
 LINGER = 5.0
 """Seconds that a route without work stays open."""
 _LOOK = 0.5
@@ -73,6 +73,8 @@ class _Way:
     driver: Driver
     target: Target
     rules: Rules
+    side_by_side: bool
+    """Each delivery is a write of its own, several at once; elsewhere a target takes one write after the other."""
 
     @property
     def profile(self) -> str:
@@ -82,9 +84,9 @@ class _Way:
     @property
     def batch(self) -> int:
         """How many deliveries are taken at a time."""
-        if self.target.transactional:
-            return TOGETHER
-        return CLAIMED if self.plan.idempotent else IN_FLIGHT
+        if not self.plan.idempotent:
+            return IN_FLIGHT
+        return CLAIMED if self.side_by_side else TOGETHER
 
 
 class RouteTask:
@@ -162,8 +164,9 @@ class RouteTask:
         except BaseException:
             await _quietly(driver)
             raise
+        connector = self._context.registry.get(plan.target.platform)
         rules = Rules(plan, self._policy(plan.target.platform), integration.error_strategy, self._context.rng)
-        self._ways[place] = _Way(place, plan, driver, target, rules)
+        self._ways[place] = _Way(place, plan, driver, target, rules, connector.driver == "http")
         return self._ways[place]
 
     def _policy(self, platform: str) -> RetryPolicy:
@@ -280,11 +283,11 @@ class RouteTask:
     async def _send(self, way: _Way, claimed: Sequence[ClaimedDelivery]) -> None:
         failpoint("deliver.after_intent")
         items = await self._rows(way, claimed)
-        if way.target.transactional:
-            works = [self._write(way, items)] if items else []
-        else:
+        if way.side_by_side:
             slots = asyncio.Semaphore(IN_FLIGHT)
             works = [self._one(way, item, slots) for item in items]
+        else:
+            works = [self._write(way, items)] if items else []
         for result in await asyncio.gather(*works, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result

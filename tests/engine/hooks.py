@@ -82,8 +82,13 @@ def integration(
     fallback: str = "",
     extra: str = "",
 ) -> str:
-    """An integration file from the webhooks of `hooks` to the peer or the SQLite warehouse."""
-    target = {"peer": "{name: peer, profile: sink}", "sqlite": "{name: sqlite, profile: warehouse}"}
+    """An integration file from the webhooks of `hooks`; `extra` stands in the entry of each stream."""
+    target = {
+        "peer": "{name: peer, profile: sink}",
+        "sqlite": "{name: sqlite, profile: warehouse}",
+        "redis": "{name: redis, profile: queue}",
+        "chat": "{name: demo-chat, profile: chat}",
+    }
     second = {"": "", "sqlite": "  - {name: sqlite, profile: spare, role: fallback}\n"}
     lines = "\n".join(f"  {stream}: {{target: {goal}{extra}}}" for stream, goal in streams.items())
     return f"""
