@@ -164,8 +164,8 @@ async def compared(context: Context, rows: Sequence[Subscription]) -> list[dict[
     for scope in {tuple(sorted(row.scope.items())): row.scope for row in rows}.values():
         ours = [row for row in rows if row.scope == scope]
         async with _account_of(context, ours[0]) as account:
-            # A platform that tells of one webhook or of one type at a time is asked for each.
-            apart = account.way.each or (account.way.list is not None and account.way.list.items is None)
+            # A platform that tells of one webhook at a time is asked for each.
+            apart = account.way.list is not None and account.way.list.items is None
             there = [] if apart else list(await account.registrar.list(wanted_of(ours[0])))
             for row in ours:
                 if row.state is SubscriptionState.CREATING:
