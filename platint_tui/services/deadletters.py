@@ -40,10 +40,26 @@ async def issues(workspace: Workspace, states: Sequence[IssueState] = (), text: 
     return list(await workspace.store.dead_letters.issues(states, text))
 
 
-async def set_issue_state(workspace: Workspace, fingerprint: str, state: IssueState) -> None:
-    """Acknowledge, resolve, ignore or reopen an issue."""
+async def set_issue_state(
+    workspace: Workspace,
+    fingerprint: str,
+    state: IssueState,
+    *,
+    until_ms: int | None = None,
+    until_total: int | None = None,
+) -> None:
+    """Acknowledge, resolve, ignore or reopen an issue; one that is ignored opens again at `until_ms`, or when it
+    has had `until_total` failures."""
     refuse_read_only(workspace, "change an issue")
-    await workspace.store.dead_letters.set_issue_state(fingerprint, state)
+    await workspace.store.dead_letters.set_issue_state(
+        fingerprint, state, until_ms=until_ms, until_total=until_total
+    )
+
+
+async def note_issue(workspace: Workspace, fingerprint: str, note: str) -> None:
+    """Write a note to an issue, "" for none. Raises NotFound."""
+    refuse_read_only(workspace, "change an issue")
+    await workspace.store.dead_letters.note_issue(fingerprint, note)
 
 
 async def numbers(workspace: Workspace, where: DeadLetterFilter) -> Sequence[int]:

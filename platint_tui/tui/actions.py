@@ -51,6 +51,7 @@ GRAMMAR: dict[str, str] = {
     "f": "fix rules",
     "i": "whose fault: of records, of systems, or all",
     "J": "replay jobs",
+    "S": "change the state",
     "ctrl+r": "refresh",
     "question_mark": "help",
     "colon": "palette",

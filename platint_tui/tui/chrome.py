@@ -124,10 +124,15 @@ class KeyBar(Doors):
     """What works here and now; what does not is dim."""
 
     def show(self, actions: Sequence[Action], context: Context, width: int) -> None:
-        """Draw as many actions as fit, the most useful first, and always help at the end."""
+        """Draw as many actions as fit, the most useful first, and always help at the end.
+
+        Where not all of them fit, those that do not work now give way: help has them, with the reason.
+        """
         anchor = [action for action in actions if action.id in ("help", "quit")]
         rest = [action for action in actions if action not in anchor]
         room = width - sum(self._width(action) for action in anchor)
+        if sum(map(self._width, rest)) > room:
+            rest = [action for action in rest if action.unavailable(context) is None]
         chosen: list[Action] = []
         for action in rest:
             wide = self._width(action)

@@ -12,6 +12,7 @@ from platint_tui.services import deadletters
 from platint_tui.services.deadletters import DeadLetterFilter
 from platint_tui.tui import present
 from platint_tui.tui.dialogs.ask import Question
+from platint_tui.tui.dialogs.choose import Choice, ChooseScreen
 from platint_tui.tui.dialogs.confirm import Confirmation
 from platint_tui.tui.screens.deadletters import output
 from platint_tui.tui.screens.deadletters.correcting import Correcting
@@ -21,6 +22,8 @@ from platint_tui.tui.widgets.payload import text_of
 
 if TYPE_CHECKING:
     from platint_tui.tui.screens.deadletters.section import DeadLettersSection
+
+_DAY_MS = 86_400_000
 
 
 def _me(self: object) -> DeadLettersSection:
@@ -172,6 +175,64 @@ class Handlers(Replaying, Correcting):
         wanted = IssueState.ACKNOWLEDGED if issue.state == IssueState.OPEN else IssueState.OPEN
         return await self._set_issue(wanted)
 
+    async def choose_state(self) -> str | None:
+        """Choose what becomes of the issue, or write a note to it."""
+        view = _me(self)
+        issue = await self._issue_now()
+        if issue is None:
+            return None
+        answer = await view.app.push_screen_wait(
+            ChooseScreen(
+                "What becomes of this issue?",
+                (issue.message, f"It is {issue.state}, {present.count(issue.open)} open."),
+                (
+                    Choice("stay", "escape", "nothing", "It stays as it is."),
+                    Choice("acknowledged", "a", "acknowledge", "Somebody looks after it."),
+                    Choice("resolved", "r", "resolve", "It is done; it opens again when it comes back."),
+                    Choice("day", "d", "ignore a day", "It opens again tomorrow if it goes on."),
+                    Choice(
+                        "hundred", "h", "ignore 100 more", "It opens again after a hundred more failures."
+                    ),
+                    Choice("ignored", "i", "ignore", "Until somebody opens it."),
+                    Choice("open", "o", "reopen", "It is nobody's."),
+                    Choice("note", "n", "write a note", "For whoever looks at it next."),
+                ),
+            )
+        )
+        if answer is None or answer == "stay":
+            return None
+        if answer == "note":
+            return await self._write_note(issue)
+        now = view.console.clock.now_ms()
+        if answer == "day":
+            return await self._set_issue(IssueState.IGNORED, until_ms=now + _DAY_MS)
+        if answer == "hundred":
+            return await self._set_issue(IssueState.IGNORED, until_total=issue.total + 100)
+        return await self._set_issue(IssueState(answer))
+
+    async def _write_note(self, issue: Issue) -> str:
+        view = _me(self)
+        note = await view.console.ask(
+            Question(
+                "A note to this issue", issue.message, value=issue.note, verb="Keep", check=lambda text: None
+            )
+        )
+        if note is None:
+            return "Nothing was changed."
+        await deadletters.note_issue(view.console.workspace, issue.fingerprint, note)
+        return "The note is kept with the issue."
+
+    def next_bin(self) -> str:
+        """Issues of every kind, of records, of systems."""
+        view = _me(self)
+        view.bin = {"": "record", "record": "systemic", "systemic": ""}[view.bin]
+        view.console.reload()
+        return {
+            "": "Issues of every kind.",
+            "record": "Issues whose records are at fault.",
+            "systemic": "Issues that fail for every record: the target, a credential, the network.",
+        }[view.bin]
+
     async def _issue_now(self) -> Issue | None:
         """The chosen issue as the store has it: what is on the screen may be a moment old."""
         shown = self.current_issue
@@ -180,18 +241,28 @@ class Handlers(Replaying, Correcting):
         found = await deadletters.issues(_me(self).console.workspace)
         return next((issue for issue in found if issue.fingerprint == shown.fingerprint), None)
 
-    async def _set_issue(self, state: IssueState) -> str | None:
+    async def _set_issue(
+        self, state: IssueState, *, until_ms: int | None = None, until_total: int | None = None
+    ) -> str | None:
         view = _me(self)
         issue = await self._issue_now()
         if issue is None:
             return None
-        if issue.state == state:
+        if issue.state == state and until_ms is None and until_total is None:
             return f"This issue is {state} already."
         workspace = view.console.workspace
-        await deadletters.set_issue_state(workspace, issue.fingerprint, state)
+        await deadletters.set_issue_state(
+            workspace, issue.fingerprint, state, until_ms=until_ms, until_total=until_total
+        )
 
         async def undo() -> str:
-            await deadletters.set_issue_state(workspace, issue.fingerprint, issue.state)
+            await deadletters.set_issue_state(
+                workspace,
+                issue.fingerprint,
+                issue.state,
+                until_ms=issue.ignored_until_ms,
+                until_total=issue.ignored_until_total,
+            )
             return f"The issue is {issue.state} again."
 
         view.console.offer_undo(f"issue {state}", undo)

@@ -43,6 +43,10 @@ def _discard(context: Context) -> str | None:
     return _anything(context)
 
 
+def _at_issues(context: Context) -> str | None:
+    return None if _view(context).level == "issues" else "The list of issues has this: esc."
+
+
 def _one(context: Context) -> str | None:
     return None if _view(context).one_letter is not None else "Open an issue and choose a dead letter."
 
@@ -133,6 +137,10 @@ ACTIONS: tuple[Action, ...] = (
             "discard_chosen", _discard, writes=True, footer=3),
     _action("acknowledge", "c", "acknowledge", "Say that somebody has seen this issue, or open it again.",
             "acknowledge", _issue, writes=True, footer=7),
+    _action("state", "S", "state", "Acknowledge, resolve, ignore (for a time) or reopen an issue, or write a note to it.",
+            "choose_state", _issue, writes=True, footer=13),
+    _action("bin", "i", "fault", "Issues of records, of systems (target, credential, network), or both.",
+            "next_bin", _at_issues, footer=14),
     _action("steer", "P", "pause replay", "Pause a replay, let it go on, or send the rest after its canary.",
             "steer_job", _steerable, writes=True, footer=9),
     _action("jobs", "J", "replays", "Replays of every console, with their reports.",

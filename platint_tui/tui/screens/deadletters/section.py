@@ -68,6 +68,8 @@ class DeadLettersSection(Handlers, SectionView):
     issue: Issue | None = None
     number = ""
     every_state = False
+    bin = ""
+    """Which issues are listed: record, systemic, or "" for both."""
     _listed = -1
     _came_from = "issues"
 
@@ -126,6 +128,8 @@ class DeadLettersSection(Handlers, SectionView):
         text = self.query_one("#filter-issues", FilterBar).text
         whole = await deadletters.issues(workspace, states)
         found = await deadletters.issues(workspace, states, text) if text else whole
+        if self.bin:
+            found = [issue for issue in found if issue.bin == self.bin]
         item = None
         if self.level == "item" and self.number:
             item = await deadletters.show(workspace, self.number)
@@ -145,6 +149,8 @@ class DeadLettersSection(Handlers, SectionView):
         if bar.text:
             empty = "No issue matches. esc clears the filter."
             bar.found(f"{present.count(len(snapshot.issues))} of {present.count(snapshot.all_issues)}")
+        elif self.bin:
+            empty = "No issue of this kind; i shows the others."
         elif self.every_state:
             empty = "No dead letters were ever kept."
         self.rules = snapshot.rules
@@ -195,6 +201,8 @@ class DeadLettersSection(Handlers, SectionView):
         parts: list[str] = []
         if self.level in ("jobs", "rules"):
             return ("replays" if self.level == "jobs" else "fix rules",)
+        if self.level == "issues" and self.bin:
+            return ("of records" if self.bin == "record" else "of systems",)
         if self.level != "issues" and self.issue is not None:
             parts.append(issue_title(self.issue))
         if self.level == "item":

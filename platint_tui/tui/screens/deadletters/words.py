@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from platint_tui.core.errors import ErrorClass
 from platint_tui.core.model import NATIVE, Attempt, DeadLetter, Issue, Trigger
 from platint_tui.core.rules import FixRule
-from platint_tui.core.states import DeadLetterState
+from platint_tui.core.states import DeadLetterState, IssueState
 from platint_tui.services.deadletters import DeadLetterView, SeenQueue
-from platint_tui.tui import present
+from platint_tui.tui import glyphs, present
 from platint_tui.tui.widgets.cells import Cell, Column
 
 Pieces = list[tuple[str, str]]
@@ -81,6 +81,8 @@ def issue_columns(now: Callable[[], int]) -> tuple[Column[Issue], ...]:
     return (
         Column("state", lambda issue: Cell(*present.state_cell(issue.state)), 14),
         Column("open", lambda issue: _open(issue), 6, align="right"),
+        Column("fault", lambda issue: Cell(*bin_cell(issue.bin)), 8, priority=3),
+        Column("last 24 h", lambda issue: Cell(day_line(issue.hours), "info"), 12, priority=4),
         Column("cause", lambda issue: Cell(issue.code or issue.error_class), 13, grow=1, most=24),
         Column(
             "field",
@@ -89,12 +91,23 @@ def issue_columns(now: Callable[[], int]) -> tuple[Column[Issue], ...]:
             grow=1,
             most=18,
         ),
-        Column("platform", lambda issue: Cell(issue.platform, "muted"), 10, grow=1, most=16, priority=3),
+        Column("platform", lambda issue: Cell(issue.platform, "muted"), 10, grow=1, most=16, priority=5),
         Column("sync", lambda issue: Cell(issue.place), 14, grow=1, most=28, priority=1),
-        Column("message", lambda issue: Cell(issue.message, "muted"), 20, grow=3, priority=5),
-        Column("first", lambda issue: _age(issue.first_seen_ms, now()), 9, align="right", priority=4),
+        Column("message", lambda issue: Cell(issue.message, "muted"), 20, grow=3, priority=7),
+        Column("first", lambda issue: _age(issue.first_seen_ms, now()), 9, align="right", priority=6),
         Column("last", lambda issue: _age(issue.last_seen_ms, now()), 9, align="right", priority=2),
     )
+
+
+def day_line(hours: Sequence[int]) -> str:
+    """The failures of the last 24 hours as a line of 12 cells, two hours each; nothing where there was none."""
+    pairs = [sum(hours[index : index + 2]) for index in range(0, len(hours), 2)]
+    return present.sparkline([number or None for number in pairs], 12)
+
+
+def bin_cell(bin: str) -> tuple[str, str]:
+    """Which bin: one bad record, or something that will fail for every record."""
+    return (bin, "muted") if bin == "record" else (f"{glyphs.current().bang} system", "warn")
 
 
 def _open(issue: Issue) -> Cell:
@@ -139,9 +152,25 @@ def issue_facts(issue: Issue, now_ms: int) -> Pieces:
             "what next", _NATIVE_NEXT if not issue.integration else what_next(issue.error_class, issue.hint)
         ),
         *fact("where", f"{issue.platform} · profile {issue.profile} · {issue.place}"),
+        *_lifecycle(issue, now_ms),
         *fact("seen", _seen(issue.first_seen_ms, issue.last_seen_ms, now_ms), end=""),
         (f" · {present.count(issue.open)} open of {present.count(issue.total)}", ""),
     ]
+
+
+def _lifecycle(issue: Issue, now_ms: int) -> Pieces:
+    """Until when an ignored issue stays so, and what a person wrote about it."""
+    pieces: Pieces = []
+    if issue.state == IssueState.IGNORED:
+        ends = []
+        if issue.ignored_until_ms is not None:
+            ends.append(present.moment(issue.ignored_until_ms))
+        if issue.ignored_until_total is not None:
+            ends.append(f"it has had {present.count(issue.ignored_until_total)} failures")
+        pieces += fact("ignored", f"until {' or '.join(ends)}" if ends else "for good; S opens it again")
+    if issue.note:
+        pieces += fact("note", issue.note)
+    return pieces
 
 
 def fact(name: str, text: str, tone: str = "", *, end: str = "\n") -> Pieces:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
 from platint_tui.core.events import Rejection
@@ -17,7 +17,6 @@ from platint_tui.tui.listing import Listing
 from platint_tui.tui.screens.events import words
 from platint_tui.tui.screens.events.words import Lines
 from platint_tui.tui.widgets.filterbar import FilterBar
-from platint_tui.tui.widgets.lines import LinesView
 from platint_tui.tui.widgets.payload import PayloadView
 from platint_tui.tui.widgets.virtual_table import Glyphs, VirtualTable
 
@@ -141,7 +140,8 @@ class EventPane(Vertical):
         yield FilterBar(id="filter-event")
         yield PayloadView(ascii_only=glyphs.current() is glyphs.ASCII, id="body")
         for name in ("headers", "deliveries", "signature"):
-            yield LinesView(id=f"lines-{name}")
+            with VerticalScroll(id=f"lines-{name}", classes="lines"):
+                yield Static("", markup=False)
 
     @property
     def payload(self) -> PayloadView:
@@ -173,7 +173,7 @@ class EventPane(Vertical):
             waiting: Lines = [[("The check is made again when this is shown.", "muted")]]
             self._lines("signature", waiting)
             self.turn_to("payload")
-        self._lines("deliveries", words.deliveries_lines(view.deliveries, self._now()), keep=True)
+        self._lines("deliveries", words.deliveries_lines(view.deliveries, self._now()))
 
     def draw_rejection(self, item: Rejection) -> None:
         """Show a refused request, its check first: that is why one looks at it."""
@@ -196,8 +196,8 @@ class EventPane(Vertical):
     def _facts(self, lines: Lines) -> None:
         self.query_one("#event-facts", Static).update(present.lined(lines))
 
-    def _lines(self, name: str, lines: Lines, *, keep: bool = False) -> None:
-        self.query_one(f"#lines-{name}", LinesView).show(lines, keep=keep)
+    def _lines(self, name: str, lines: Lines) -> None:
+        self.query_one(f"#lines-{name} Static", Static).update(present.lined(lines))
 
     def next_face(self) -> str:
         """The face after this one."""

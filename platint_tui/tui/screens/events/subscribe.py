@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from platint_tui.manifest.subscribing import Subscribe
     from platint_tui.tui.sections import Console
 
-_KEPT_SAFE = "The signing secret goes straight to the keyring, or is made here and sent there. It is never shown."
+_KEPT_SAFE = (
+    "The signing secret goes straight to the keyring, or is made here and sent there. It is never shown."
+)
 
 
 def fields_of(ways: Sequence[Subscribe], row: SourceView) -> tuple[FieldSpec, ...]:

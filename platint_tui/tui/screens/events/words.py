@@ -39,6 +39,7 @@ GAP_KINDS = {
     GapKind.READING: "was not read",
     GapKind.RECEIVER_DOWN: "nobody listened",
     GapKind.DISABLED: "was disabled",
+    GapKind.PAUSED: "was paused, all kept",
     GapKind.WEBHOOK_PAUSED: "webhook was paused",
     GapKind.MISSED: "events are missing",
 }
@@ -59,7 +60,7 @@ def source_columns(now: Callable[[], int]) -> tuple[Column[SourceView], ...]:
         Column("source", lambda row: Cell(row.name, "" if row.used else "muted"), 12, grow=2, most=28),
         Column("platform", lambda row: Cell(row.platform_name, "muted"), 10, grow=1, most=18, priority=4),
         Column("events", lambda row: _number(row.source.events), 9, align="right"),
-        Column("rejected", lambda row: _number(row.source.rejected, "bad"), 8, align="right"),
+        Column("rejected", lambda row: _number(row.source.rejected, "warn"), 8, align="right"),
         Column("waiting", lambda row: _number(row.row.waiting, "warn"), 7, align="right", priority=2),
         Column("gaps", lambda row: _number(len(row.gaps), "warn"), 4, align="right", priority=1),
         Column("last heard", lambda row: _heard(row, now()), 10, align="right"),
@@ -120,17 +121,15 @@ def source_facts(row: SourceView, now_ms: int) -> Lines:
     feeds = ", ".join(row.feeds) or "no integration wants its events: they are kept, and go nowhere"
     lines.append(fact("goes to", feeds, "" if row.feeds else "warn"))
     lines.append([*fact("deliveries", ""), *delivery_words(row)])
-    since = present.age(row.source.changed_ms, now_ms)
+    since = present.duration((now_ms - row.source.changed_ms) / 1000)
     if row.source.state is SourceState.PAUSED:
-        lines.append(
-            fact("paused", f"since {since}: events are kept, P delivers them in their order", "warn")
-        )
+        lines.append(fact("paused", f"for {since}: events are kept, P delivers them in their order", "warn"))
     elif row.source.state is SourceState.DISABLED:
-        lines.append(fact("disabled", f"since {since}: requests are refused, D takes them again", "bad"))
+        lines.append(fact("disabled", f"for {since}: requests are refused, D takes them again", "bad"))
     for item in row.subscriptions:
         lines.append(_subscription(item, now_ms))
     for gap in row.gaps[:3]:
-        lines.append([*fact("gap", gap_words(gap), "warn"), ("   b lists and fills it", "muted")])
+        lines.append([*fact("gap", gap_words(gap), "warn"), ("   b lists it", "muted")])
     if not row.used:
         lines += [[], _how_to_begin(row)]
     return lines
@@ -260,7 +259,9 @@ def event_facts(view: EventView, now_ms: int) -> Lines:
         "once" if event.seen == 1 else f"{event.seen:,} times, last {present.age(event.last_seen_ms, now_ms)}"
     )
     happened = f", happened {present.moment(event.occurred_ms, seconds=True)}" if event.occurred_ms else ""
-    verified = event.verified_by or "nothing is known of its check"
+    verified = (
+        f"{event.verified_by}, v shows the check" if event.verified_by else "nothing is known of its check"
+    )
     origin = "" if event.origin == "webhook" else f" ({event.origin})"
     state, tone = present.state_cell(event.state)
     lines: Lines = [
@@ -311,7 +312,7 @@ def deliveries_lines(deliveries: Sequence[Delivery], now_ms: int) -> Lines:
             [
                 present.state_cell(item.state),
                 (f"  {item.integration}/{item.stream}", "strong"),
-                (f"  {item.op} {key_text(item.record_key)}", ""),
+                (f"  {item.op.value or 'upsert'} {key_text(item.record_key)}", ""),
                 (f"  {item.place}" if item.place != "primary" else "", "warn"),
             ],
             fact("  tried", f"{present.plural(item.attempts, 'time')}{_next(item, now_ms)}"),
@@ -412,7 +413,8 @@ def gap_words(gap: StoredGap) -> str:
     span = present.moment(gap.start_ms) if gap.start_ms is not None else gap.start
     what = GAP_KINDS.get(gap.kind, str(gap.kind))
     missing = f", {present.plural(gap.missing, 'event')} missing" if gap.missing else ""
-    return f"#{gap.number} {what} from {span} until {_until(gap)}{missing}"
+    until = "and it goes on" if gap.start_ms is not None and gap.end_ms is None else f"until {_until(gap)}"
+    return f"#{gap.number} {what} from {span} {until}{missing}"
 
 
 def gap_facts(gap: StoredGap, now_ms: int) -> Lines:
