@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from platint_tui.cli.output import document, line, note, plural, table
 from platint_tui.core.errors import ConfigError, ExitCode, UsageError
 from platint_tui.core.paths import find_paths
 from platint_tui.manifest.registry import Registry, default_dirs
+
+if TYPE_CHECKING:
+    from platint_tui.manifest.schema import Connector
 
 
 def _registry(options: Namespace) -> Registry:
@@ -58,7 +61,7 @@ async def list_connectors(options: Namespace) -> int:
 
 
 async def show(options: Namespace) -> int:
-    """One manifest: what a profile needs, how it signs in, what can be read and written."""
+    """One manifest: what a profile needs, how it signs in, what can be read and written, what webhooks bring."""
     from platint_tui.manifest.signin import choices, fields_used, needed_fields
 
     registry = _registry(options)
@@ -90,7 +93,29 @@ async def show(options: Namespace) -> int:
         ]
         can = ", ".join([*(["read"] if item.read else []), *writes])
         line(f"  {name:<24} {can:<30} key {', '.join(item.key or ()) or '-'}")
+    _show_webhooks(found)
     return ExitCode.DONE
+
+
+def _show_webhooks(found: Connector) -> None:
+    """How webhooks of a platform are known to be its own, and the streams that they bring records of."""
+    from platint_tui.manifest.feeds import events_stream
+    from platint_tui.manifest.verifying import alternatives_of
+
+    if found.webhooks is None:
+        return
+    line("Webhooks")
+    for scheme in found.webhooks.verify:
+        place = getattr(scheme, "header", None) or getattr(scheme, "query", None) or ""
+        fields = ", ".join(alternatives_of(scheme)) or "nothing: whoever knows the address can send"
+        line(f"  {scheme.scheme:<18} {place:<40} by {fields}")
+    for handshake in found.webhooks.handshakes:
+        line(f"  handshake {handshake.name}{'' if handshake.verified else ' (answered without a signature)'}")
+    whole = {entry.resource for entry in found.webhooks.map if not entry.partial and entry.op == "upsert"}
+    parts = sorted({entry.resource for entry in found.webhooks.map} - whole)
+    line(f"  streams: {', '.join([*sorted(whole), events_stream(found)])}")
+    if parts:
+        line(f"  some fields only: {', '.join(parts)}")
 
 
 def _manifest_of(registry: Registry, what: str) -> Path:

@@ -267,6 +267,16 @@ def test_a_way_to_sign_in_names_all_its_fields(cli: Cli) -> None:
     assert "; optional external_id, role_arn, session_token)" in shown
 
 
+def test_what_webhooks_bring_and_how_they_are_known(cli: Cli) -> None:
+    shown = cli("connectors", "show", "woocommerce").out.partition("\nWebhooks\n")[2]
+    assert "hmac" in shown and "by webhook_secret, webhook_secret_previous" in shown
+    assert "handshake Ping (answered without a signature)" in shown
+    assert "streams: coupons, customers, orders, products, events" in shown
+    shown = cli("connectors", "show", "gitlab").out
+    assert "some fields only: commits, issue_notes, issues, jobs, merge_requests" in shown
+    assert "Webhooks" not in cli("connectors", "show", "jenkins").out
+
+
 def test_long_notes_are_cut_in_the_table_only(corner: Cli, tmp_path: Path) -> None:
     words = " ".join(f"word{number}" for number in range(25))
     own = MANIFEST.replace("    key: [id]\n", f"    key: [id]\n    notes: ['{words}']\n")
