@@ -270,11 +270,15 @@ def _standard_public(sending: Sending, key: int) -> Headers:
 
 
 def _hubspot(version: str) -> Sign:
+    """Their SDK takes the address as version 3 has it: with some characters decoded."""
+
     def sign(sending: Sending, key: int) -> Headers:
         time = str(int(sending.time * 1000)) if version == "v3" else None
-        signature = Signature.get_signature(
-            _TEXTS[key], sending.text, version, sending.url, sending.method, time
-        )
+        url = sending.url
+        if version == "v3":
+            for character in ":/?@!$'()*,;":
+                url = url.replace(f"%{ord(character):02X}", character)
+        signature = Signature.get_signature(_TEXTS[key], sending.text, version, url, sending.method, time)
         if version == "v3":
             return {"X-HubSpot-Signature-v3": signature, "X-HubSpot-Request-Timestamp": time or ""}
         return {"X-HubSpot-Signature": signature, "X-HubSpot-Signature-Version": version}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,6 +17,7 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from platint_tui.drivers.http.webhooks.schemes.base import same_address
 
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 MAX_CHAIN = 8
 """Certificates in one file."""
 
@@ -105,7 +108,17 @@ def _verified(data: bytes, common_name: str, now: float, authorities: bytes) -> 
 
 @lru_cache(maxsize=4)
 def _authorities(pem: bytes) -> list[x509.Certificate]:
-    return x509.load_pem_x509_certificates(pem or certifi.contents().encode())
+    """One that cannot be read (an old authority with an odd serial number) is left out, not the reason to trust none.
+    """
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for item in _PEM.findall(pem or certifi.contents().encode()):
+            try:
+                found.append(x509.load_pem_x509_certificate(item))
+            except ValueError:
+                continue
+    return found
 
 
 @lru_cache(maxsize=4)

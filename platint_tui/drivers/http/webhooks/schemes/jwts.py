@@ -229,7 +229,7 @@ def query_hash(request: WebhookRequest) -> str:
     (https://developer.atlassian.com/cloud/bitbucket/query-string-hash).
     """
     path, _, query = request.target.partition("?")
-    path = (path.rstrip("/") or "/").replace("&", "%26")
+    path = (path.removesuffix("/") or "/").replace("&", "%26")
     named: dict[str, list[str]] = {}
     for name, value in form_pairs(raw(query.partition("#")[0])):
         if name != b"jwt":
