@@ -25,6 +25,12 @@ AGREE_MS = metrics.HOUR_MS
 HISTORY_KEPT = 100
 CATALOGUES_KEPT = 20
 _CLOCK = "retention.clock"
+_OLD_EVENTS = (
+    "SELECT number FROM (SELECT number, received_ms, state FROM events ORDER BY number LIMIT 5000) AS oldest"
+    " WHERE received_ms < ? AND state <> 'new'"
+    " AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.event_number = oldest.number)"
+)
+"""Of the oldest events those that nothing waits for and no delivery tells of: the table is not read whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class Ages:
     runs_days: int = 90
     commands_days: int = 90
     dead_letters_days: int = 30
+    events_days: int = 30
 
 
 class Retention(Noun):
@@ -94,12 +101,16 @@ def _steps(now: int, ages: Ages) -> list[Callable[[sqlite3.Connection], int]]:
     runs = now - ages.runs_days * metrics.DAY_MS
     letters = now - ages.dead_letters_days * metrics.DAY_MS
     commands = now - ages.commands_days * metrics.DAY_MS
+    events = now - ages.events_days * metrics.DAY_MS
     return [
         lambda c: metrics.roll_up(c, metrics.MINUTE_MS, metrics.HOUR_MS, now - metrics.MINUTES_KEPT_MS),
         lambda c: metrics.roll_up(c, metrics.HOUR_MS, metrics.DAY_MS, now - metrics.HOURS_KEPT_MS),
         lambda c: _delete(c, "metrics", "start_ms < ?", (now - metrics.DAYS_KEPT_MS,), "rowid"),
         lambda c: _delete(c, "commands", "ended_ms < ?", (commands,)),
         lambda c: _dead_letters(c, letters),
+        lambda c: _delete(c, "deliveries", "ended_ms < ?", (events,)),
+        lambda c: _delete(c, "events", f"number IN ({_OLD_EVENTS})", (events,)),
+        lambda c: _delete(c, "alerts", "acknowledged_ms < ?", (runs,)),
         lambda c: _delete(c, "replay_jobs", "ended_ms < ?", (runs,)),
         # The newest run of an integration stays: the next one's epoch counts on from it.
         lambda c: _delete(
