@@ -122,11 +122,11 @@ async def edit(options: Namespace) -> int:
         else:
             raise UsageError("Nothing to change.", hint="Say --set FIELD=JSON, --drop FIELD or --stdin.")
         checked = await edits.check_edit(workspace, letter.id, text)
-        for changed in checked.diff:
-            note(f"  {changed}")
-        for warning in checked.warnings:
-            note(f"warning: {warning}")
         child = await edits.edit(workspace, letter.id, text, force=options.force)
+    for changed in checked.diff:
+        note(f"  {changed}")
+    for warning in checked.warnings:
+        note(f"warning: {warning}")
     if options.json:
         document(deadletters.summary(child))
     note(

@@ -181,7 +181,7 @@ def _put(value: Any, path: Path, new: Any, whole: Path) -> Any:
         items[at] = _put(items[at], tuple(rest), new, whole) if rest else new
         return items
     raise RecordError(
-        f"'{write_path(whole)}' cannot be set: what holds '{name}' is no object.",
+        f"'{write_path(whole)}' cannot be set: what holds '{name}' is not an object.",
         code="patch",
         where=write_path(whole),
     )

@@ -21,6 +21,7 @@ from platint_tui.engine.rows import lookup, make_row
 from platint_tui.manifest.kinds import kind_of
 from platint_tui.manifest.loader import family_of
 from platint_tui.manifest.schema import Connector, Resource
+from platint_tui.manifest.template import SPREAD
 from platint_tui.manifest.writes import chosen_write
 
 IN_FLIGHT = 50
@@ -66,8 +67,9 @@ async def plan_way(
 
 def in_flight(connector: Connector) -> int:
     """How many items of a job may be out at a time: what the connector's limits of writes allow."""
-    if not kind_of(connector.driver).http:
-        return QUEUED
+    if connector.driver != "http":
+        # Other targets have one connection, where a second write at the same time reads the first one's answers.
+        return 1
     limits = [
         item.concurrency
         for item in connector.limits
@@ -134,7 +136,17 @@ def _speaks_of_writes(writing: Connector, resource: Resource, plan: StreamPlan) 
     operation = write.operation
     body = operation.bulk.item if operation.bulk is not None else operation.body
     whole = write.name == "upsert" or (write.name == "create" and resource.read is None)
-    return whole and body == "${record}" and operation.encode == "json" and operation.graphql is None
+    return whole and _is_the_record(body) and operation.encode == "json" and operation.graphql is None
+
+
+def _is_the_record(body: Any) -> bool:
+    """Whether a body sends the record's fields under their own names."""
+    if isinstance(body, Mapping):
+        return all(
+            value == ("${record}" if name == SPREAD else f"${{record.{name}}}")
+            for name, value in body.items()
+        )
+    return bool(body == "${record}")
 
 
 async def _source_fields(context: Context, plan: StreamPlan) -> tuple[Field, ...]:

@@ -125,7 +125,8 @@ async def start_bulk(workspace: Workspace, what: Selection, options: ReplayOptio
     A filter is resolved now: what fails later is not part of the job. Raises ConfigError with nothing to do.
     """
     chosen = replace(options, pauses=True)
-    args = {**what.document(), "options": chosen.document(), "trigger": Trigger.BULK.value}
+    trigger = Trigger.MANUAL if len(what.ids) == 1 else Trigger.BULK
+    args = {**what.document(), "options": chosen.document(), "trigger": trigger.value}
     result = await call(workspace, "replay", args, timeout=_LONGEST)
     return await get_replay(workspace, str(result["job"]))
 

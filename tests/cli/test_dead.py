@@ -118,8 +118,9 @@ def test_edit_replay_and_the_original_is_kept(inbox: Inbox) -> None:
     assert keys[child["id"]] != keys[letter["id"]]
 
     plan = cli("dead", "replay", str(child["number"]), "--plan", "--json")
-    assert plan.json["target_profile"] == "crm" and plan.json["address"] == inbox.server.urls["crm"]
-    assert json.loads(plan.json["first"][0])["email"] == "corrected@example.com"
+    (target,) = plan.json["targets"]
+    assert target["profile"] == "crm" and target["address"] == inbox.server.urls["crm"]
+    assert json.loads(plan.json["first"][0]["request"]["body"])["email"] == "corrected@example.com"
     assert key_of(letter) not in inbox.server.contacts()  # a plan sends nothing
     one_sentence(_after_plan(cli("dead", "replay", str(child["number"]), code=2)), 2, "--yes")
     assert key_of(letter) not in inbox.server.contacts()
@@ -139,9 +140,9 @@ def test_edit_replay_and_the_original_is_kept(inbox: Inbox) -> None:
 
 def _after_plan(done: Done) -> Done:
     """What is said after the plan."""
-    head, _, rest = done.err.partition("\n")
+    head, *_, last = done.err.splitlines()
     assert head.startswith("Plan: send 1 dead letter to crm")
-    return Done(done.args, done.code, done.out, rest)
+    return Done(done.args, done.code, done.out, last + "\n")
 
 
 def test_a_replay_that_fails_again_stays_in_the_inbox(inbox: Inbox) -> None:
@@ -171,6 +172,46 @@ def test_all_of_a_cause_in_one_replay(inbox: Inbox) -> None:
     (now,) = [item for item in cli.json("dead", "groups") if item["fingerprint"] == group["fingerprint"]]
     assert now["open"] == 0 and now["state"] == "resolved"
     accounted(inbox)
+
+
+def test_a_correction_is_simulated_kept_as_a_rule_and_sent(inbox: Inbox) -> None:
+    """Without a correction the answers say no; with it all but none pass, and that is what then happens."""
+    cli = inbox.cli
+    group = next(
+        item for item in cli.json("dead", "groups") if item["code"] == "missing_field" and item["open"]
+    )
+    fingerprint, count = group["fingerprint"][:10], group["open"]
+    before = cli.json("dead", "simulate", "--fingerprint", fingerprint, code=3)
+    assert (before["checked"], before["passing"]) == (count, 0)
+    fix = ("--default", "email=unknown@example.com")
+    foreseen = cli("dead", "simulate", "--fingerprint", fingerprint, *fix, "--bodies")
+    assert f"{count} of {count} would pass" in foreseen.out and "unknown@example.com" in foreseen.out
+    (rule,) = cli.json("dead", "fix", "add", fingerprint, *fix, "--note", "the shop may leave it out")
+    assert rule["patch"] == [{"op": "default", "path": "email", "value": "unknown@example.com"}]
+    number = str(rule["number"])
+    applied = cli.json("dead", "fix", "apply", number, "--yes")
+    assert (applied["edited"], applied["misfits"]) == (count, 0)
+    accounted(inbox)
+    job = cli.json("dead", "replay", "--fingerprint", fingerprint, "--canary", "1", "--yes", code=3)
+    assert (job["state"], job["succeeded"], job["pending"]) == ("waiting", 1, count - 1)
+    ended = cli.json("dead", "job", "continue", job["id"])
+    assert (ended["state"], ended["succeeded"]) == ("done", count)
+    report = cli.json("dead", "job", "show", job["id"])
+    assert report["outcomes"]["succeeded"] == count and report["causes"] == []
+    (revoked,) = cli.json("dead", "fix", "revoke", number)
+    assert revoked["revoked_ms"] and revoked["note"] == "the shop may leave it out"
+    accounted(inbox)
+
+
+def test_an_edit_that_the_target_would_refuse_is_refused(inbox: Inbox) -> None:
+    cli = inbox.cli
+    number = str(one(cli, "too_long", "name")["number"])
+    one_sentence(cli("dead", "edit", number, "--set", "email=null", code=4), 4, "would refuse", "--force")
+    kept = cli("dead", "edit", number, "--set", "email=null", "--force", "--json")
+    assert "email" in kept.err and kept.json["parent"]
+    simulated = cli.json("dead", "simulate", str(kept.json["number"]), code=3)
+    assert simulated["passing"] == 0 and simulated["forecasts"][0]["reasons"][0]["step"] == "target"
+    cli("dead", "discard", str(kept.json["number"]), "--yes")
 
 
 def test_discard_and_reopen(inbox: Inbox) -> None:
@@ -236,7 +277,9 @@ def test_what_is_not_there(inbox: Inbox) -> None:
     cli = inbox.cli
     for command in (("show", "9999"), ("edit", "9999", "--set", "a=1"), ("replay", "9999", "--yes")):
         one_sentence(cli("dead", *command, code=4), 4, "no dead letter '9999'", "dead list")
-    one_sentence(cli("dead", "replay", "--yes", code=4), 4, "nothing to replay")
+    one_sentence(cli("dead", "replay", "--yes", code=2), 2, "which dead letters", "--fingerprint")
+    one_sentence(cli("dead", "job", "show", "job_x", code=4), 4, "no replay 'job_x'", "dead jobs")
+    one_sentence(cli("dead", "fix", "revoke", "9", code=4), 4, "no fix rule '9'", "dead fix list")
     one_sentence(cli("dead", "replay", "--fingerprint", "zzzz", "--yes", code=4), 4, "zzzz", "dead groups")
     one_sentence(cli("dead", "list", "--state", "lost", code=2), 2, "no state", "discarded")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -11,8 +11,10 @@ import httpx
 
 from platint_tui.core.errors import SystemicError
 from platint_tui.drivers.http.body import DECODED_CAP, WIRE_CAP, decode_body, refuse_unframed, too_large
+from platint_tui.drivers.http.headers import Headers
 from platint_tui.drivers.http.origin import Origins
 from platint_tui.drivers.http.translate import NetworkError, translate
+from platint_tui.drivers.http.transport import AT_ONCE, AiohttpTransport, Incoming
 from platint_tui.manifest.fields import Statuses
 
 MAX_HOPS = 5
@@ -26,7 +28,7 @@ class Answer(NamedTuple):
     """A complete answer: `body` without its content coding, `wire` its size in bytes as it came."""
 
     status: int
-    headers: httpx.Headers
+    headers: Headers
     body: bytes
     url: str
     wire: int
@@ -88,22 +90,28 @@ class HttpClient:
         raise SystemicError(f"{_host(url)} redirects more than {MAX_HOPS} times.", code="redirects")
 
     async def _once(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Answer:
-        request = httpx.Request(method, url, headers=headers, content=content)
         loop = asyncio.get_running_loop()
         started = loop.time()
         size = 0
         try:
             async with asyncio.timeout_at(started + self._total) as deadline:
-                response = await self.transport.handle_async_request(request)
+                response = await self._sent(method, url, headers, content)
                 try:
-                    parts: list[bytes] = []
-                    async for chunk in response.aiter_raw():
-                        parts.append(chunk)
-                        size += len(chunk)
+                    body = response.whole() if isinstance(response, Incoming) else None
+                    if body is not None:
+                        size = len(body)
                         if size > self._wire_cap:
                             raise too_large(_host(url), self._wire_cap, "body on the wire")
-                        if size > SLOWEST:
-                            deadline.reschedule(started + self._total + size / SLOWEST)
+                    else:
+                        parts: list[bytes] = []
+                        async for chunk in response:
+                            parts.append(chunk)
+                            size += len(chunk)
+                            if size > self._wire_cap:
+                                raise too_large(_host(url), self._wire_cap, "body on the wire")
+                            if size > SLOWEST:
+                                deadline.reschedule(started + self._total + size / SLOWEST)
+                        body = parts[0] if len(parts) == 1 else b"".join(parts)
                 finally:
                     await response.aclose()
         except TimeoutError:
@@ -111,7 +119,17 @@ class HttpClient:
         except httpx.TransportError as error:
             parsed = urlsplit(url)
             raise translate(error, parsed.hostname or "", parsed.scheme, self.unresolved(url)) from None
-        return self._checked(response, parts, size, url, method)
+        return self._checked(response.status, Headers(response.headers), body, size, url)
+
+    async def _sent(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
+    ) -> Incoming | _Given:
+        """The head of the answer, and its body to come."""
+        transport = self.transport
+        if isinstance(transport, AiohttpTransport) and len(content or b"") <= AT_ONCE:
+            return await transport.exchange(method, url, headers, content)
+        request = httpx.Request(method, url, headers=headers, content=content)
+        return _Given(await transport.handle_async_request(request))
 
     def _late(self, url: str, size: int, seconds: float) -> NetworkError:
         rate = size / max(seconds, 0.001)
@@ -120,11 +138,7 @@ class HttpClient:
             f"{_host(url)} did not finish its answer in {seconds:.0f} s: {told}.", code="deadline", sent=True
         )
 
-    def _checked(
-        self, response: httpx.Response, parts: list[bytes], size: int, url: str, method: str
-    ) -> Answer:
-        headers = response.headers
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
+    def _checked(self, status: int, headers: Headers, body: bytes, size: int, url: str) -> Answer:
         encoding = headers.get("transfer-encoding", "")
         if encoding and encoding.strip().lower() != "chunked":
             raise SystemicError(f"{_host(url)} uses a transfer coding that was not asked for.", code="coding")
@@ -132,11 +146,27 @@ class HttpClient:
             refuse_unframed(headers.get("content-type", "").lower(), False, _host(url))
         if body:
             body = decode_body(body, headers.get("content-encoding", ""), self._cap, _host(url))
-        return Answer(response.status_code, headers, body, url, size)
+        return Answer(status, headers, body, url, size)
 
     async def close(self) -> None:
         """Close the connections."""
         await self.transport.aclose()
+
+
+class _Given:
+    """An answer of a transport that is not the network, as `Incoming` is of the network."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.headers = response.headers.raw
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._response.aiter_raw()
+
+    async def aclose(self) -> None:
+        """Close it."""
+        await self._response.aclose()
 
 
 def _redirected(origins: Origins, answer: Answer, method: str) -> tuple[str, bool]:

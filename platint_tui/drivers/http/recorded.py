@@ -12,6 +12,7 @@ from platint_tui.core.jsontext import dumps, loads
 from platint_tui.core.model import Json
 from platint_tui.drivers.http.client import Answer
 from platint_tui.drivers.http.documents import tree_of
+from platint_tui.drivers.http.headers import Headers
 from platint_tui.manifest.vectors import Exchange, VectorRequest
 
 
@@ -92,7 +93,7 @@ def _sent(recorded: Json, request: httpx.Request) -> Json:
         if kind.endswith(("ndjson", "jsonl")) and isinstance(recorded, list):
             return [loads(line) for line in text.splitlines()]
         if kind.endswith("xml"):
-            return tree_of(Answer(200, httpx.Headers({"content-type": kind}), request.content, "", 0))
+            return tree_of(Answer(200, Headers({"content-type": kind}), request.content, "", 0))
         return loads(text, "the request's body") if text else None
     except SystemicError:
         return text

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import httpx
-
 from platint_tui.core.errors import ErrorClass, RecordError
 from platint_tui.core.model import Fault, JsonObject, Op, Row, TargetPlan
 from platint_tui.drivers.http.calls import Trace
 from platint_tui.drivers.http.client import Answer
+from platint_tui.drivers.http.headers import Headers
 from platint_tui.drivers.http.sending import Sender
 from platint_tui.drivers.http.session import Session
 from platint_tui.drivers.http.shown import shown_request
@@ -43,7 +42,7 @@ def judged(session: Session, response: JsonObject) -> Fault | None:
     body = response.get("body")
     answer = Answer(
         status,
-        httpx.Headers({str(name): str(value) for name, value in (headers or {}).items()}),
+        Headers({str(name): str(value) for name, value in (headers or {}).items()}),
         body.encode("utf-8", "replace") if isinstance(body, str) else b"",
         session.base_url,
         0,

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import httpx
-
 from platint_tui.core.clock import SystemClock
 from platint_tui.core.errors import ConfigError, ErrorClass, PlatintError
 from platint_tui.core.jsontext import canonical_key, dumps
@@ -17,6 +15,7 @@ from platint_tui.drivers.base import DriverContext
 from platint_tui.drivers.http.auth import Static
 from platint_tui.drivers.http.client import Answer
 from platint_tui.drivers.http.driver import HttpDriver
+from platint_tui.drivers.http.headers import Headers
 from platint_tui.drivers.http.recorded import ReplayTransport
 from platint_tui.drivers.http.requests import profile_scope
 from platint_tui.drivers.http.rules import Op, Rules
@@ -194,7 +193,7 @@ def _judge(connector: schema.Connector, test: schema.TestCase, vector: Vector) -
     recorded = exchange.response
     answer = Answer(
         recorded.status,
-        httpx.Headers({"content-type": "application/json", **dict(recorded.headers)}),
+        Headers({"content-type": "application/json", **dict(recorded.headers)}),
         recorded.body.encode(),
         ORIGIN,
         len(recorded.body),

