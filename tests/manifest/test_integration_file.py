@@ -220,6 +220,67 @@ def test_any_damage_gives_an_integration_or_a_config_error(data: st.DataObject) 
         assert error.sentence()
 
 
+FED = """\
+integration: fed
+integration_type: webhook_automation
+platforms:
+  - {name: stripe, profile: stripe-test, type: webhook, endpoints: [customers, webhook_events]}
+  - {name: sqlite, profile: warehouse}
+"""
+FALLBACK = FED + "  - {name: sqlite, profile: spare, role: fallback}\nerror_strategy: fallback\n"
+
+
+def test_an_integration_that_webhooks_feed() -> None:
+    found = load_integration(FED, REGISTRY)
+    assert (found.receives, found.integration_type) == (True, "webhook_automation")
+    assert [(item.stream, item.key) for item in found.streams] == [
+        ("customers", ("id",)),
+        ("webhook_events", ("id",)),
+    ]
+    # A source of the type webhook says as much by itself; `full` is read as well.
+    short = FED.replace("integration_type: webhook_automation\n", "")
+    assert load_integration(short, REGISTRY).integration_type == "webhook_automation"
+    both = load_integration(FED.replace("webhook_automation", "full"), REGISTRY)
+    assert (both.receives, both.integration_type) == (True, "full")
+    assert not load_integration(FILE, REGISTRY).receives
+
+
+def test_an_integration_with_a_fallback() -> None:
+    found = load_integration(FALLBACK, REGISTRY)
+    assert (found.target_profile, found.fallback_profile) == ("warehouse", "spare")
+    assert found.fallback_platform == "sqlite"
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "expected"),
+    [
+        (FED, "webhook_events", "webhook_evnts", "Stripe has no stream 'webhook_evnts'; did you mean"),
+        (FED, "customers,", "balance_transactions,", "no webhook of Stripe brings 'balance_transactions'"),
+        (FED, "name: stripe", "name: jenkins", "has no webhooks, as far as its connector knows"),
+        (FALLBACK, "strategy: fallback", "strategy: retry", "platforms[2].role: goes with error_strategy"),
+        (FALLBACK, "name: sqlite, profile: spare", "name: stripe, profile: spare", "has no 'webhook_events'"),
+        (
+            FALLBACK,
+            "profile: warehouse}",
+            "profile: warehouse, role: fallback}",
+            "there is a fallback already",
+        ),
+        (FALLBACK, ", role: fallback", "", "3 platforms are given"),
+        (
+            FALLBACK,
+            "integration_type: webhook_automation\nplatforms:\n  - {name: stripe, profile: stripe-test, type: webhook, ",
+            "platforms:\n  - {name: stripe, profile: stripe-test, ",
+            "fallback is for what webhooks bring",
+        ),
+    ],
+)
+def test_what_is_wrong_with_an_integration_of_webhooks(text: str, old: str, new: str, expected: str) -> None:
+    assert text.count(old) == 1
+    with pytest.raises(FileError) as caught:
+        load_integration(text.replace(old, new), REGISTRY, "i.yaml")
+    assert expected in caught.value.message
+
+
 TO_STRIPE = """\
 integration: leaving
 platforms:
