@@ -27,6 +27,7 @@ from platint_tui.core.redaction import MASK
 from platint_tui.core.secret import Secret
 from platint_tui.core.webhooks import Cause, WebhookRequest
 from platint_tui.drivers.http.webhooks import fields_of, verify
+from platint_tui.manifest.registry import Registry, bundled_dir
 
 BODY = b'{"id": "evt_1", "type": "order.paid", "amount": 1250}'
 UNICODE = '{"name": "Zoë Çelik", "note": "日本語 \\ud83d\\ude00 😀 \u2028"}'.encode()
@@ -414,3 +415,27 @@ def test_the_sdks_are_development_dependencies_with_bounds() -> None:
     for name in ("stripe", "slack-sdk", "twilio", "sendgrid", "standardwebhooks", "svix", "pynacl", "pyjwt"):
         assert f"{name}>=" in extras
         assert name not in " ".join(project["dependencies"])
+
+
+REGISTRY = Registry([bundled_dir("connectors")])
+SHIPPED = [item for item in SENDERS if item.vendor in REGISTRY.list()]
+
+
+@pytest.mark.parametrize("sender", SHIPPED, ids=ids)
+def test_the_shipped_manifests_accept_what_the_platforms_sign(sender: Sender) -> None:
+    connector = REGISTRY.get(sender.vendor)
+    field = next(name for name in (*sender.fields, "webhook_secret") if name in fields_of(connector))
+    request = sender.request(Sending(UNICODE))
+    assert verify(connector, request, {field: sender.values[0]}, NOW).secret == field
+    assert not verify(connector, request, {field: sender.values[1]}, NOW).accepted
+    assert not verify(
+        connector, changed(request, **{sender.header: None}), {field: sender.values[0]}, NOW
+    ).accepted
+    assert not verify(connector, request, {}, NOW).accepted
+
+
+def test_most_platforms_are_shipped() -> None:
+    assert {item.vendor for item in SENDERS} - {item.vendor for item in SHIPPED} == {
+        "standard_webhooks",
+        "square",
+    }

@@ -108,8 +108,7 @@ def _verified(data: bytes, common_name: str, now: float, authorities: bytes) -> 
 
 @lru_cache(maxsize=4)
 def _authorities(pem: bytes) -> list[x509.Certificate]:
-    """One that cannot be read (an old authority with an odd serial number) is left out, not the reason to trust none.
-    """
+    """Those that can be read: an old authority with an odd serial number is no reason to trust none."""
     found = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
