@@ -38,6 +38,13 @@ class FilterText:
             )
         return found[0] if found else ""
 
+    def plus(self, name: str, *values: str) -> FilterText:
+        """With these values of a field too; empty ones are none."""
+        more = tuple(value for value in values if value)
+        if not more:
+            return self
+        return FilterText({**self.values, name: (*self.values.get(name, ()), *more)}, self.words)
+
     @property
     def text(self) -> str:
         """The words as one text."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
+from platint_tui.core import blame
+from platint_tui.core.blame import whose_fault
 from platint_tui.core.errors import ErrorClass
 from platint_tui.core.model import NATIVE, Attempt, DeadLetter, Issue, Trigger
 from platint_tui.core.rules import FixRule
@@ -15,25 +17,6 @@ from platint_tui.tui.widgets.cells import Cell, Column
 
 Pieces = list[tuple[str, str]]
 
-WHOSE: dict[ErrorClass, str] = {
-    ErrorClass.RECORD: "the record: the target refused its data",
-    ErrorClass.CONFIG: "the configuration of this sync",
-    ErrorClass.AUTH: "the credential of the target",
-    ErrorClass.RATE_LIMITED: "the platform's rate limit",
-    ErrorClass.TRANSIENT: "the network or the platform, for a while",
-    ErrorClass.SYSTEMIC: "the target: it did not answer as agreed",
-}
-_UNREAD = frozenset({"key", "not_a_record"})
-"""Codes of what was never sent to a target."""
-_NEXT: dict[ErrorClass, str] = {
-    ErrorClass.RECORD: "Edit the record, or fix it at its source, then replay it.",
-    ErrorClass.CONFIG: "Correct the integration or the manifest, then replay the issue.",
-    ErrorClass.AUTH: "Test the target's profile, give it a good credential, then replay.",
-    ErrorClass.RATE_LIMITED: "Wait until the platform takes requests again, then replay.",
-    ErrorClass.TRANSIENT: "Replay it when the platform is well; nothing has to be changed.",
-    ErrorClass.SYSTEMIC: "Look at the answer of the target before replaying.",
-}
-_NATIVE_NEXT = "Mend what reads the queue, or the message; a replay sends it back to where it came from."
 _STATE_NEXT: dict[DeadLetterState, str] = {
     DeadLetterState.UNKNOWN: "Its answer was lost: look at the target, then replay it or discard it.",
     DeadLetterState.REPLAYING: "It is on its way.",
@@ -45,24 +28,17 @@ _STATE_NEXT: dict[DeadLetterState, str] = {
 }
 
 
-def whose_fault(error_class: ErrorClass, code: str = "", *, native: bool = False) -> str:
-    """Who has to act, in words. `native`: the platform keeps the dead letter itself."""
-    if native:
-        return "whoever reads that queue: its platform gave the message up"
-    if code in _UNREAD:
-        return "the record: the source sent none that can be told apart by its key"
-    return WHOSE.get(error_class, "unknown")
-
-
-def what_next(error_class: ErrorClass, hint: str, state: DeadLetterState | None = None) -> str:
+def what_next(
+    error_class: ErrorClass, hint: str, state: DeadLetterState | None = None, code: str = ""
+) -> str:
     """What a person can do about it; the platform's own hint where there is one."""
     if state is not None and state in _STATE_NEXT:
         return _STATE_NEXT[state]
-    return hint or _NEXT.get(error_class, "")
+    return blame.what_next(error_class, code, hint)
 
 
 def _hint(letter: DeadLetter) -> str:
-    return letter.hint or (_NATIVE_NEXT if letter.direction == NATIVE else "")
+    return letter.hint or (blame.NATIVE_NEXT if letter.direction == NATIVE else "")
 
 
 def key_text(record_key: str) -> str:
@@ -149,7 +125,8 @@ def issue_facts(issue: Issue, now_ms: int) -> Pieces:
         (f"{issue.message}\n", "strong"),
         *fact("whose fault", whose_fault(issue.error_class, issue.code, native=not issue.integration)),
         *fact(
-            "what next", _NATIVE_NEXT if not issue.integration else what_next(issue.error_class, issue.hint)
+            "what next",
+            blame.NATIVE_NEXT if not issue.integration else what_next(issue.error_class, issue.hint),
         ),
         *fact("where", f"{issue.platform} · profile {issue.profile} · {issue.place}"),
         *_lifecycle(issue, now_ms),
