@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from platint_tui.core.model import Issue, LatencySummary, MetricPoint, Run
 from platint_tui.core.states import ACTIVE_RUN_STATES, IssueState, RunState
-from platint_tui.services import metrics, profiles
+from platint_tui.services import inbound, metrics, profiles
 from platint_tui.services.engine import engine_is_running
+from platint_tui.services.inbound import Inbound
 from platint_tui.services.profiles import ProfileView
 from platint_tui.services.workspace import Workspace
 from platint_tui.store.ports import SeenQueue
@@ -47,6 +48,7 @@ class Dashboard:
     series: tuple[MetricPoint, ...]
     headline: metrics.Headline
     engine_running: bool
+    incoming: Inbound
     queues: tuple[SeenQueue, ...] = ()
     lag_p95_ms: float | None = None
     """The worst p95 of the syncs in real time, of the same window."""
@@ -77,6 +79,7 @@ async def load(workspace: Workspace, window_s: float = 3600.0) -> Dashboard:
         series=tuple(await metrics.series(workspace, window_s)),
         headline=await metrics.headline(workspace, window_s),
         engine_running=engine_is_running(workspace),
+        incoming=await inbound.load(workspace),
         queues=tuple(await workspace.store.dead_letters.dead_queues()),
         lag_p95_ms=max((item.p95_ms for item in lags.values() if item.p95_ms is not None), default=None),
     )

@@ -20,12 +20,12 @@ from platint_tui.core.events import (
     TargetHealth,
 )
 from platint_tui.core.filtertext import moment_of, parse_filter
-from platint_tui.core.gaps import OPEN_GAP_STATES, StoredGap
+from platint_tui.core.gaps import OPEN_GAP_STATES, GapKind, StoredGap
 from platint_tui.core.model import Profile
 from platint_tui.core.subscriptions import Subscription, SubscriptionState
 from platint_tui.engine.receiver.options import DEFAULT, LISTEN, OFF, PUBLIC_URL, SETTING, STATUS
 from platint_tui.services import events
-from platint_tui.services.engine import engine_is_running
+from platint_tui.services.engine import engine_is_running, refuse_read_only
 from platint_tui.services.events import SourceRow
 from platint_tui.services.workspace import Workspace
 from platint_tui.store.ports import DeliveryFilter, EventFilter
@@ -49,6 +49,8 @@ class Receiver:
     state: str
     address: str
     public_url: str
+    listen: str = ""
+    """Where it was told to listen: HOST:PORT, "" for the usual place, or off."""
     error: str = ""
     since_ms: int | None = None
     beat_ms: int | None = None
@@ -81,6 +83,7 @@ async def receiver(workspace: Workspace) -> Receiver:
         state,
         address or listen or DEFAULT,
         public,
+        listen,
         error,
         since if isinstance(since, int) else None,
         beat,
@@ -90,7 +93,7 @@ async def receiver(workspace: Workspace) -> Receiver:
 @dataclass(frozen=True, slots=True)
 class SourceView:
     """The webhooks of one profile. `address` is what its platform is to call ("" while no public URL is set),
-    `feeds` names the integrations that its events go to.
+    `feeds` names the integrations that its events go to, `gaps` are those in which something may be missing.
     """
 
     profile: Profile
@@ -160,7 +163,11 @@ async def load(workspace: Workspace) -> Inbound:
     listener = await receiver(workspace)
     found = await events.sources(workspace)
     subscriptions = await store.subscriptions.list()
-    gaps = await store.gaps.list(states=OPEN_GAP_STATES, limit=1_000)
+    gaps = [
+        item
+        for item in await store.gaps.list(states=OPEN_GAP_STATES, limit=1_000)
+        if item.kind is not GapKind.PAUSED and not item.integration
+    ]
     feeds: dict[str, list[str]] = {}
     for item in await store.integrations.list():
         if item.receives:
@@ -178,7 +185,7 @@ async def load(workspace: Workspace) -> Inbound:
                 row,
                 f"{listener.public_url.rstrip('/')}/webhooks/{profile.name}" if listener.public_url else "",
                 tuple(item for item in subscriptions if item.profile == profile.name),
-                tuple(item for item in gaps if item.profile == profile.name and not item.integration),
+                tuple(item for item in gaps if item.profile == profile.name),
                 tuple(feeds.get(profile.name, ())),
             )
         )
@@ -255,6 +262,12 @@ async def export(workspace: Workspace, where: EventFilter) -> AsyncIterator[str]
         except NotFound:
             continue  # retention took it meanwhile
         yield json.dumps(events.document(view.event, view.deliveries), ensure_ascii=False)
+
+
+async def acknowledge_alert(workspace: Workspace, number: int) -> None:
+    """Somebody has seen an alert; what comes after it is a new one. Raises NotFound."""
+    refuse_read_only(workspace, "acknowledge alerts")
+    await workspace.store.alerts.acknowledge(number)
 
 
 async def rejections(workspace: Workspace, profile: str = "") -> list[Rejection]:

@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from platint_tui import __version__
+from platint_tui.core.errors import ConfigError
+from platint_tui.engine.receiver.options import OFF, SETTING, is_loopback, parse_listen, parse_public_url
 from platint_tui.services.engine import refuse_read_only
+from platint_tui.services.inbound import Receiver, receiver
 from platint_tui.services.workspace import Workspace
 from platint_tui.vault import VaultStatus
 
@@ -36,6 +39,7 @@ class SettingsView:
     vault: VaultStatus
     theme: str | None
     read_only: bool
+    receiver: Receiver
 
 
 async def load(workspace: Workspace) -> SettingsView:
@@ -56,6 +60,7 @@ async def load(workspace: Workspace) -> SettingsView:
         vault=await workspace.vault.status(),
         theme=await theme(workspace),
         read_only=workspace.read_only,
+        receiver=await receiver(workspace),
     )
 
 
@@ -74,6 +79,7 @@ async def _retention(workspace: Workspace) -> tuple[tuple[str, str], ...]:
         "runs_days": "ended runs",
         "commands_days": "commands",
         "dead_letters_days": "settled dead letters",
+        "events_days": "events and their deliveries",
     }
     return tuple((names.get(name, name), f"{number} days") for name, number in days.items())
 
@@ -84,6 +90,32 @@ def _place(label: str, path: Path) -> Place:
         return Place(label, path, path.exists(), size)
     except OSError:
         return Place(label, path, False)
+
+
+def check_receiver(listen: str, public_url: str) -> None:
+    """Raise ConfigError (code listen, exposed or public_url) unless webhooks can be received so. "" is the default;
+    `off` listens nowhere."""
+    if listen and listen != OFF:
+        host, _ = parse_listen(listen)
+        if not is_loopback(host):
+            raise ConfigError(
+                f"{host} can be reached from other machines.",
+                hint="Listen on 127.0.0.1 behind a proxy or tunnel; `serve --expose` means it.",
+                code="listen",
+            )
+    parse_public_url(public_url)
+
+
+async def set_receiver(workspace: Workspace, listen: str, public_url: str) -> None:
+    """Where webhooks are received, and the public URL that vendors call; the environment and `serve` win over it.
+
+    Raises ConfigError for what is no address.
+    """
+    refuse_read_only(workspace, "change where webhooks are received")
+    check_receiver(listen, public_url)
+    before = await workspace.store.settings.get(SETTING)
+    kept = before if isinstance(before, dict) else {}
+    await workspace.store.settings.put(SETTING, {**kept, "listen": listen, "public_url": public_url})
 
 
 async def theme(workspace: Workspace) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from platint_tui.core.errors import ConfigError, ErrorClass, ExitCode, NotFound, PlatintError
-from platint_tui.core.events import WAITING_DELIVERIES
+from platint_tui.core.events import WAITING_DELIVERIES, DeliveryState, Hold, TargetHealth
 from platint_tui.core.gaps import OPEN_GAP_STATES, GapKind, StoredGap
 from platint_tui.core.model import (
     Environment,
@@ -28,8 +28,20 @@ from platint_tui.services.workspace import Workspace
 from platint_tui.store.ports import DeliveryFilter
 
 _LAG_WINDOW_MS = 3_600_000
+_DAY_MS = 86_400_000
 _LOOKED_BACK = 20
 """How many runs back the last part of each stream is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """What webhooks bring to one stream of an integration: deliveries that wait, and those of the last day that
+    arrived or were given up. `held` says why nothing is delivered at present, "" when it is."""
+
+    waiting: int
+    delivered: int
+    given_up: int
+    held: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +49,8 @@ class SyncView:
     """One integration with where its streams stand and its newest run.
 
     `progress` is each stream's part in the newest run that had it, `open` its unresolved dead letters, `lags` how
-    old its records of the last hour were when they were stored, `gaps` how many spans of it were not read.
+    old its records of the last hour were when they were stored, `gaps` how many spans of it were not read. `fed` is
+    what webhooks bring to each stream, empty when none do; `breaker` is that of its target, None when it is closed.
     """
 
     integration: Integration
@@ -48,6 +61,8 @@ class SyncView:
     open: Mapping[str, int] = field(default_factory=dict)
     lags: Mapping[str, LatencySummary] = field(default_factory=dict)
     gaps: Mapping[str, int] = field(default_factory=dict)
+    fed: Mapping[str, Fed] = field(default_factory=dict)
+    breaker: TargetHealth | None = None
 
     @property
     def in_real_time(self) -> bool:
@@ -208,6 +223,9 @@ async def list_syncs(workspace: Workspace) -> list[SyncView]:
     known_gaps = await workspace.store.gaps.list(
         kinds=(GapKind.READING,), states=OPEN_GAP_STATES, limit=1_000
     )
+    routes = await workspace.store.deliveries.counts_by_route(workspace.clock.now_ms() - _DAY_MS)
+    holds = await workspace.store.deliveries.holds()
+    breakers = {item.profile: item for item in await workspace.store.deliveries.health()}
     for integration in await workspace.store.integrations.list():
         name = integration.name
         holes: dict[str, int] = {}
@@ -232,9 +250,41 @@ async def list_syncs(workspace: Workspace) -> list[SyncView]:
                     if f"{name}/{item.stream}" in lags
                 },
                 gaps=holes,
+                fed=_fed(integration, routes, holds),
+                breaker=breakers.get(integration.target_profile) if integration.receives else None,
             )
         )
     return views
+
+
+def _fed(
+    integration: Integration,
+    routes: Mapping[tuple[str, str], Mapping[DeliveryState, int]],
+    holds: Sequence[Hold],
+) -> dict[str, Fed]:
+    """What webhooks bring to the streams of an integration, nothing when none do."""
+    if not integration.receives:
+        return {}
+    name = integration.name
+    held = {item.stream: item.message for item in holds if item.integration == name}
+    return {
+        item.stream: _fed_stream(
+            routes.get((name, item.stream), {}), held.get(item.stream) or held.get("*", "")
+        )
+        for item in integration.streams
+    }
+
+
+def _fed_stream(states: Mapping[DeliveryState, int], held: str) -> Fed:
+    def count(*wanted: DeliveryState) -> int:
+        return sum(states.get(state, 0) for state in wanted)
+
+    return Fed(
+        count(*WAITING_DELIVERIES),
+        count(DeliveryState.DONE, DeliveryState.SUPERSEDED),
+        count(DeliveryState.DEAD),
+        held,
+    )
 
 
 _WORDS = {

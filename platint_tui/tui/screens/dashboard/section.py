@@ -15,6 +15,8 @@ from platint_tui.tui.actions import Action, Context
 from platint_tui.tui.listing import Listing
 from platint_tui.tui.pace import Pace
 from platint_tui.tui.progress import Progress
+from platint_tui.tui.screens.dashboard import incoming
+from platint_tui.tui.screens.dashboard.incoming import Door
 from platint_tui.tui.screens.dashboard.welcome import Welcome
 from platint_tui.tui.sections import SectionView
 from platint_tui.tui.widgets.cells import Cell, Column
@@ -32,6 +34,12 @@ def _demo_reason(context: Context) -> str | None:
     if isinstance(view, DashboardSection) and not view.welcoming:
         return "There are profiles already; `platint-tui demo` has data of its own."
     return None
+
+
+def _alert_reason(context: Context) -> str | None:
+    view = context.view
+    alert = isinstance(view, DashboardSection) and view.alert
+    return None if alert else "Choose an alert."
 
 
 def _health_cell(row: PlatformHealth) -> Cell:
@@ -87,6 +95,17 @@ class DashboardSection(SectionView):
             footer=10,
         ),
         Action(
+            "dashboard.acknowledge",
+            ("c",),
+            "acknowledge",
+            "Say that somebody has seen this alert.",
+            "acknowledge",
+            section="dashboard",
+            footer=15,
+            writes=True,
+            enabled=_alert_reason,
+        ),
+        Action(
             "dashboard.add",
             ("a",),
             "add a profile",
@@ -124,6 +143,7 @@ class DashboardSection(SectionView):
                     yield Listing(
                         _health_columns(), lambda row: row.view.profile.name, heading="Platforms", id="health"
                     )
+                    yield Listing(incoming.columns(), lambda row: row.key, heading="Incoming", id="incoming")
                     yield Listing(
                         progress.columns(0),
                         lambda row: row.key,
@@ -204,6 +224,11 @@ class DashboardSection(SectionView):
         health.show(snapshot.health)
         bad = sum(row.troubled for row in snapshot.health)
         health.remark(f"{bad} in trouble" if bad else "", "warn")
+        rows = incoming.doors(snapshot.incoming, now)
+        doors = self.query_one("#incoming", Listing)
+        doors.display = bool(rows)
+        doors.show(rows)
+        doors.remark(*incoming.listener_words(snapshot.incoming, now))
         work = self.query_one("#work", Listing)
         work.set_columns(progress.columns(now))
         work.show(progress.progress_of((*snapshot.active, *snapshot.parked), self._pace, now))
@@ -264,10 +289,33 @@ class DashboardSection(SectionView):
             self.console.go("deadletters", "issue", row.fingerprint)
         elif isinstance(row, Run):
             self.console.go("history", "run", row.id)
+        elif isinstance(row, Door):
+            self.console.go(row.section, row.kind, row.id)
         elif isinstance(row, Progress):
             self.console.go("syncs", "sync", row.run.integration)
         elif row is not None:
             self.console.go("profiles", "profile", row.view.profile.name)
+
+    @property
+    def alert(self) -> int:
+        """The number of the alert under the cursor, 0 for none."""
+        listing = self.app.focused
+        row = listing.current if isinstance(listing, Listing) else None
+        return row.alert if isinstance(row, Door) else 0
+
+    async def acknowledge(self) -> str | None:
+        """Somebody has seen the alert under the cursor."""
+        from platint_tui.services import inbound
+
+        number = self.alert
+        if not number:
+            return None
+        await inbound.acknowledge_alert(self.console.workspace, number)
+        return "The alert is acknowledged; it comes again if it happens again."
+
+    @on(Listing.Moved)
+    def _row_moved(self) -> None:
+        self.console.refresh_keys()
 
     def add_profile(self) -> None:
         """The form for a profile."""

@@ -137,7 +137,7 @@ ACTIONS: tuple[Action, ...] = (
             "discard_chosen", _discard, writes=True, footer=3),
     _action("acknowledge", "c", "acknowledge", "Say that somebody has seen this issue, or open it again.",
             "acknowledge", _issue, writes=True, footer=7),
-    _action("state", "S", "state", "Acknowledge, resolve, ignore (for a time) or reopen an issue, or write a note to it.",
+    _action("state", "S", "state", "Acknowledge, resolve, ignore (for a time) or reopen an issue, or write a note.",
             "choose_state", _issue, writes=True, footer=13),
     _action("bin", "i", "fault", "Issues of records, of systems (target, credential, network), or both.",
             "next_bin", _at_issues, footer=14),

@@ -14,6 +14,8 @@ from platint_tui.tui import glyphs, present
 from platint_tui.tui.actions import Action, Context
 from platint_tui.tui.listing import Listing
 from platint_tui.tui.reports import Report
+from platint_tui.tui.screens.events.receiverwords import listener
+from platint_tui.tui.screens.settings.receiver import ReceiverScreen
 from platint_tui.tui.sections import SectionView
 from platint_tui.tui.themes import LABELS, following
 from platint_tui.tui.widgets.cells import Cell, Column
@@ -55,6 +57,16 @@ class SettingsSection(SectionView):
             footer=10,
         ),
         Action(
+            "settings.receiver",
+            ("e",),
+            "webhooks",
+            "Change where webhooks are received, and the public URL that vendors call.",
+            "edit_receiver",
+            section="settings",
+            writes=True,
+            footer=15,
+        ),
+        Action(
             "settings.copy",
             ("y",),
             "copy",
@@ -65,6 +77,8 @@ class SettingsSection(SectionView):
             enabled=_may_copy,
         ),
     )
+
+    _shown: SettingsView | None = None
 
     def compose(self) -> ComposeResult:
         """The two parts."""
@@ -105,6 +119,7 @@ class SettingsSection(SectionView):
 
     def show(self, snapshot: Snapshot) -> None:
         """Write the facts and the log."""
+        self._shown = snapshot.settings
         self.query_one("#facts", Static).update(self._facts(snapshot.settings))
         numbered = [
             (len(snapshot.reports) - index, report) for index, report in enumerate(snapshot.reports[:200])
@@ -118,7 +133,8 @@ class SettingsSection(SectionView):
             lines.append(_fact(place.label, str(place.path), note))
         for folder in view.connectors:
             lines.append(_fact("more manifests", str(folder), "--connectors"))
-        lines += [[], [("Secrets", "strong")], *self._vault(view), []]
+        lines += [[], [("Webhooks", "strong")], *self._receiver(view), []]
+        lines += [[("Secrets", "strong")], *self._vault(view), []]
         lines += [[("Kept", "strong")], *(_fact(name, length) for name, length in view.retention), []]
         theme = LABELS.get(self.app.theme, self.app.theme)
         lines += [
@@ -129,6 +145,16 @@ class SettingsSection(SectionView):
             _fact("platint-tui", view.version, f"SQLite {view.sqlite_version}"),
         ]
         return Content("\n").join(present.joined([("  ", ""), *pieces]) for pieces in lines)
+
+    def _receiver(self, view: SettingsView) -> list[Pieces]:
+        """Who listens, and what vendors call."""
+        state = [("  state                 ", "muted"), *listener(view.receiver, self.console.clock.now_ms())]
+        public = view.receiver.public_url
+        return [
+            _fact("listen on", view.receiver.address.removeprefix("http://"), "e changes it"),
+            _fact("public URL", public or "none", "vendors call it" if public else "e tells it"),
+            state,
+        ]
 
     @staticmethod
     def _vault(view: SettingsView) -> list[Pieces]:
@@ -146,6 +172,20 @@ class SettingsSection(SectionView):
     def focus_first(self) -> None:
         """The facts, to scroll."""
         self.query_one("#facts-scroll").focus()
+
+    async def edit_receiver(self) -> str | None:
+        """Change where webhooks are received and what vendors call."""
+        from platint_tui.services import settings
+
+        view = self._shown
+        if view is None:
+            return None
+        screen = ReceiverScreen(view.receiver.listen, view.receiver.public_url)
+        answer = await self.app.push_screen_wait(screen)
+        if answer is None:
+            return "Nothing was changed."
+        await settings.set_receiver(self.console.workspace, *answer)
+        return "Kept. An engine that runs listens there within moments; 6 shows whether it does."
 
     def next_theme(self) -> None:
         """The theme after this one."""

@@ -10,6 +10,7 @@ from platint_tui.core.states import RunState
 from platint_tui.tui import present
 from platint_tui.tui.pace import Pace
 from platint_tui.tui.progress import Progress, committed_words, progress_of
+from platint_tui.tui.screens.syncs.rows import fed_words
 
 if TYPE_CHECKING:
     from platint_tui.core.model import Run, StreamMapping
@@ -25,12 +26,15 @@ def describe(view: SyncView, chosen: StreamMapping | None, pace: Pace, now_ms: i
     """The text of the detail pane."""
     run = view.last_run
     lines: list[Pieces] = []
-    if run is None:
+    if run is None and view.fed:
+        lines.append([("Webhooks feed it: events go to the target as they arrive.", "muted")])
+    elif run is None:
         lines.append([("It has not run yet.  ", "muted"), ("r", "key"), (" runs it.", "muted")])
-    else:
+    if run is not None:
         lines += _run_lines(run, pace, now_ms, width)
         if view.in_real_time and run.state == RunState.RUNNING:
             lines += _live_lines(view, run, now_ms)
+    lines += _fed_lines(view, now_ms)
     if view.unresolved:
         noun = present.plural(view.unresolved, "dead letter")
         waits = "waits" if view.unresolved == 1 else "wait"
@@ -38,6 +42,25 @@ def describe(view: SyncView, chosen: StreamMapping | None, pace: Pace, now_ms: i
     if chosen is not None:
         lines += [[], *_mapping_lines(view, chosen)]
     return Content("\n").join(present.joined([("  ", ""), *pieces]) for pieces in lines)
+
+
+def _fed_lines(view: SyncView, now_ms: int) -> list[Pieces]:
+    """What webhooks bring: per stream what arrived and waits, and why it waits."""
+    lines: list[Pieces] = []
+    wide = max((len(name) for name in view.fed), default=0) + 2
+    for name, fed in view.fed.items():
+        lines.append([(f"{name:<{wide}}", ""), (f"last day {fed_words(fed)}", "muted")])
+        if fed.held:
+            lines.append([(f"{'':<{wide}}held: {fed.held}", "warn")])
+    if view.breaker is not None and view.breaker.state != "closed":
+        again = present.countdown(view.breaker.until_ms, now_ms)
+        text = (
+            f"Nothing is sent to {view.breaker.profile} at present, it failed {view.breaker.failures} times: "
+        )
+        lines.append([(text, "bad"), (f"{view.breaker.message} Tried again {again}.", "bad")])
+    if view.fed:
+        lines.append([("6", "key"), (f" shows the events of {view.integration.source_profile}", "muted")])
+    return lines
 
 
 def _run_lines(run: Run, pace: Pace, now_ms: int, width: int) -> list[Pieces]:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from platint_tui.tui import present
+from platint_tui.tui import glyphs, present
 from platint_tui.tui.progress import dead_cell
 from platint_tui.tui.widgets.cells import Cell, Column
 
 if TYPE_CHECKING:
     from platint_tui.core.model import StreamMapping, StreamProgress, SyncState
-    from platint_tui.services.syncs import SyncView
+    from platint_tui.services.syncs import Fed, SyncView
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +93,48 @@ def _route(row: SyncRow) -> Cell:
 
 
 def _state(row: SyncRow) -> Cell:
+    if row.view.fed and (row.stream is None or row.progress is None) and _idle(row):
+        return Cell(*fed_state(row.view, row.stream))
     if row.stream is None:
         run = row.view.last_run
         return Cell(*present.state_cell(run.state)) if run else Cell("never run", "muted")
     return Cell(*present.state_cell(row.progress.state)) if row.progress else Cell("-", "muted")
 
 
+def _idle(row: SyncRow) -> bool:
+    run = row.view.last_run
+    return run is None or run.ended_ms is not None
+
+
+def fed_state(view: SyncView, stream: StreamMapping | None) -> tuple[str, str]:
+    """The state of what webhooks feed: a target that is left alone, something held, or fed."""
+    signs = glyphs.current()
+    if view.breaker is not None and view.breaker.state != "closed":
+        return f"{signs.slash} breaker", "bad"
+    parts = (
+        [view.fed[stream.stream]] if stream is not None and stream.stream in view.fed else view.fed.values()
+    )
+    if any(item.held for item in parts):
+        return f"{signs.pause} held", "warn"
+    return f"{signs.dot} by webhook", "ok"
+
+
+def fed_words(fed: Fed) -> str:
+    """What webhooks brought within a day: `35 arrived, 5 waiting`."""
+    words = [f"{present.count(fed.delivered)} arrived"]
+    if fed.waiting:
+        words.append(f"{present.count(fed.waiting)} waiting")
+    if fed.given_up:
+        words.append(f"{present.count(fed.given_up)} given up")
+    return ", ".join(words)
+
+
 def _position(row: SyncRow) -> Cell:
     if row.stream is None:
         return Cell("")
+    fed = row.view.fed.get(row.stream.stream)
+    if fed is not None and row.state is None:
+        return Cell(fed_words(fed), "warn" if fed.held else "muted")
     return Cell(present.position(row.state.confirmed if row.state else None), "muted")
 
 
