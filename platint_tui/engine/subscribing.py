@@ -408,7 +408,7 @@ async def _refuse_third(account: Account) -> None:
 
 def wanted_of(row: Subscription, secret: Secret | None = None) -> WantedWebhook:
     """A subscription as the requests of its manifest look it up."""
-    name = row.id.replace("_", "-")
+    name = f"platint-{row.id.replace('_', '-')}"
     return WantedWebhook(name, row.url, row.types, row.scope, row.remote_id, secret)
 
 

@@ -33,6 +33,7 @@ _PATHS = (
     "/crm/v3/owners",
     "/crm/v4/objects",
     "/crm-object-schemas",
+    "/webhooks/v3",
 )
 
 

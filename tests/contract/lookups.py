@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from contract.look_answers import Answers
+from contract.look_webhooks import Webhooks
 from contract.looked import STANDARD_HEADERS, Found, Lookup, Records, Touched, made_by, own, sent_by
 from contract.manifests import Data, expressions, requests
 from contract.schema import Schema, find, names, resolve, validate
@@ -16,7 +16,7 @@ from contract.specs.view import Operation
 __all__ = ["Checker", "Lookup", "Touched"]
 
 
-class Checker(Answers):
+class Checker(Webhooks):
     """Looks the entries of one manifest up in the view of its platform."""
 
     def parts(self) -> list[str]:
@@ -27,6 +27,7 @@ class Checker(Answers):
             "check",
             "discover",
             *(f"resources.{name}" for name in self.data["resources"]),
+            *self.webhook_parts(),
         ]
 
     def all(self) -> list[Lookup]:
@@ -45,6 +46,8 @@ class Checker(Answers):
                 self._probe(f"check.{number}", probe)
         elif name == "discover":
             self._discover()
+        elif name.startswith("webhooks."):
+            self._webhook_part(name)
         else:
             self._resource(name.removeprefix("resources."))
         return self.results

@@ -153,3 +153,15 @@ def requests(data: Data) -> Iterator[tuple[str, Data]]:
                 yield f"{place}.write.{word}", operation
         if resource["describe"] and resource["describe"]["request"]:
             yield f"{place}.describe.request", resource["describe"]["request"]
+    webhooks = data["webhooks"] or {}
+    for number, way in enumerate(webhooks.get("subscribe") or ()):
+        for word in ("prepare", "create", "secret_request", "pause", "resume", "remove", "renew"):
+            if way[word]:
+                yield f"webhooks.subscribe.{number}.{word}", way[word]
+        for word in ("list", "address"):
+            if way[word]:
+                yield f"webhooks.subscribe.{number}.{word}.request", way[word]["request"]
+    for number, way in enumerate(webhooks.get("missed") or ()):
+        for word in ("request", "redeliver"):
+            if way[word]:
+                yield f"webhooks.missed.{number}.{word}", way[word]

@@ -31,6 +31,7 @@ def mutations(data: Data) -> Iterator[tuple[str, str, Data]]:
     yield from _discover(data)
     for name in data["resources"]:
         yield from _resource(data, name)
+    yield from _webhooks(data)
 
 
 def _transport(data: Data) -> Iterator[tuple[str, str, Data]]:
@@ -378,3 +379,58 @@ def _write(data: Data, part: str, place: tuple[Any, ...], operation: Data) -> It
                 yield from _path(data, part, (*place, "bulk", "results", word))
         if results and results["failed"]:
             yield from _path(data, part, (*place, "bulk", "results", "failed", "path"))
+
+
+# --- webhooks
+
+
+def _webhooks(data: Data) -> Iterator[tuple[str, str, Data]]:
+    webhooks = data["webhooks"] or {}
+    for number, way in enumerate(webhooks.get("subscribe") or ()):
+        place = ("webhooks", "subscribe", number)
+        part = _shown(place)
+        for word in ("prepare", "create", "secret_request", "pause", "resume", "remove", "renew"):
+            if way[word]:
+                yield from _request(data, part, (*place, word))
+        for word in ("id_from", "secret_from", "expires_from"):
+            if way[word]:
+                yield from _path(data, part, (*place, word))
+        for field in way["keep"]:
+            yield from _path(data, part, (*place, "keep", field))
+        for index in range(len(way["error_from"])):
+            yield from _path(data, part, (*place, "error_from", index))
+        for word in ("list", "address"):
+            if way[word]:
+                yield from _registered(data, part, (*place, word))
+    for number, way in enumerate(webhooks.get("missed") or ()):
+        if way["request"]:
+            yield from _missed(data, ("webhooks", "missed", number))
+
+
+def _registered(data: Data, part: str, place: tuple[Any, ...]) -> Iterator[tuple[str, str, Data]]:
+    listed = _at(data, place)
+    yield from _request(data, part, (*place, "request"))
+    yield from _page(data, part, (*place, "page"))
+    for word in ("items", "id", "url", "types", "type", "expires") if place[-1] == "list" else ("url",):
+        if listed[word]:
+            yield from _path(data, part, (*place, word))
+    for word in ("active", "confirmed"):
+        if listed[word]:
+            yield from _path(data, part, (*place, word, "path"))
+
+
+def _missed(data: Data, place: tuple[Any, ...]) -> Iterator[tuple[str, str, Data]]:
+    way, part = _at(data, place), _shown(place)
+    yield from _request(data, part, (*place, "request"))
+    yield from _page(data, part, (*place, "page"))
+    for word in ("items", "event_id", "time", "delivery_id"):
+        if way[word]:
+            yield from _path(data, part, (*place, word))
+    if way["body"] and way["body"] != ".":
+        yield from _path(data, part, (*place, "body"))
+    for index in range(len(way["type"])):
+        yield from _path(data, part, (*place, "type", index))
+    for name in way["only_failed"]:
+        yield part, f"{part}.only_failed.{name}", _renamed(data, (*place, "only_failed"), name, name + WRONG)
+    if way["redeliver"]:
+        yield from _request(data, part, (*place, "redeliver"))
