@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import io
 import json
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
+import stripe
 from cli.kit import Cli, rows, wait_for
 
 from platint_tui.cli.main import run
@@ -148,3 +151,39 @@ def test_sources_are_paused_and_refused(shop: Shop) -> None:
         shop.cli.database, "SELECT kind, state, end_ms IS NOT NULL AS ended FROM gaps ORDER BY number"
     )
     assert [tuple(gap.values()) for gap in gaps] == [("paused", "filled", 1), ("disabled", "open", 1)]
+
+
+def test_a_webhook_as_stripe_signs_it_is_a_row_a_moment_later(shop: Shop) -> None:
+    """From the request to the table through one `serve`; what is forged reaches nothing."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    wait_for(lambda: shop.cli.engine_pid() is None, "the end of the engine that delivered before")
+    process = shop.cli.start("serve", "--listen", address)
+    wait_for(lambda: post(address, b"{}", {}) is not None, "the receiver's start")
+    body = event(7).body
+    assert post(address, body, {"stripe-signature": "t=1,v1=00"}) == 401
+    signature = stripe.WebhookSignature.generate_signature_header(body.decode(), shop.cli.env["STRIPE_HOOK"])
+    assert post(address, body, {"stripe-signature": signature}) == 200
+
+    def written() -> bool:
+        found = rows(shop.folder / "w.sqlite", "SELECT name FROM customers WHERE id = 'cus_1'")
+        return [row["name"] for row in found] == ["n7"]
+
+    wait_for(written, "the row")
+    process.terminate()
+    process.wait(10)
+    ended = rows(shop.cli.database, "SELECT state FROM deliveries WHERE idempotency_key IS NOT NULL")
+    assert {row["state"] for row in ended} == {"done"}
+
+
+def post(address: str, body: bytes, headers: dict[str, str]) -> int | None:
+    """The status of a request to the source `shop`, None while nobody listens."""
+    connection = http.client.HTTPConnection(address, timeout=10)
+    try:
+        connection.request("POST", "/webhooks/shop", body, {"content-type": "application/json", **headers})
+        return connection.getresponse().status
+    except ConnectionRefusedError:
+        return None
+    finally:
+        connection.close()
