@@ -73,7 +73,7 @@ class Verifier:
         self.fields = tuple(dict.fromkeys(names))
         self.hosts = tuple(dict.fromkeys(host for item in self._checks for host in item.hosts))
         self.issuers = tuple(dict.fromkeys(host for item in self._checks for host in item.issuers))
-        self._keys: dict[tuple[int, str], _Key] = {}
+        self._keys: dict[tuple[int, tuple[str, ...]], _Keys] = {}
         self._accepted: dict[tuple[int, str], Verdict] = {}
 
     def needs(self, request: WebhookRequest) -> tuple[str, ...]:
@@ -121,54 +121,43 @@ class Verifier:
     def _decided(self, call: Call, secrets: Values) -> tuple[int, str]:
         """The number of the scheme that decides, and the profile field that fits. Raises Refused."""
         for number, check in enumerate(self._checks):
-            if not check.named_by(call) or not _has_values(check, secrets):
+            if not check.named_by(call):
                 continue
-            keys = self._usable(number, check, secrets, call)
+            keys = self._keys_of(number, check, secrets)
+            if keys is None:
+                continue
             if call.trace is not None:
-                call.trace.insert(0, Step("Scheme", None, f"{check.label}."))
+                _tell_keys(call, check, keys)
+            if not keys.usable and check.alternatives:
+                raise Refused(Cause.NO_SECRET, f"The profile's {'; '.join(keys.faults)}.", "Secrets")
             values = {name: _text(secrets.get(name)) for name in check.required}
-            return number, check.matching(call, keys, values)
+            return number, check.matching(call, keys.usable, values)
         raise self._nobody(secrets)
 
-    def _usable(self, number: int, check: Check, secrets: Values, call: Call) -> list[tuple[str, Any]]:
-        """The keys of all active values. Raises Refused when a value is there and none can be used."""
-        keys: list[tuple[str, Any]] = []
-        faults = []
-        for name in check.alternatives:
-            text = _text(secrets.get(name))
-            if not text:
-                continue
-            made = self._keys.get((number, text))
-            if made is None:
-                made = self._make(number, check, text)
-            if made.fault:
-                faults.append(f"{name} must be {made.fault}")
-            else:
-                keys.append((name, made.key))
-        if not keys and check.alternatives:
-            raise Refused(Cause.NO_SECRET, f"The profile's {'; '.join(faults)}.", "Secrets")
-        if call.trace is not None and keys:
-            names = ", ".join(name for name, _ in keys)
-            call.note("Secrets", f"{counted(len(keys), 'value')} of the profile may fit: {names}.")
-            for fault in faults:
-                call.note("Secrets", f"Not usable: {fault}.", False)
-        return keys
-
-    def _make(self, number: int, check: Check, text: str) -> _Key:
-        try:
-            made = _Key(check.key_of(text))
-        except ValueError as error:
-            made = _Key(None, str(error))
-        if len(self._keys) >= _MAX_KEYS:
-            self._keys.clear()
-        self._keys[number, text] = made
-        return made
+    def _keys_of(self, number: int, check: Check, secrets: Values) -> _Keys | None:
+        """The keys that a scheme has of the profile's values, made once; None when it is not configured."""
+        texts = tuple([_text(secrets.get(name)) for name in check.alternatives])
+        if texts and not any(texts):
+            return None
+        for name in check.required:
+            if not _text(secrets.get(name)):
+                return None
+        known = self._keys.get((number, texts))
+        if known is None:
+            if len(self._keys) >= _MAX_KEYS:
+                self._keys.clear()
+            known = self._keys[number, texts] = _made(check, texts)
+        return known
 
     def _nobody(self, secrets: Values) -> Refused:
         """No scheme decides: none is configured, or the request has nothing that one of them is about."""
         if not self._checks:
             return Refused(Cause.NO_SCHEME, "The manifest does not say how webhooks are verified.", "Scheme")
-        configured = [item for item in self._checks if _has_values(item, secrets)]
+        configured = [
+            item
+            for number, item in enumerate(self._checks)
+            if self._keys_of(number, item, secrets) is not None
+        ]
         if configured:
             wanted = " or ".join(dict.fromkeys(item.wanted for item in configured))
             return Refused(Cause.MISSING_HEADER, f"The request lacks {wanted}.")
@@ -181,11 +170,31 @@ class Verifier:
 
 
 @dataclass(frozen=True, slots=True)
-class _Key:
-    """What a secret's text became, or what it should have been."""
+class _Keys:
+    """The keys of the active values with their profile fields, and what is wrong with the others."""
 
-    key: Any
-    fault: str = ""
+    usable: tuple[tuple[str, Any], ...]
+    faults: tuple[str, ...]
+
+
+def _made(check: Check, texts: tuple[str, ...]) -> _Keys:
+    usable, faults = [], []
+    for name, text in zip(check.alternatives, texts, strict=True):
+        if text:
+            try:
+                usable.append((name, check.key_of(text)))
+            except ValueError as error:
+                faults.append(f"{name} must be {error}")
+    return _Keys(tuple(usable), tuple(faults))
+
+
+def _tell_keys(call: Call, check: Check, keys: _Keys) -> None:
+    call.note("Scheme", f"{check.label}.", None)
+    if keys.usable:
+        names = ", ".join(name for name, _ in keys.usable)
+        call.note("Secrets", f"{counted(len(keys.usable), 'value')} of the profile may fit: {names}.")
+    for fault in keys.faults:
+        call.note("Secrets", f"Not usable: {fault}.", False)
 
 
 def _call(
@@ -209,13 +218,6 @@ def _text(value: Secret | str | None) -> str:
         return ""
     text = value.reveal() if isinstance(value, Secret) else value
     return text if text and not text.isspace() else ""
-
-
-def _has_values(check: Check, secrets: Values) -> bool:
-    """Whether the profile has what a scheme needs."""
-    if check.alternatives and not any(_text(secrets.get(name)) for name in check.alternatives):
-        return False
-    return all(_text(secrets.get(name)) for name in check.required)
 
 
 def _harmless(steps: list[Step]) -> tuple[Step, ...]:
