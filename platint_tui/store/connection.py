@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -36,6 +37,27 @@ class TaskConnection(aiosqlite.Connection):
         """Run `task` with the raw connection, on its thread, and return what it returns."""
         result: T = await self._execute(self._call, task)  # type: ignore[no-untyped-call]
         return result
+
+    def post(
+        self, task: Callable[[sqlite3.Connection], T], done: Callable[[T | BaseException], None]
+    ) -> None:
+        """Run `task` as `run` does, and call `done` on the event loop with what it returned or raised.
+
+        For who must go on at once: awaiting `run` takes two more turns of a loop that may be busy.
+        """
+        if not self._running:
+            raise ValueError("the connection is closed")
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            outcome: T | BaseException
+            try:
+                outcome = task(self._conn)
+            except BaseException as error:
+                outcome = error
+            loop.call_soon_threadsafe(done, outcome)
+
+        self._tx.put_nowait((None, work))
 
     def wait_for_end(self) -> None:
         """Wait until the thread has ended, after opening failed: aiosqlite does not wait for it itself."""

@@ -25,11 +25,12 @@ GROUP = 64
 
 @dataclass(slots=True)
 class _Job:
-    """A task that waits for its turn to write."""
+    """A task that waits for its turn to write; `future` is given up when nobody waits for it any more."""
 
     task: Task[Any]
     durable: bool
-    future: asyncio.Future[Any]
+    done: Callable[[Any], None]
+    future: asyncio.Future[Any] | None = None
 
 
 class Database:
@@ -54,7 +55,9 @@ class Database:
         self._scanner = scanner
         self._identity = Identity(path)
         self._waiting: list[_Job] = []
-        self._drain: asyncio.Task[None] | None = None
+        self._busy = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._broken: PlatintError | None = None
         self._closed = False
 
@@ -84,6 +87,19 @@ class Database:
         limits, latencies); a later durable commit secures it. Raises what the task raises (then nothing of
         it is kept), or StoreError.
         """
+        future = asyncio.get_running_loop().create_future()
+        self._add(_Job(task, durable, partial(_resolve, future), future))
+        result: T = await future
+        return result
+
+    def submit(self, task: Task[T], done: Callable[[T | Exception], None]) -> None:
+        """`write` for who waits on no task: `done` is called with the result, or with the error.
+
+        Raises StoreError when nothing can be written; then `done` is not called.
+        """
+        self._add(_Job(task, True, done))
+
+    def _add(self, job: _Job) -> None:
         if self._writer is None:
             raise StoreError(
                 "The database was opened for reading only.", where=str(self.path), code="read_only"
@@ -91,41 +107,52 @@ class Database:
         self._refuse_closed()
         if self._broken is not None:
             raise self._broken
-        job = _Job(task, durable, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
-        if self._drain is None or self._drain.done():
-            self._drain = asyncio.create_task(self._drain_waiting(self._writer))
-        result: T = await job.future
-        return result
+        if not self._busy:
+            self._busy = True
+            self._idle.clear()
+            # Not at once: what else is asked for in this turn of the loop shares the commit.
+            asyncio.get_running_loop().call_soon(self._begin, self._writer)
 
-    async def _drain_waiting(self, writer: TaskConnection) -> None:
+    def _begin(self, writer: TaskConnection) -> None:
+        """Write the next group, or rest when nothing waits."""
         while self._waiting:
-            batch = [job for job in self._waiting[:GROUP] if not job.future.done()]
+            batch = [job for job in self._waiting[:GROUP] if job.future is None or not job.future.done()]
             del self._waiting[:GROUP]
             if not batch:
                 continue
             try:
                 self._identity.check()
-                outcomes = await writer.run(partial(_run_group, [(job.task, job.durable) for job in batch]))
+                group = partial(_run_group, [(job.task, job.durable) for job in batch])
+                writer.post(group, partial(self._ended, writer, batch))
             except Exception as error:
-                outcomes = [error] * len(batch)
-            for job, outcome in zip(batch, outcomes, strict=True):
-                self._settle(job, outcome)
+                self._settle(batch, error)
+                continue
+            return
+        self._busy = False
+        self._idle.set()
 
-    def _settle(self, job: _Job, outcome: Any) -> None:
-        if isinstance(outcome, Exception):
-            if isinstance(outcome, sqlite3.Error | PlatintError | UnicodeError | OverflowError):
-                error: Exception = translate(outcome, self.path)
-                if error is not outcome:
-                    error.__cause__ = outcome
-                    if is_fatal(outcome):
-                        self._broken = translate(outcome, self.path)
-            else:
-                error = outcome
-            if not job.future.done():
-                job.future.set_exception(error)
-        elif not job.future.done():
-            job.future.set_result(outcome[0])
+    def _ended(self, writer: TaskConnection, batch: list[_Job], outcomes: list[Any] | BaseException) -> None:
+        # The writer does not wait until everybody has heard of it.
+        self._begin(writer)
+        self._settle(batch, outcomes)
+
+    def _settle(self, batch: list[_Job], outcomes: list[Any] | BaseException) -> None:
+        if isinstance(outcomes, BaseException):
+            outcomes = [outcomes] * len(batch)
+        for job, outcome in zip(batch, outcomes, strict=True):
+            job.done(self._error_of(outcome) if isinstance(outcome, BaseException) else outcome[0])
+
+    def _error_of(self, outcome: BaseException) -> Exception:
+        """The error of a task as its caller sees it."""
+        if isinstance(outcome, sqlite3.Error | PlatintError | UnicodeError | OverflowError):
+            error: Exception = translate(outcome, self.path)
+            if error is not outcome:
+                error.__cause__ = outcome
+                if is_fatal(outcome):
+                    self._broken = translate(outcome, self.path)
+            return error
+        return outcome if isinstance(outcome, Exception) else RuntimeError(repr(outcome))
 
     async def read(self, task: Task[T], *, scan: bool = False) -> T:
         """Run `task` on a reading connection, all its statements seeing the same moment.
@@ -175,8 +202,7 @@ class Database:
         """Let waiting writes finish, then close all connections. Calling it again does nothing."""
         if self._closed:
             return
-        if self._drain is not None:
-            await asyncio.wait({self._drain})
+        await self._idle.wait()
         self._closed = True
         for connection in (self._reader, self._scanner, self._writer):
             if connection is not None:
@@ -188,6 +214,15 @@ class Database:
     def connections(self) -> list[TaskConnection]:
         """All connections, for checks of their settings."""
         return [item for item in (self._writer, self._reader, self._scanner) if item is not None]
+
+
+def _resolve(future: asyncio.Future[Any], outcome: Any) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def _run_group(jobs: list[tuple[Task[Any], bool]], connection: sqlite3.Connection) -> list[Any]:

@@ -37,7 +37,7 @@ from platint_tui.store.deliveryrows import (
     of_row,
     supersede_older,
 )
-from platint_tui.store.events import checked
+from platint_tui.store.eventrows import checked
 from platint_tui.store.letters import insert_new
 from platint_tui.store.noun import Noun
 from platint_tui.store.ports import ClaimedDelivery, DeliveryFilter, RoutedEvent
@@ -333,14 +333,9 @@ class Deliveries(Noun):
 
         return await self._database.read(task)
 
-    async def forget_health(self, alive: Collection[str] = ()) -> None:
+    async def forget_health(self) -> None:
         """Breakers are in the memory of an engine: those of an earlier one are no more."""
-        kept = list(alive)
-        await self._database.write(
-            lambda connection: connection.execute(
-                f"DELETE FROM breakers WHERE profile NOT IN ({marks(kept)})", kept
-            )
-        )
+        await self._database.write(lambda connection: connection.execute("DELETE FROM breakers"))
 
     # --- looking ----------------------------------------------------------------------------------------
 
@@ -372,6 +367,25 @@ class Deliveries(Noun):
             return found
 
         return await self._database.read(task)
+
+    async def counts_by_route(
+        self, since_ms: int = 0
+    ) -> Mapping[tuple[str, str], Mapping[DeliveryState, int]]:
+        """By (integration, stream): how many deliveries are in each state, as `counts` counts them."""
+
+        def task(connection: sqlite3.Connection) -> dict[tuple[str, str], dict[DeliveryState, int]]:
+            found: dict[tuple[str, str], dict[DeliveryState, int]] = {}
+            for condition, values in ((WAITING, ()), ("ended_ms >= ?", (since_ms,))):
+                for row in connection.execute(
+                    "SELECT integration, stream, state, COUNT(*) AS number FROM deliveries"
+                    f" WHERE {condition} GROUP BY integration, stream, state",
+                    values,
+                ):
+                    states = found.setdefault((row["integration"], row["stream"]), {})
+                    states[DeliveryState(row["state"])] = row["number"]
+            return found
+
+        return await self._database.read(task, scan=True)
 
     async def counts(self, since_ms: int = 0) -> Mapping[tuple[str, DeliveryState], int]:
         """How many deliveries each source has in each state: all that wait, and those that ended since."""

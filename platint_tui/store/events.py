@@ -3,45 +3,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sqlite3
 from array import array
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from platint_tui.core.errors import StoreError
 from platint_tui.core.events import (
-    FETCHED,
     Event,
     EventState,
     Ingested,
-    IngestOutcome,
     NewEvent,
     Rejection,
     Source,
     SourceState,
 )
-from platint_tui.core.ids import new_id
 from platint_tui.core.webhooks import Step
-from platint_tui.store import alerts
-from platint_tui.store.codec import chunks, contains, dump, load, marks, row_hash, text
+from platint_tui.store.codec import chunks, contains, dump, load, marks, text
 from platint_tui.store.deliveryrows import event_of
+from platint_tui.store.eventrows import COLUMNS, NewRow, count, ingest, new_row, verified
 from platint_tui.store.noun import Noun
 from platint_tui.store.ports import EventFilter
 
-_COLUMNS = (
-    "id, profile, platform, event_id, type, order_key, occurred_ms, received_ms, state, origin, verified_by,"
-    " part, last_seen_ms, method, target, headers, size, row_hash, body"
-)
-_INSERT = f"INSERT INTO events ({_COLUMNS}) VALUES "
-_ONE = f"({marks(_COLUMNS.split(','))})"
-_TOGETHER = (32, 8, 1)
-"""Rows of one INSERT. Every statement lets the other threads of the process run, and waits for its turn again;
-few sizes, so that each is prepared once."""
-_SUMMARY = _COLUMNS.replace(", body", ", number, seen, x'' AS body")
+_SUMMARY = COLUMNS.replace(", body", ", number, seen, x'' AS body")
 
 EQUAL_MS = 60_000
 """Refused requests of one source and cause within this time are one row."""
@@ -60,8 +45,28 @@ class Events(Noun):
         An event whose id is here with other bytes is stored too, under its id with the hash of its bytes, and
         raises an alert: nothing is lost where a platform uses an id twice.
         """
+        rows, now = [new_row(event) for event in batch], self._clock.now_ms()
+        return await self._database.write(lambda connection: ingest(connection, rows, now))
+
+    def ingest_soon(
+        self,
+        take: Callable[[], Sequence[NewEvent]],
+        done: Callable[[Sequence[Ingested] | Exception], None],
+    ) -> None:
+        """`ingest` of what `take` gives, without a task: `done` is called with the outcomes or the error.
+
+        `take` is called once, on the writer's thread and inside the transaction, so that what arrives until then
+        is in it; or never, when the database fails before that. Raises StoreError when nothing can be written.
+        """
+        rows: list[NewRow] = []
         now = self._clock.now_ms()
-        return await self._database.write(lambda connection: _ingest(connection, batch, now))
+
+        def task(connection: sqlite3.Connection) -> list[Ingested]:
+            if not rows:
+                rows.extend(new_row(event) for event in take())
+            return ingest(connection, rows, now)
+
+        self._database.submit(task, done)
 
     async def known(self, profile: str, event_ids: Collection[str]) -> frozenset[str]:
         """Which of these ids of a source are here."""
@@ -193,180 +198,6 @@ class Events(Noun):
         return await self._database.read(task)
 
 
-# --- storing events -------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What is found out about a batch before it is written: what is new, and what came again."""
-
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
-    here: dict[tuple[str, str], bytes] = field(default_factory=dict)
-    again: dict[tuple[str, str], int] = field(default_factory=dict)
-    new: dict[str, int] = field(default_factory=dict)
-    conflicts: dict[str, str] = field(default_factory=dict)
-
-
-def _ingest(connection: sqlite3.Connection, batch: Sequence[NewEvent], now: int) -> list[Ingested]:
-    work = _Batch()
-    known = _known(connection, batch)
-    outcomes = [_take(connection, work, known, event) for event in batch]
-    _insert(connection, work.rows)
-    for (profile, event_id), times in work.again.items():
-        connection.execute(
-            "UPDATE events SET seen = seen + ?, last_seen_ms = MAX(last_seen_ms, ?)"
-            " WHERE profile = ? AND event_id = ?",
-            (times, now, profile, event_id),
-        )
-    for profile in {event.profile for event in batch}:
-        _count(connection, profile, now, events=work.new.get(profile, 0))
-    for profile, event_id in work.conflicts.items():
-        alerts.note(
-            connection,
-            "warning",
-            f"events of {profile}",
-            f"The id {event_id} came again with other content; both are kept. An id of '{profile}' may not"
-            " identify one event.",
-            now,
-        )
-    return outcomes
-
-
-def _known(connection: sqlite3.Connection, batch: Sequence[NewEvent]) -> set[tuple[str, str]]:
-    """Which ids of the batch are here already."""
-    wanted: dict[str, list[str]] = {}
-    for event in batch:
-        wanted.setdefault(event.profile, []).append(text(event.event_id))
-    found: set[tuple[str, str]] = set()
-    for profile, ids in wanted.items():
-        for some in chunks(ids):
-            # Padded to a power of two, so that few statements are prepared.
-            padded = some + [some[0]] * ((1 << (len(some) - 1).bit_length()) - len(some))
-            rows = connection.execute(
-                f"SELECT event_id FROM events WHERE profile = ? AND event_id IN ({marks(padded)})",
-                (profile, *padded),
-            ).fetchall()
-            found.update((profile, row[0]) for row in rows)
-    return found
-
-
-def _take(
-    connection: sqlite3.Connection, work: _Batch, known: Collection[tuple[str, str]], event: NewEvent
-) -> Ingested:
-    """Find out what an event is: new, here already, or another one under the same id."""
-    key = (event.profile, text(event.event_id))
-    if key not in known and key not in work.here:
-        return _new(work, event, key, IngestOutcome.STORED)
-    if event.origin == FETCHED or _same(connection, work, key, event.body):
-        return _again(work, key)
-    other = (event.profile, f"{key[1]}~{hashlib.sha256(event.body).hexdigest()[:16]}")
-    if _same(connection, work, other, event.body):
-        return _again(work, other)
-    work.conflicts[event.profile] = key[1]
-    return _new(work, event, other, IngestOutcome.CONFLICT)
-
-
-def _same(connection: sqlite3.Connection, work: _Batch, key: tuple[str, str], body: bytes) -> bool:
-    """Whether an event with this id and these bytes is in the store or in the batch."""
-    if key in work.here:
-        return work.here[key] == body
-    # A platform's list may write an event otherwise than its webhook does.
-    row = connection.execute(
-        "SELECT 1 FROM events WHERE profile = ? AND event_id = ? AND (body = ? OR origin = ?)",
-        (*key, body, FETCHED),
-    ).fetchone()
-    return row is not None
-
-
-def _again(work: _Batch, key: tuple[str, str]) -> Ingested:
-    work.again[key] = work.again.get(key, 0) + 1
-    return Ingested(IngestOutcome.DUPLICATE, key[1])
-
-
-def _new(work: _Batch, event: NewEvent, key: tuple[str, str], outcome: IngestOutcome) -> Ingested:
-    work.here[key] = event.body
-    work.new[event.profile] = work.new.get(event.profile, 0) + 1
-    work.rows.append(_row(event, key[1]))
-    return Ingested(outcome, key[1])
-
-
-def _row(event: NewEvent, event_id: str) -> tuple[Any, ...]:
-    head = (
-        new_id("evt"),
-        event.profile,
-        event.platform,
-        event_id,
-        text(event.type),
-        text(event.order_key),
-        event.occurred_ms,
-        event.received_ms,
-    )
-    request = (event.method, text(event.target), dump([list(item) for item in event.headers]))
-    return (
-        *head,
-        event.state,
-        event.origin,
-        event.verified_by,
-        event.part,
-        event.received_ms,
-        *request,
-        len(event.body),
-        _checksum((*head, event.verified_by, *request), event.body),
-        event.body,
-    )
-
-
-def _checksum(parts: Iterable[Any], body: bytes) -> str:
-    # No column of text holds a NUL.
-    return row_hash("\x00".join(map(str, parts)), body)
-
-
-def _insert(connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
-    start = 0
-    for size in _TOGETHER:
-        statement = _INSERT + ",".join([_ONE] * size)
-        while len(rows) - start >= size:
-            values = [value for row in rows[start : start + size] for value in row]
-            connection.execute(statement, values)
-            start += size
-
-
-def _count(
-    connection: sqlite3.Connection, profile: str, now: int, *, events: int = 0, rejected: int = 0
-) -> None:
-    connection.execute(
-        "INSERT INTO sources (profile, state, changed_ms, events, rejected, last_ms)"
-        " VALUES (?1, 'active', ?2, ?3, ?4, ?2) ON CONFLICT (profile) DO UPDATE SET"
-        " events = events + ?3, rejected = rejected + ?4, last_ms = MAX(COALESCE(last_ms, 0), ?2)",
-        (profile, now, events, rejected),
-    )
-
-
-def is_intact(row: sqlite3.Row) -> bool:
-    """Whether a whole row of an event is what was written."""
-    parts = (
-        *(row[name] for name in ("id", "profile", "platform", "event_id", "type", "order_key")),
-        *(row[name] for name in ("occurred_ms", "received_ms", "verified_by", "method", "target", "headers")),
-    )
-    return bool(row["row_hash"] == _checksum(parts, row["body"]))
-
-
-def verified(row: sqlite3.Row) -> Event:
-    """The event of a whole row. Raises StoreError when the disk changed it."""
-    if not is_intact(row):
-        raise StoreError(
-            f"Event {row['number']} is not what was stored: the disk changed it.",
-            hint="Restore a backup, or let the platform send it once more.",
-            code="damaged",
-        )
-    return event_of(row)
-
-
-def checked(row: sqlite3.Row) -> Event:
-    """The event of a whole row, marked when the disk changed it."""
-    return event_of(row) if is_intact(row) else replace(event_of(row), intact=False)
-
-
 def _condition(where: EventFilter) -> tuple[str, list[Any]]:
     conditions, values = ["1 = 1"], list[Any]()
     if where.profile:
@@ -413,7 +244,7 @@ def _reject(connection: sqlite3.Connection, batch: Sequence[Rejection]) -> None:
         if not counted.rowcount:
             _insert_rejection(connection, item)
         if item.profile:
-            _count(connection, item.profile, item.last_ms, rejected=item.times)
+            count(connection, item.profile, item.last_ms, rejected=item.times)
     for profile in {item.profile for item in batch}:
         connection.execute(
             "DELETE FROM rejections WHERE profile = ?1 AND number <= (SELECT number FROM rejections"

@@ -284,9 +284,15 @@ def verified(row: sqlite3.Row) -> DeadLetter:
 
 
 def letter_of(
-    row: sqlite3.Row, payload: bytes = b"", request: str | None = None, response: str | None = None
+    row: sqlite3.Row,
+    payload: bytes = b"",
+    request: str | None = None,
+    response: str | None = None,
+    *,
+    state: DeadLetterState | None = None,
+    attempt: int = 0,
 ) -> DeadLetter:
-    """The dead letter of a row with SUMMARY."""
+    """The dead letter of a row with SUMMARY; with another state and an attempt more where it is being claimed."""
     return DeadLetter(
         id=row["id"],
         number=row["number"],
@@ -307,10 +313,10 @@ def letter_of(
         message=row["message"],
         field=row["field"],
         hint=row["hint"],
-        state=DeadLetterState(row["state"]),
+        state=state or DeadLetterState(row["state"]),
         parent=row["parent"],
         occurrences=row["occurrences"],
-        attempts=row["attempts"],
+        attempts=row["attempts"] + attempt,
         first_seen_ms=row["first_seen_ms"],
         last_seen_ms=row["last_seen_ms"],
         size=row["size"],

@@ -6,7 +6,7 @@ clock. Raises StoreError when the database cannot be read or written.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -473,6 +473,17 @@ class Events(Protocol):
         raises an alert: nothing is lost where a platform uses an id twice.
         """
 
+    def ingest_soon(
+        self,
+        take: Callable[[], Sequence[NewEvent]],
+        done: Callable[[Sequence[Ingested] | Exception], None],
+    ) -> None:
+        """`ingest` of what `take` gives, without a task: `done` is called with the outcomes or the error.
+
+        `take` is called once, on the writer's thread and inside the transaction, so that what arrives until then
+        is in it; or never, when the database fails before that. Raises StoreError when nothing can be written.
+        """
+
     async def known(self, profile: str, event_ids: Collection[str]) -> frozenset[str]:
         """Which of these ids of a source are here."""
 
@@ -595,10 +606,11 @@ class Deliveries(Protocol):
     async def sending(self, integration: str, stream: str) -> Sequence[ClaimedDelivery]:
         """What is on its way, whole."""
 
-    async def settle(self, outcomes: Sequence[DeliveryOutcome]) -> None:
+    async def settle(self, outcomes: Sequence[DeliveryOutcome], worker: str = "") -> None:
         """One transaction: what became of deliveries that were on their way, with dead letters and alerts.
 
-        What was written supersedes older dead letters of its record.
+        What was written supersedes older dead letters of its record. With `worker` only what that one sends: another
+        engine may have taken it over since.
         """
 
     async def hold(self, integration: str, stream: str, code: str, message: str, until_ms: int) -> None:
@@ -616,7 +628,7 @@ class Deliveries(Protocol):
     async def health(self) -> Sequence[TargetHealth]:
         """The targets whose breaker is not closed."""
 
-    async def forget_health(self, alive: Collection[str] = ()) -> None:
+    async def forget_health(self) -> None:
         """Breakers are in the memory of an engine: those of an earlier one are no more."""
 
     async def list(self, where: DeliveryFilter, limit: int = 100) -> Sequence[Delivery]:
@@ -624,6 +636,11 @@ class Deliveries(Protocol):
 
     async def states_of(self, events: Collection[int]) -> Mapping[int, Mapping[DeliveryState, int]]:
         """By the number of an event: how many of its deliveries are in each state."""
+
+    async def counts_by_route(
+        self, since_ms: int = 0
+    ) -> Mapping[tuple[str, str], Mapping[DeliveryState, int]]:
+        """By (integration, stream): how many deliveries are in each state, as `counts` counts them."""
 
     async def counts(self, since_ms: int = 0) -> Mapping[tuple[str, DeliveryState], int]:
         """How many deliveries each source has in each state: all that wait, and those that ended since."""

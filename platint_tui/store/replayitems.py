@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from platint_tui.core.errors import SystemicError
 from platint_tui.core.model import DeadLetter, Trigger
@@ -114,9 +114,9 @@ def _is_sound(row: sqlite3.Row) -> bool:
 
 
 def _claimed(row: sqlite3.Row) -> DeadLetter:
-    letter = letter_of(row, row["payload"], row["request"], row["response"])
-    state = letter.state if letter.state is DeadLetterState.SUCCEEDED else DeadLetterState.REPLAYING
-    return replace(letter, state=state, attempts=letter.attempts + 1)
+    arrived = row["state"] == DeadLetterState.SUCCEEDED
+    state = DeadLetterState.SUCCEEDED if arrived else DeadLetterState.REPLAYING
+    return letter_of(row, row["payload"], row["request"], row["response"], state=state, attempt=1)
 
 
 def _sending_keys(connection: sqlite3.Connection, job: str) -> set[tuple[str, str, str]]:

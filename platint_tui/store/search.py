@@ -25,7 +25,9 @@ _COLUMNS = (
     "bin",
     "direction",
     "field",
+    "error_class",
 )
+_FEW = ("fingerprint", "run")
 _INTEGER = re.compile(r"-?\d{1,18}")
 _LAST = "\U0010ffff"
 # As the migration that filled the index wrote it: words are found to be removed only by the same text.
@@ -54,30 +56,36 @@ def remove_words(connection: sqlite3.Connection, numbers: Sequence[int]) -> None
 def condition(where: DeadLetterFilter) -> tuple[str, list[Any]]:
     """The condition on `dead_letters` and its values."""
     conditions, values = [], list[Any]()
+    narrow = [part for part in (_key(where.key), _text(where.text)) if part is not None]
+    # What narrows most leads; a plus keeps SQLite from walking the index of another column instead.
+    plain = "+" if narrow else ""
+    few = plain or ("+" if where.fingerprint or where.run else "")
     # The leading column of the index that serves platform, integration and stream is the state.
-    scoped = (where.platform or where.integration) and not (where.fingerprint or where.key)
+    scoped = (where.platform or where.integration) and not few
     states = where.states or (tuple(DeadLetterState) if scoped else ())
     if states:
-        conditions.append(f"state IN ({marks(states)})")
+        # What failed since a moment is seldom most of it.
+        sign = plain or ("+" if where.since_ms is not None and not few else "")
+        conditions.append(f"{sign}state IN ({marks(states)})")
         values += states
     for column in _COLUMNS:
         value = getattr(where, column)
         if value:
-            conditions.append(f"{column} = ?")
+            sign = plain if column in _FEW else few or ("+" if where.since_ms is not None else "")
+            conditions.append(f"{sign}{column} = ?")
+            if column == "direction" and value != "record":
+                conditions.append("direction <> 'record'")  # so that the index of the others serves
             values.append(value)
-    if where.error_class:
-        conditions.append("error_class = ?")
-        values.append(where.error_class)
-    if where.since_ms is not None:
-        conditions.append("last_seen_ms >= ?")
-        values.append(where.since_ms)
-    if where.until_ms is not None:
-        conditions.append("first_seen_ms <= ?")
-        values.append(where.until_ms)
-    for part in (_key(where.key), _text(where.text)):
-        if part is not None:
-            conditions.append(part[0])
-            values += part[1]
+    for column, sign, value in (
+        ("last_seen_ms", ">=", where.since_ms),
+        ("first_seen_ms", "<=", where.until_ms),
+    ):
+        if value is not None:
+            conditions.append(f"{plain}{column} {sign} ?")
+            values.append(value)
+    for part in narrow:
+        conditions.append(part[0])
+        values += part[1]
     return " AND ".join(conditions) or "1 = 1", values
 
 

@@ -22,6 +22,7 @@ CREATE INDEX dead_letters_key ON dead_letters (record_key);
 CREATE INDEX dead_letters_seen ON dead_letters (last_seen_ms);
 CREATE INDEX dead_letters_profile ON dead_letters (profile, state);
 CREATE INDEX dead_letters_class ON dead_letters (bin, state, error_class);
+CREATE INDEX dead_letters_others ON dead_letters (direction) WHERE direction <> 'record';
 CREATE INDEX dead_letters_code ON dead_letters (code, state);
 
 -- The words of key, code, message and the first 64 KiB of the payload: an index without the text itself, about a
