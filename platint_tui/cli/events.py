@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +14,7 @@ from platint_tui.cli.output import document, line, moment, note, plural, table
 from platint_tui.cli.session import confirm, opened
 from platint_tui.core.errors import ConfigError, ExitCode, UsageError
 from platint_tui.core.events import Delivery, DeliveryState, EventState, SourceState
+from platint_tui.core.text import clean
 from platint_tui.core.units import parse_duration
 from platint_tui.services import events
 from platint_tui.services.events import DeliveryFilter, EventFilter, Resent
@@ -92,6 +95,29 @@ async def show(options: Namespace) -> int:
     if sent:
         line()
         _print_deliveries(sent)
+    return ExitCode.DONE
+
+
+async def export(options: Namespace) -> int:
+    """Events as JSON lines, a table or requests; a file must be new and is readable by its owner only."""
+    async with opened(options) as workspace:
+        ids = await events.matching(workspace, options.events, _where(options, workspace))
+        texts = events.export(workspace, ids, options.format)
+        if options.output is None:
+            async for text in texts:
+                # Payloads may hold what drives a terminal; JSON lines are ASCII as they are.
+                sys.stdout.write(text if options.format == "jsonl" else clean(text, lines=True))
+            return ExitCode.DONE
+        try:
+            handle = os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"Cannot write {options.output}: {error.strerror}.", hint="Name a file that is not there yet."
+            ) from None
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            async for text in texts:
+                file.write(text)
+    note(f"{plural(len(ids), 'event')} written to {options.output}.")
     return ExitCode.DONE
 
 

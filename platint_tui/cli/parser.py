@@ -251,6 +251,15 @@ def _received(group: Any) -> None:
         command.add_argument("profiles", nargs="+", metavar="PROFILE")
         if verb == "disable":
             command.add_argument("--yes", action="store_true", help="do not ask")
+    export = _command(
+        group, "export", "events:export", "events as JSON lines, a table or requests", json=False
+    )
+    export.add_argument("events", nargs="*", metavar="EVENT")
+    _which_events(export)
+    export.add_argument(
+        "--format", choices=("jsonl", "csv", "curl", "http"), default="jsonl", help="the form (jsonl)"
+    )
+    export.add_argument("--output", type=Path, help="a new file instead of stdout")
     _command(group, "sources", "events:sources", "profiles with webhooks: state, counts, what holds them up")
     found = _command(group, "deliveries", "events:deliveries", "where events went, newest first")
     found.add_argument("--event", default="", help="of this event")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 from platint_tui.core.errors import ConfigError, NotFound
@@ -18,6 +17,7 @@ from platint_tui.core.events import (
     SourceState,
     TargetHealth,
 )
+from platint_tui.core.exports import as_curl, as_http, csv_line, exact, json_line
 from platint_tui.core.model import Json
 from platint_tui.manifest.problems import did_you_mean
 from platint_tui.services.engine import call, refuse_read_only
@@ -205,6 +205,56 @@ async def resend(
     return total
 
 
+FORMATS = ("jsonl", "csv", "curl", "http")
+_COLUMNS = (
+    "number",
+    "event_id",
+    "profile",
+    "type",
+    "order_key",
+    "state",
+    "occurred_ms",
+    "received_ms",
+    "seen",
+    "size",
+)
+
+
+async def export(workspace: Workspace, ids: Sequence[str], form: str) -> AsyncIterator[str]:
+    """Events in the order in which they came, a text with its end for each.
+
+    `jsonl` is exact to the byte, `csv` a table that no spreadsheet runs (with the body as text), `curl` and `http`
+    are the requests as they came, to be sent to our own receiver; what signed them is left to variables. Raises
+    StoreError for an event that the disk changed.
+    """
+    if form == "csv":
+        yield csv_line([*_COLUMNS, "body"]) + "\n"
+    base = await _receiver_url(workspace)
+    for identity in ids:
+        event = await find(workspace, identity)
+        facts = summary(event)
+        if form == "jsonl":
+            yield json_line(facts, event.body) + "\n"
+        elif form == "csv":
+            body = event.body.decode("utf-8", "backslashreplace")
+            yield csv_line([*(facts[name] for name in _COLUMNS), body]) + "\n"
+        else:
+            request = {
+                "method": event.method,
+                "url": base + event.target,
+                "headers": facts["headers"],
+                "body": event.body.decode("utf-8", "backslashreplace"),
+            }
+            yield as_curl(request) + "\n" if form == "curl" else f"### {event.event_id}\n{as_http(request)}\n"
+
+
+async def _receiver_url(workspace: Workspace) -> str:
+    """The address under which platforms reach the receiver, or its own on this machine."""
+    kept = await workspace.store.settings.get("webhooks")
+    said = kept if isinstance(kept, dict) else {}
+    return str(said.get("public_url") or f"http://{said.get('listen') or '127.0.0.1:8787'}").rstrip("/")
+
+
 def summary(event: Event) -> dict[str, Json]:
     """An event as a JSON document without its body."""
     return {
@@ -231,10 +281,4 @@ def summary(event: Event) -> dict[str, Json]:
 
 def document(event: Event, sent: Sequence[Delivery]) -> dict[str, Json]:
     """An event as a JSON document: the body as exact text (or base64 when it is no UTF-8), and its deliveries."""
-    found = summary(event)
-    try:
-        found["body"] = event.body.decode("utf-8")
-    except UnicodeDecodeError:
-        found["body_base64"] = base64.b64encode(event.body).decode()
-    found["deliveries"] = [asdict(item) for item in sent]
-    return found
+    return {**summary(event), **exact(event.body), "deliveries": [asdict(item) for item in sent]}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import http.client
 import io
 import json
+import shlex
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -19,6 +21,7 @@ from cli.kit import Cli, rows, wait_for
 from platint_tui.cli.main import run
 from platint_tui.core.clock import SystemClock
 from platint_tui.core.events import EventState, NewEvent
+from platint_tui.core.exports import payload_of
 from platint_tui.store import open_store
 
 FILE = """
@@ -115,9 +118,23 @@ def test_events_are_listed_filtered_and_shown(shop: Shop) -> None:
     assert [item["event_id"] for item in found] == ["evt_3", "evt_1"]
     assert {item["state"] for item in found} == {"unwanted"}
     shown = shop.json("events", "show", "evt_1")
-    assert json.loads(shown["body"])["data"]["object"]["name"] == "n1"
+    assert json.loads(shown["payload"])["data"]["object"]["name"] == "n1"
     assert shop("events", "list", "--state", "odd", code=2).startswith("'odd' is no state of an event.")
     assert "There is no event 'evt_9'" in shop("events", "show", "evt_9", code=4)
+
+
+def test_events_are_written_out_exactly_and_as_requests(shop: Shop) -> None:
+    shop("events", "export", "--type", "customer.*", "--output", shop.folder / "events.jsonl")
+    lines = [json.loads(line) for line in (shop.folder / "events.jsonl").read_text().splitlines()]
+    assert [payload_of(line) for line in lines] == [event(number).body for number in range(4)]
+    assert (shop.folder / "events.jsonl").stat().st_mode & 0o777 == 0o600
+    assert "not there yet" in shop("events", "export", "--output", shop.folder / "events.jsonl", code=4)
+    table = list(csv.DictReader(shop("events", "export", "--format", "csv").splitlines()))
+    assert [row["event_id"] for row in table] == ["evt_0", "evt_1", "evt_2", "evt_3"]
+    curl = shop("events", "export", "evt_2", "--format", "curl")
+    words = shlex.split(curl)
+    assert words[:5] == ["curl", "--request", "POST", "--url", "http://127.0.0.1:8787/webhooks/shop"]
+    assert words[words.index("--data-binary") + 1].encode() == event(2).body
 
 
 def test_older_events_are_delivered_to_a_new_integration_and_only_once(shop: Shop) -> None:

@@ -297,11 +297,12 @@ async def test_a_refused_credential_holds_the_route_instead_of_filling_the_inbox
     assert not await installation.letters()
 
 
-async def test_a_rate_limit_parks_the_route(
-    installation: Installation, peer: Peer, webhooks: Webhooks
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_platform_that_says_when_to_come_back_parks_the_route(
+    installation: Installation, peer: Peer, webhooks: Webhooks, status: int
 ) -> None:
     await installation.integrate(hooks.integration("slow", {"items": "sink"}))
-    peer.write = lambda request: web.Response(status=429, headers={"Retry-After": "3600"})
+    peer.write = lambda request: web.Response(status=status, headers={"Retry-After": "3600"})
     await webhooks.items(5)
     async with installation.engine():
 

@@ -148,6 +148,9 @@ class Caller:
                 return Result(answer, verdict, requests)
             failures += 1
             pause = max(verdict.wait or 0.0, backoff(self._policy, failures, self._context.rng))
+            if verdict.wait and self._policy.attempts == 1:
+                # Whoever keeps the tries himself is told when the next one makes sense.
+                raise self._parked(verdict, verdict.wait)
             if failures >= self._policy.attempts or spent + pause > self._policy.budget:
                 return Result(answer, replace(verdict, message=_spent(verdict.message, requests)), requests)
             if verdict.wait and verdict.wait > LONGEST_WAIT:
