@@ -40,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     _runs(commands)
     _events(commands)
     _dead(commands)
+    _alerts(commands)
     _system(commands)
     return parser
 
@@ -310,6 +311,17 @@ def _dead(commands: Any) -> None:
     discard.add_argument("ids", nargs="+", metavar="ID")
     discard.add_argument("--yes", action="store_true", help="do not ask")
     _command(group, "reopen", "dead:reopen", "undo a discard").add_argument("ids", nargs="+", metavar="ID")
+
+
+def _alerts(commands: Any) -> None:
+    group = _group(commands, "alerts", "what asks for somebody's attention")
+    listed = _command(
+        group, "list", "alerts:list_alerts", "alerts that nobody has acknowledged, newest first"
+    )
+    listed.add_argument("--all", action="store_true", help="those that were acknowledged too")
+    listed.add_argument("--limit", type=_count, default=50, metavar="N")
+    ack = _command(group, "ack", "alerts:acknowledge", "mark alerts as seen")
+    ack.add_argument("numbers", nargs="+", type=_count, metavar="NUMBER")
 
 
 def _system(commands: Any) -> None:
