@@ -67,6 +67,11 @@ async def numbers(workspace: Workspace, where: DeadLetterFilter) -> Sequence[int
     return await workspace.store.dead_letters.numbers(where)
 
 
+async def newest(workspace: Workspace, where: DeadLetterFilter, limit: int) -> Sequence[int]:
+    """The first of `numbers`, at most `limit`, as far as they are among the latest: quick whatever there is."""
+    return await workspace.store.dead_letters.newest(where, limit)
+
+
 async def count(workspace: Workspace, where: DeadLetterFilter) -> int:
     """How many dead letters match."""
     return await workspace.store.dead_letters.count(where)

@@ -35,6 +35,7 @@ _ISSUE = (
     " open, total, first_seen_ms, last_seen_ms, bin, note, ignored_until_ms, ignored_until_total"
 )
 HOURS = 24
+_LATEST = 5_000
 _MOVING = "number, id, state, parent, fingerprint, newer_written, direction"
 
 
@@ -111,6 +112,24 @@ class DeadLetters(Noun):
             return array("q", sorted(map(itemgetter(0), found), reverse=newest_first))
 
         return await self._database.read(task, scan=True)
+
+    async def newest(self, where: DeadLetterFilter, limit: int) -> Sequence[int]:
+        """The first numbers of `numbers`, at most `limit`, of those that are among the latest to have come.
+
+        Quick whatever there is: the rest of a million is not looked at. Fewer than `limit` do not mean that there
+        are no others.
+        """
+        condition, values = search.condition(where, indexed=False)
+
+        def task(connection: sqlite3.Connection) -> array[int]:
+            found = connection.execute(
+                "SELECT number FROM dead_letters WHERE number > (SELECT MAX(number) FROM dead_letters) - ?"
+                f" AND {condition} ORDER BY number DESC LIMIT ?",
+                (_LATEST, *values, limit),
+            )
+            return array("q", (row[0] for row in found))
+
+        return await self._database.read(task)
 
     async def count(self, where: DeadLetterFilter) -> int:
         """How many match."""

@@ -285,6 +285,9 @@ class DeadLetters(Protocol):
     async def numbers(self, where: DeadLetterFilter, *, newest_first: bool = True) -> Sequence[int]:
         """The `number`s of all that match, in order: compact enough for a million (array('q'))."""
 
+    async def newest(self, where: DeadLetterFilter, limit: int) -> Sequence[int]:
+        """The first numbers of `numbers`, at most `limit`, of those that are among the latest to have come."""
+
     async def rows(self, numbers: Sequence[int]) -> Sequence[DeadLetter]:
         """The dead letters with these numbers, in that order, without payload, request and response."""
 

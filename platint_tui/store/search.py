@@ -53,12 +53,12 @@ def remove_words(connection: sqlite3.Connection, numbers: Sequence[int]) -> None
     )
 
 
-def condition(where: DeadLetterFilter) -> tuple[str, list[Any]]:
-    """The condition on `dead_letters` and its values."""
+def condition(where: DeadLetterFilter, *, indexed: bool = True) -> tuple[str, list[Any]]:
+    """The condition on `dead_letters` and its values; not `indexed` for rows that are found by their numbers."""
     conditions, values = [], list[Any]()
     narrow = [part for part in (_key(where.key), _text(where.text)) if part is not None]
     # What narrows most leads; a plus keeps SQLite from walking the index of another column instead.
-    plain = "+" if narrow else ""
+    plain = "+" if narrow or not indexed else ""
     few = plain or ("+" if where.fingerprint or where.run else "")
     # The leading column of the index that serves platform, integration and stream is the state.
     scoped = (where.platform or where.integration) and not few
@@ -84,7 +84,7 @@ def condition(where: DeadLetterFilter) -> tuple[str, list[Any]]:
             conditions.append(f"{plain}{column} {sign} ?")
             values.append(value)
     for part in narrow:
-        conditions.append(part[0])
+        conditions.append(part[0] if indexed else f"+{part[0]}")
         values += part[1]
     return " AND ".join(conditions) or "1 = 1", values
 

@@ -113,3 +113,10 @@ async def test_an_ignored_issue_comes_back_when_it_was_agreed(store: SqliteStore
     await inbox.note_issue("f1", "ask Kim")
     issue = await inbox.issue("f1")
     assert issue is not None and issue.note == "ask Kim"
+
+
+async def test_the_newest_are_the_first_of_all_that_match(three: SqliteStore) -> None:
+    where = DeadLetterFilter(bin="record")
+    assert list(await three.dead_letters.newest(where, 1)) == [2]
+    for wanted in (where, DeadLetterFilter(), DeadLetterFilter(key="cus_77*"), DeadLetterFilter(text="paid")):
+        assert list(await three.dead_letters.newest(wanted, 9)) == list(await three.dead_letters.numbers(wanted))

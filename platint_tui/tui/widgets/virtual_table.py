@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -35,6 +35,14 @@ class RowSource(Protocol[R_co]):
 
     async def rows(self, ids: Sequence[int]) -> Sequence[R_co]:
         """The rows with these ids; one that is gone is left out."""
+
+
+@runtime_checkable
+class Ahead(Protocol):
+    """A source that has the first rows sooner than the ids of all of them."""
+
+    async def first(self) -> Sequence[int]:
+        """The ids of the first rows, enough for a screen, at once; none where that is not quicker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +258,9 @@ class VirtualTable(LineView, Generic[R], can_focus=True):
                     return
                 started = monotonic()
                 try:
+                    if not self._ids and isinstance(source, Ahead) and (first := await source.first()):
+                        self._take(first)
+                        await self._fetch()
                     self._take(await source.ids())
                 except PlatintError as error:
                     self._fail(error)
