@@ -25,7 +25,8 @@ class Budget:
     costs: dict[str, float] = field(default_factory=dict)
     learning: set[str] = field(default_factory=set)
     slots: asyncio.Semaphore | None = None
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _changed: asyncio.Event | None = None
+    """Made by whoever waits first."""
 
     def available(self, now_ms: int) -> float | None:
         """What may be sent now; None when nothing is known, so that nothing is forbidden."""
@@ -55,11 +56,14 @@ class Budget:
 
     def stir(self) -> None:
         """Wake whoever waits for an answer."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     async def change(self) -> None:
         """Wait until an answer comes, or a call ends without one."""
+        if self._changed is None:
+            self._changed = asyncio.Event()
         await self._changed.wait()
 
 
@@ -71,4 +75,7 @@ class Budgets:
 
     def of(self, limit: str) -> Budget:
         """The budget of a limit; a new one knows nothing."""
-        return self._budgets.setdefault(limit, Budget())
+        found = self._budgets.get(limit)
+        if found is None:
+            found = self._budgets[limit] = Budget()
+        return found

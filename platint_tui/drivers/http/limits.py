@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from platint_tui.core.errors import RateLimited
@@ -69,23 +68,29 @@ class Limits:
         """Whether learning from the answer to `call` needs its tree."""
         return any(limit.body is not None for limit in self.of(call))
 
-    @asynccontextmanager
-    async def admitted(self, call: Call) -> AsyncIterator[None]:
+    def admitted(self, call: Call) -> _Admitted:
         """Wait until `call` may be sent; within, it is out. Raises RateLimited when that takes too long."""
+        return _Admitted(self, call)
+
+    async def enter(self, call: Call, held: list[asyncio.Semaphore]) -> list[_Out]:
+        """Take every slot that `call` needs (they are put into `held`), wait for the rates and the budgets, and
+        count it as out."""
         limits = self.of(call)
-        async with AsyncExitStack() as stack:
-            for limit in limits:
-                if limit.concurrency is not None:
-                    await stack.enter_async_context(self._slots(limit, limit.concurrency))
-            await self.counted(call)
-            # All at once, and without a pause in between: what one budget lets pass another may hold.
-            while (held := self._held(limits, call)) is not None:
-                await self._wait(*held)
-            for limit in limits:
-                budget = self._budget(limit)
-                cost = _cost(budget, limit, call)
-                stack.enter_context(_Out(budget, cost or 0.0, call.kind if cost is None else ""))
-            yield
+        for limit in limits:
+            if limit.concurrency is not None:
+                slots = self._slots(limit, limit.concurrency)
+                await slots.acquire()
+                held.append(slots)
+        await self.counted(call)
+        # All at once, and without a pause in between: what one budget lets pass another may hold.
+        while (wait := self._held(limits, call)) is not None:
+            await self._wait(*wait)
+        out = []
+        for limit in limits:
+            budget = self._budget(limit)
+            cost = _cost(budget, limit, call)
+            out.append(_Out(budget, cost or 0.0, call.kind if cost is None else ""))
+        return out
 
     async def counted(self, call: Call) -> None:
         """Wait until the rates allow one more request of `call`. Raises RateLimited when that takes too long."""
@@ -175,19 +180,47 @@ class Limits:
             await self._context.limiter.block(limit.id, seconds)
 
 
+class _Admitted:
+    """A call from its admission to its end. Every request passes here: no generator and no exit stack."""
+
+    __slots__ = ("_call", "_held", "_limits", "_out")
+
+    def __init__(self, limits: Limits, call: Call) -> None:
+        self._limits, self._call = limits, call
+        self._held: list[asyncio.Semaphore] = []
+        self._out: list[_Out] = []
+
+    async def __aenter__(self) -> None:
+        try:
+            self._out = await self._limits.enter(self._call, self._held)
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        for out in self._out:
+            out.end()
+        for slots in self._held:
+            slots.release()
+
+
 class _Out:
     """A call that is out: what it costs is taken from the budget until its answer tells more."""
+
+    __slots__ = ("_budget", "_cost", "_learning")
 
     def __init__(self, budget: Budget, cost: float, learning: str) -> None:
         """`learning` is the kind of call whose cost is still to be learnt, '' when it is known."""
         self._budget, self._cost, self._learning = budget, cost, learning
+        budget.flying += cost
+        if learning:
+            budget.learning.add(learning)
 
-    def __enter__(self) -> None:
-        self._budget.flying += self._cost
-        if self._learning:
-            self._budget.learning.add(self._learning)
-
-    def __exit__(self, *_: object) -> None:
+    def end(self) -> None:
+        """Its answer came, or none will."""
         self._budget.flying = max(0.0, self._budget.flying - self._cost)
         self._budget.learning.discard(self._learning)
         self._budget.stir()

@@ -13,7 +13,7 @@ from platint_tui.drivers.http.calls import UNKNOWN, Outgoing, Trace
 from platint_tui.drivers.http.client import Answer
 from platint_tui.drivers.http.documents import fields_of, is_page, tree_of, words
 from platint_tui.drivers.http.matching import body_holds, stays
-from platint_tui.drivers.http.requests import address, body_value, encoded, lower, with_query
+from platint_tui.drivers.http.requests import address, body_value, encoded, lookups, lower, with_query
 from platint_tui.drivers.http.rules import Verdict
 from platint_tui.drivers.http.session import Session
 from platint_tui.drivers.http.shown import excerpt, shown_answer, shown_request
@@ -23,6 +23,7 @@ from platint_tui.manifest.template import lookup, render, render_body, render_ma
 from platint_tui.manifest.writes import ChosenWrite
 
 _ABSENT: list[Json] = []  # this very list: there is nothing at a path, not even null
+_OF_ROWS = frozenset({"record", "run", "item", "items"})
 Outcome = Fault | JsonObject
 """What became of a row: why it was refused, or what the answer returned for it."""
 
@@ -47,9 +48,13 @@ class Sender:
         self._scope = session.scope_of(plan.target)
         self.operation = write.operation
         self.bulk = write.operation.bulk
+        self._steady = _Steady(write.operation)
+        self._made: tuple[str, str, dict[str, str]] | None = None
 
     def prepare(self, number: int, row: Row) -> Item | Fault:
         """A row ready to be sent, or why it cannot be."""
+        if self.bulk is None and not self._steady.item:
+            return Item(number, row, "")
         short = hashlib.blake2b(row.idempotency_key.encode(), digest_size=8).hexdigest()
         item = Item(number, row, short)
         if self.bulk is None:
@@ -87,16 +92,9 @@ class Sender:
 
     def request(self, unit: Sequence[Item], trace: Trace) -> Outgoing:
         """The request for a unit. Raises RecordError when its only row does not fit."""
-        operation, session = self.operation, self._session
+        operation = self.operation
         scope = self._of_row(unit[0]) if self.bulk is None else self._of_unit(unit)
-        url = with_query(
-            address(session.address_for(operation.endpoint), operation.path, scope),
-            render_map(operation.query, scope, "query"),
-        )
-        headers = {
-            **session.headers_for(operation.endpoint),
-            **lower(render_map(operation.headers, scope, "header")),
-        }
+        url, headers = self._envelope(scope)
         if operation.idempotency is not None:
             key = render(operation.idempotency.value, scope, "header")
             headers[operation.idempotency.header.lower()] = key
@@ -115,13 +113,28 @@ class Sender:
             ends=operation.gone,
         )
 
+    def _envelope(self, scope: Mapping[str, Json]) -> tuple[str, dict[str, str]]:
+        """Address and headers; made once where they look up nothing of a row."""
+        operation, session = self.operation, self._session
+        base = session.address_for(operation.endpoint)
+        if self._made is not None and self._made[0] == base:
+            return self._made[1], dict(self._made[2])
+        url = with_query(address(base, operation.path, scope), render_map(operation.query, scope, "query"))
+        headers = {
+            **session.headers_for(operation.endpoint),
+            **lower(render_map(operation.headers, scope, "header")),
+        }
+        if self._steady.envelope:
+            self._made = (base, url, dict(headers))
+        return url, headers
+
     def outcomes(self, unit: Sequence[Item], answer: Answer, request: Outgoing) -> list[Outcome | None]:
         """What a successful answer says of each row of its unit. None: a failure is told, but not of which row;
         the row may be sent again, with fewer others."""
-        document = tree_of(answer)
         if self.bulk is None or self.bulk.results is None:
+            document = tree_of(answer) if self.operation.returns else None
             return [self._returned(document) for _ in unit]
-        return self._told(unit, self.bulk.results, document, answer, request)
+        return self._told(unit, self.bulk.results, tree_of(answer), answer, request)
 
     def is_gone(self, answer: Answer) -> bool:
         """Whether an answer says that what was to be deleted is not there any more: no page for people, and no
@@ -297,6 +310,19 @@ class Sender:
             shown_request(request),
             {"status": answer.status, "body": excerpt(dumps(element).encode())},
         )
+
+
+class _Steady:
+    """What of a write is the same for every row. `envelope`: its address and headers are; `item`: it looks up the
+    number or the id of a row in its batch."""
+
+    def __init__(self, operation: schema.WriteOp) -> None:
+        envelope = set(lookups([operation.path, operation.query, operation.headers]))
+        key = operation.idempotency.value if operation.idempotency is not None else None
+        variables = operation.graphql.variables if operation.graphql is not None else None
+        every = envelope | set(lookups([key, operation.body, variables]))
+        self.envelope = not any(name.partition(".")[0] in _OF_ROWS for name in envelope)
+        self.item = any(name.startswith("item.") or name == "item" for name in every)
 
 
 def _unknown(told: str, request: Outgoing, answer: Answer) -> Fault:

@@ -77,10 +77,14 @@ class HttpTarget:
         await self._session.ready()
         once = _Once(len(batch.rows))
         units = self._units(batch.rows, once)
-        tasks = [asyncio.create_task(self._run(once, unit)) for unit in units]
+        # One alone (of a replay) needs no task of its own.
+        tasks = [asyncio.create_task(self._run(once, unit)) for unit in units] if len(units) > 1 else []
         cancelled: asyncio.CancelledError | None = None
         try:
-            await asyncio.gather(*tasks)
+            if tasks:
+                await asyncio.gather(*tasks)
+            elif units:
+                await self._run(once, units[0])
         except BaseException as error:
             for task in tasks:
                 task.cancel()
