@@ -13,6 +13,7 @@ from platint_tui.manifest.kinds import kind_of
 from platint_tui.manifest.registry import Registry
 from platint_tui.manifest.schema import Connector, Resource
 from platint_tui.manifest.signin import choices
+from platint_tui.manifest.subscribing import can_compare
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- platforms: made by tests/docs/platforms.py -->\n", "<!-- /platforms -->"
@@ -35,7 +36,7 @@ def table() -> str:
         "|---|---|---|---|---|---|",
     ]
     for connector in sorted((registry.get(name) for name in names), key=lambda item: item.name.lower()):
-        cells = (connector.name, _auth(connector), _reads(connector), _writes(connector), "no")
+        cells = (connector.name, _auth(connector), _reads(connector), _writes(connector), _webhooks(connector))
         lines.append(f"| {' | '.join(cells)} | {verified[connector.platform]} |")
     return "\n".join(lines) + "\n"
 
@@ -68,6 +69,18 @@ def _writes(connector: Connector) -> str:
         return f"what the account has: {', '.join(operations)}"
     bulk = any(_bulk(item) for item in written)
     return f"{_counted(len(written), 'resource')}: {', '.join(operations)}{', in bulk' if bulk else ''}"
+
+
+def _webhooks(connector: Connector) -> str:
+    hooks = connector.webhooks
+    if hooks is None:
+        return "no"
+    words = ["received"]
+    if any(way.create is not None for way in hooks.subscribe or ()):
+        words.append("registered")
+    if can_compare(hooks.missed):
+        words.append("compared")
+    return ", ".join(words)
 
 
 def _counted(number: int, noun: str) -> str:
