@@ -239,7 +239,8 @@ def render_body(template: Json, scope: Mapping[str, Json]) -> Json:
 def lookup(data: Json, path: tuple[str, ...] | str, default: Json = None) -> Json:
     """The value at a dotted path in decoded JSON: members of objects by name, of lists by number."""
     for name in path.split(".") if isinstance(path, str) else path:
-        if isinstance(data, Mapping):
+        # What JSON gives is a dict; asking for a Mapping costs ten times as much.
+        if type(data) is dict or isinstance(data, Mapping):
             if name not in data:
                 return default
             data = data[name]

@@ -282,6 +282,9 @@ class DeadLetters(Protocol):
         """What a person has to say about it. Raises NotFound."""
 
     async def issue(self, fingerprint: str) -> Issue | None: ...
+    async def keys(self, fingerprint: str, most: int = 100_000) -> int:
+        """How many records wait in an issue, each counted once; counted up to `most` of them."""
+
     async def numbers(self, where: DeadLetterFilter, *, newest_first: bool = True) -> Sequence[int]:
         """The `number`s of all that match, in order: compact enough for a million (array('q'))."""
 

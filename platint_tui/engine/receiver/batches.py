@@ -41,7 +41,9 @@ class Batches:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._waiting: deque[_Entry] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._batch: list[_Entry] = []
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._told = float("-inf")
         self._failing = ""
 
@@ -51,20 +53,31 @@ class Batches:
     def add(self, events: Sequence[NewEvent], done: Done) -> None:
         """Store the events of one request, all of them or none, and call `done`."""
         self._waiting.append(_Entry(events, sum(len(event.body) for event in events), done))
-        if self._task is None:
-            self._task = asyncio.create_task(self._work())
+        if self._idle.is_set():
+            self._idle.clear()
+            self._begin()
 
     async def drained(self) -> None:
         """Wait until nothing waits."""
-        while self._task is not None:
-            await asyncio.wait({self._task})
+        await self._idle.wait()
 
-    async def _work(self) -> None:
-        try:
-            while self._waiting:
-                await self._store(self._next())
-        finally:
-            self._task = None
+    def _begin(self) -> None:
+        """Store what waits, or rest."""
+        while self._waiting:
+            try:
+                self._context.store.events.ingest_soon(self._take, self._ended)
+            except PlatintError as error:
+                self._batch = self._next()
+                self._fail(error)
+            else:
+                return
+        self._idle.set()
+
+    def _take(self) -> Sequence[NewEvent]:
+        """The next batch. It is called on the writer's thread, as late as can be."""
+        failpoint("ingest.before_commit")
+        self._batch = self._next()
+        return [event for entry in self._batch for event in entry.events]
 
     def _next(self) -> list[_Entry]:
         batch = [self._waiting.popleft()]
@@ -77,25 +90,43 @@ class Batches:
             batch.append(self._waiting.popleft())
         return batch
 
-    async def _store(self, batch: list[_Entry]) -> None:
-        failpoint("ingest.before_commit")
-        try:
-            outcomes = await self._context.store.events.ingest(
-                batch[0].events if len(batch) == 1 else [event for entry in batch for event in entry.events]
-            )
-        except Exception as error:
-            if len(batch) > 1 and not _hopeless(error):
-                # One that cannot be stored (too large for what is left of the disk) does not take the others along.
-                for entry in batch:
-                    await self._store([entry])
+    def _ended(self, outcome: Sequence[Ingested] | Exception) -> None:
+        """A batch was stored, or could not be."""
+        if isinstance(outcome, Exception):
+            if not self._batch:
+                self._batch = self._next()
+            if len(self._batch) > 1 and not _hopeless(outcome):
+                batch, self._batch = self._batch, []
+                task = asyncio.create_task(self._one_by_one(batch))
+                task.add_done_callback(lambda _: self._begin())
                 return
-            self._complain(error)
-            _settle(batch, stored=False)
+            self._fail(outcome)
+        else:
+            failpoint("ingest.after_commit")
+            batch, self._batch = self._batch, []
+            # The next one is on its way while the senders of this one hear of it.
+            self._begin()
+            self._tell(outcome)
+            failpoint("ingest.before_answer")
+            _settle(batch, stored=True)
             return
-        failpoint("ingest.after_commit")
-        self._tell(outcomes)
-        failpoint("ingest.before_answer")
-        _settle(batch, stored=True)
+        self._begin()
+
+    async def _one_by_one(self, batch: list[_Entry]) -> None:
+        """One that cannot be stored (too large for what is left of the disk) does not take the others along."""
+        for entry in batch:
+            try:
+                self._tell(await self._context.store.events.ingest(entry.events))
+            except Exception as error:
+                self._complain(error)
+                _settle([entry], stored=False)
+            else:
+                _settle([entry], stored=True)
+
+    def _fail(self, error: Exception) -> None:
+        batch, self._batch = self._batch, []
+        self._complain(error)
+        _settle(batch, stored=False)
 
     def _tell(self, outcomes: Sequence[Ingested]) -> None:
         if self._failing:
@@ -108,10 +139,10 @@ class Batches:
             self._context.wake.set()
 
     def _complain(self, error: Exception) -> None:
+        known = isinstance(error, PlatintError)
         text = REDACTOR.redact(error.sentence() if isinstance(error, PlatintError) else repr(error))
         if text != self._failing:
             self._failing = text
-            known = isinstance(error, PlatintError)
             log.error(
                 "webhooks cannot be stored, so their senders are told to wait: %s",
                 text,

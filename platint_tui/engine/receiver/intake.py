@@ -64,6 +64,7 @@ class Intake:
         self._context = context
         self._sources = sources
         self._listening = listening
+        self._last_host = ""
         self._public = urlsplit(listening.public_url)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -126,17 +127,26 @@ class Intake:
         )
 
     def _endpoint(self, head: Head) -> Endpoint | None:
-        path = head.target[len(PREFIX) :].partition("?")[0]
-        return self._sources.get(unquote(path) if "%" in path else path)
+        name = head.target[len(PREFIX) :]
+        found = self._sources.get(name)
+        if found is None and ("?" in name or "%" in name):
+            found = self._sources.get(unquote(name.partition("?")[0]))
+        return found
 
     def _is_for_us(self, head: Head) -> bool:
         """Whether the Host is one of ours: a web page that points a name of its own here has that name in it."""
-        host = host_of(head.header("host") or "")
-        return (
+        header = head.header("host") or ""
+        if header == self._last_host:
+            return True
+        host = host_of(header)
+        ours = (
             host in ("localhost", self._listening.host, self._public.hostname or "")
             or is_address(host)
             or (self._listening.forwarded and not self._listening.public_url)
         )
+        if ours:
+            self._last_host = header
+        return ours
 
     def _proof(self, head: Head) -> Answer:
         """Show whoever asks through the public address that it leads to this process."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol, TypeAlias
@@ -49,7 +49,10 @@ class Head:
 
     def header(self, name: str) -> str | None:
         """The value of the first header called `name`."""
-        return next((value for key, value in self.headers if key == name), None)
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
 
 
 class Handler(Protocol):
@@ -104,16 +107,17 @@ class Exchange:
             self.connection.flush()
 
 
-@dataclass(slots=True)
 class _Reading:
     """The request that is being read."""
 
-    target: list[bytes] = field(default_factory=list)
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    exchange: Exchange | None = None
-    head_size: int = 0
-    limit: int = 0
-    body: bytes | bytearray = b""
+    __slots__ = ("body", "exchange", "headers", "limit", "target")
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.exchange: Exchange | None = None
+        self.limit = 0
+        self.body: bytes | bytearray = b""
 
 
 class _Refused(Exception):
@@ -193,7 +197,6 @@ class Connection(asyncio.Protocol):
 
     def _feed(self, data: bytes) -> None:
         if self._reading is None or self._reading.exchange is None:
-            # For a line without an end, of which nothing is told; counted anew with each message.
             self._head_bytes += len(data)
         self._parser.feed_data(data)
         if self._head_bytes > MAX_HEAD and self._reading is not None and self._reading.exchange is None:
@@ -203,50 +206,58 @@ class Connection(asyncio.Protocol):
         if self._replayed or self._done_reading:
             return
         self._reading = _Reading()
-        self._head_bytes = 0
         self.deadline = self._loop.time() + HEAD_SECONDS
 
     def on_url(self, part: bytes) -> None:
         reading = self._reading
         if reading is not None and reading.exchange is None:
-            reading.target.append(part)
-            reading.head_size += len(part)
+            reading.target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
         reading = self._reading
         # What follows the chunks of a body is no part of what was signed, and is not kept.
-        if reading is None or reading.exchange is not None:
-            return
-        reading.headers.append((_lower(name), value.decode("utf-8", "surrogateescape")))
-        reading.head_size += len(name) + len(value)
-        if reading.head_size > MAX_HEAD or len(reading.headers) > MAX_HEADERS:
-            raise _Refused("431")
+        if reading is not None and reading.exchange is None:
+            reading.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         reading, parser = self._reading, self._parser
         if reading is None or reading.exchange is not None:
             return
+        # What was read at once may be more than this head; counted is only what can be too much.
+        if self._head_bytes > MAX_HEAD or len(reading.headers) > MAX_HEADERS:
+            size = len(reading.target) + sum(len(name) + len(value) for name, value in reading.headers)
+            if size > MAX_HEAD or len(reading.headers) > MAX_HEADERS:
+                raise _Refused("431")
+        self._head_bytes = 0
         version = parser.get_http_version()
         if version not in ("1.1", "1.0"):
             raise _Refused("505")
+        headers = tuple(
+            [
+                (_NAMES.get(name) or _lower(name), value.decode("utf-8", "surrogateescape"))
+                for name, value in reading.headers
+            ]
+        )
         chunked, length, expects, hosts = False, 0, False, 0
-        for name, value in reading.headers:
+        for name, value in headers:
+            if name not in _FRAMING:
+                continue
             if name == "content-length":
                 length = int(value)
-            elif name == "transfer-encoding":
-                if value.strip().lower() != "chunked":
-                    raise _Refused("501")
-                chunked = True
-            elif name == "expect":
-                expects = value.lower() == "100-continue" and version == "1.1"
             elif name == "host":
                 hosts += 1
+            elif name == "expect":
+                expects = value.lower() == "100-continue" and version == "1.1"
+            elif value.strip().lower() == "chunked":
+                chunked = True
+            else:
+                raise _Refused("501")
         if hosts > 1 or (version == "1.1" and hosts != 1) or (chunked and version == "1.0"):
             raise _Refused("400")
         method = parser.get_method().decode("latin-1")
         if method == "CONNECT":
             raise _Refused("405")
-        head = Head(method, _origin_form(b"".join(reading.target).decode("latin-1")), tuple(reading.headers))
+        head = Head(method, _origin_form(reading.target.decode("latin-1")), headers)
         has_body = chunked or length > 0
         keep = version == "1.1" and parser.should_keep_alive()
         exchange = reading.exchange = Exchange(self, head, keep, expects and has_body)
@@ -308,13 +319,13 @@ class Connection(asyncio.Protocol):
         if self._done_reading or reading is None or reading.exchange is None:
             return
         framing = [
-            f"{name}: {value}\r\n"
+            name + b": " + value + b"\r\n"
             for name, value in reading.headers
-            if name in ("content-length", "transfer-encoding")
+            if name.lower() in (b"content-length", b"transfer-encoding")
         ]
         self._parser = httptools.HttpRequestParser(self)
         self._replayed = True
-        head = f"POST / HTTP/1.1\r\n{''.join(framing)}\r\n".encode("latin-1", "replace")
+        head = b"POST / HTTP/1.1\r\n" + b"".join(framing) + b"\r\n"
         try:
             self._parser.feed_data(head + data[upgrade.args[0] :])
         except (httptools.HttpParserError, _Refused) as error:
@@ -402,7 +413,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             line, rest = answer
             closing = b"" if keep else b"connection: close\r\n"
-            self._transport.write(b"".join((line, self._handler.date, closing, rest)))
+            self._transport.write(line + self._handler.date + closing + rest)
 
     def _close(self) -> None:
         self._done_reading = True
@@ -454,6 +465,7 @@ class Connection(asyncio.Protocol):
 
 _NAMES: dict[bytes, str] = {}
 _MAX_NAMES = 1000
+_FRAMING = frozenset({"content-length", "transfer-encoding", "expect", "host"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _PHRASES = {int(item): item.phrase for item in HTTPStatus}
 

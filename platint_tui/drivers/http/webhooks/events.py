@@ -101,7 +101,9 @@ def events_of(
     headers = view.headers
     shape = next((item for item in plan.shapes if headers_hold(item.tests, headers)), _ANY)
     view.payload = shape.payload
-    kept = tuple((name, _storable(value)) for name, value in request.headers if name in plan.kept)
+    kept = tuple([item for item in request.headers if item[0] in plan.kept])
+    if not _is_storable("".join([value for _, value in kept])):
+        kept = tuple([(name, _storable(value)) for name, value in kept])
     target = _storable(_masked(request.target, plan.hidden))
     make = partial(_event, connector.platform, profile, view, shape, received_ms, kept, target, verified_by)
     if shape.many is not None and not view.is_form:
@@ -148,6 +150,11 @@ def _event(
 def _texts(view: View, ways: _Ways, element: Json, body: bytes) -> tuple[str, ...]:
     """The values of the first way whose sources are all there."""
     for way in ways:
+        if len(way) == 1 and way[0][0] != "hash":
+            text = _text(view.value(*way[0], element))
+            if text:
+                return (text,)
+            continue
         values = []
         for kind, name in way:
             text = _digest(body) if kind == "hash" else _text(view.value(kind, name, element))
@@ -162,9 +169,11 @@ def _texts(view: View, ways: _Ways, element: Json, body: bytes) -> tuple[str, ..
 def _text(value: Json) -> str:
     if type(value) is str:
         return value
+    if value is MISSING or value is None:
+        return ""
     if type(value) is bool:
         return "true" if value else "false"
-    return str(value) if isinstance(value, int | float | Decimal) else ""
+    return str(value) if isinstance(value, (int, float, Decimal)) else ""
 
 
 def _joined_id(values: tuple[str, ...]) -> str:
