@@ -59,9 +59,11 @@ def test_the_yaml_of_the_tour_is_a_sound_integration() -> None:
     from platint_tui.manifest.registry import Registry as Connectors
     from platint_tui.manifest.registry import default_dirs
 
-    text, part = re.findall(r"```yaml\n(.*?)```", TEXT, flags=re.S)
+    text, part, events = re.findall(r"```yaml\n(.*?)```", TEXT, flags=re.S)
     connectors = Connectors(default_dirs(environ={}))
     assert load_integration(text, connectors).name == "github-to-sqlite"
     ends = "[{name: postgresql, profile: a, type: sync, endpoints: [orders]}, {name: sqlite, profile: b}]"
     made = load_integration(f"integration: live\nplatforms: {ends}\n{part}", connectors)
     assert made.sync_frequency == "real_time" and made.streams[0].mode == "cdc"
+    fed = load_integration(events, connectors)
+    assert fed.receives and fed.fallback_profile == "spare"
