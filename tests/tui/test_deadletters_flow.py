@@ -16,6 +16,7 @@ from platint_tui.services import deadletters
 from platint_tui.services.deadletters import DeadLetterFilter
 from platint_tui.services.workspace import Workspace
 from platint_tui.tui.app import PlatintApp
+from platint_tui.tui.dialogs.choose import ChooseScreen
 from platint_tui.tui.screens.deadletters.editing import EditScreen
 from platint_tui.tui.screens.deadletters.section import DeadLettersSection
 
@@ -133,6 +134,8 @@ async def test_K12_an_edit_is_checked_shown_stored_and_undone(
         await pilot.press("escape")
         assert not app.screen.has_class("-review")
         await pilot.press("ctrl+s", "ctrl+s")
+        await wait_for(pilot, lambda: isinstance(app.screen, ChooseScreen))
+        await pilot.press("escape")
         await wait_said(app, pilot, "Saved as dead letter")
         await wait_for(pilot, lambda: '"a@example.com"' in text_of(app))
         child = (await deadletters.show(workspace, inbox(app).number)).letter

@@ -13,6 +13,8 @@ from platint_tui.tui.actions import key_name
 from platint_tui.tui.dialogs.base import Dialog, label, paragraphs, words
 from platint_tui.tui.present import joined
 
+_BUTTONS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -32,6 +34,7 @@ class ChooseScreen(Dialog[str]):
         self._title = title
         self._lines = lines
         self._choices = choices
+        self.set_class(len(choices) > 3, "wide")
 
     def compose(self) -> ComposeResult:
         """Title, lines, what each choice does, the buttons."""
@@ -48,7 +51,8 @@ class ChooseScreen(Dialog[str]):
                 ]
                 yield Static(joined(pieces), markup=False)
             with Horizontal(classes="buttons"):
-                for choice in self._choices:
+                # More buttons than fit would hide some of them; the keys above do the same.
+                for choice in self._choices[: _BUTTONS if len(self._choices) <= _BUTTONS else 1]:
                     yield Button(label(choice.label), id=choice.id)
 
     def on_mount(self) -> None:

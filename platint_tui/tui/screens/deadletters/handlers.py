@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from platint_tui.core.errors import ConfigError, PlatintError
 from platint_tui.core.model import NATIVE, DeadLetter, Issue
 from platint_tui.core.states import DeadLetterState, IssueState
-from platint_tui.services import deadletters
+from platint_tui.services import deadletters, export
 from platint_tui.services.deadletters import DeadLetterFilter
 from platint_tui.tui import present
 from platint_tui.tui.dialogs.ask import Question
@@ -297,19 +297,20 @@ class Handlers(Replaying, Correcting):
         view = _me(self)
         issue = self.current_issue
         letter = self.one_letter if view.level == "item" else None
-        if issue is None and letter is None:
-            return None
-        fingerprint = letter.fingerprint if letter else issue.fingerprint if issue else ""
-        where = DeadLetterFilter(fingerprint=fingerprint)
         if view.level == "items":
             where = view.items_where
         elif letter is not None:
-            where = DeadLetterFilter(fingerprint=fingerprint, text=letter.record_key)
+            where = DeadLetterFilter(fingerprint=letter.fingerprint, key=letter.record_key)
+        elif issue is not None:
+            where = DeadLetterFilter(fingerprint=issue.fingerprint)
+        else:
+            return None
+        name = f"dead-letters-{where.fingerprint[:8] or 'all'}.jsonl"
         answer = await view.console.ask(
             Question(
                 "Save to a file",
                 "A new file; one that exists is never written over.",
-                value=str(output.chosen_path(f"dead-letters-{fingerprint[:8]}.jsonl")),
+                value=str(output.chosen_path(name)),
                 hint="JSON lines with the exact payloads. Only you can read the file.",
                 verb="Save",
             )
@@ -317,5 +318,5 @@ class Handlers(Replaying, Correcting):
         if answer is None:
             return None
         path = output.chosen_path(answer)
-        lines = deadletters.export(view.console.workspace, where)
+        lines = export.letters(view.console.workspace, where, export.Form.JSONL, export.Exported())
         return f"Saved {present.plural(await output.write_lines(path, lines), 'dead letter')} to {path}."

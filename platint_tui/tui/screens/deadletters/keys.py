@@ -43,6 +43,12 @@ def _discard(context: Context) -> str | None:
     return _anything(context)
 
 
+def _all(context: Context) -> str | None:
+    view = _view(context)
+    listed = view.level == "items" and view.items_pane.table.count
+    return None if listed else _issue(context)
+
+
 def _at_issues(context: Context) -> str | None:
     return None if _view(context).level == "issues" else "The list of issues has this: esc."
 
@@ -123,8 +129,8 @@ def _action(
 ACTIONS: tuple[Action, ...] = (
     _action("replay", "r", "replay", "Send the dead letter again, the marked ones, or the whole issue.",
             "replay_chosen", _replay, writes=True, footer=1),
-    _action("replay_all", "R", "replay all", "Send every open dead letter of the issue again.",
-            "replay_issue", _issue, writes=True, footer=6),
+    _action("replay_all", "R", "replay all", "Send every open dead letter that is listed, or of the issue, again.",
+            "replay_issue", _all, writes=True, footer=6),
     _action("simulate", "t", "simulate", "Foresee a replay, without sending anything: how many would pass, why not.",
             "simulate_chosen", _simulate, writes=True, footer=2),
     _action("edit", "e", "edit", "Change the payload; the original is kept.",
@@ -149,7 +155,7 @@ ACTIONS: tuple[Action, ...] = (
             "show_rules", lambda context: None, footer=12),
     _action("cancel", "x", "cancel replay", "Stop a running replay; what was not sent stays open.",
             "cancel_job", _running, writes=True, footer=9),
-    _action("filter", "slash", "filter", "Filter the list as you type, or search in the payload.",
+    _action("filter", "slash", "filter", "Filter as you type: key:cus_1 code:too_long since:2h; or search a payload.",
             "start_filter", _filter, footer=4),
     _action("view", "v", "view", "Unresolved or all; in a dead letter: payload, raw, exchange, attempts.",
             "change_view", lambda context: None, footer=5),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from textual.widgets import Static
 
 from platint_tui.core.errors import PlatintError
-from platint_tui.core.model import ReplayJob
+from platint_tui.core.model import Issue, ReplayJob
 from platint_tui.core.replays import AS_USUAL, BulkPlan, ReplayOptions, Simulation
 from platint_tui.core.states import DeadLetterState, ReplayState
 from platint_tui.services import deadletters, replays
-from platint_tui.services.deadletters import DeadLetterView
+from platint_tui.services.deadletters import DeadLetterFilter, DeadLetterView
 from platint_tui.services.replays import ReplayPlan, Selection
 from platint_tui.tui import present
 from platint_tui.tui.dialogs.confirm import Confirmation, needs_name
@@ -48,20 +49,16 @@ class Replaying:
             return view.jobs_pane.listing.current
         return planwords.first_line(self.jobs)
 
-    def _selection(self) -> tuple[Selection, str, str] | None:
-        """What is chosen, in words, and the fingerprint when it is a whole issue."""
+    async def _selection(self) -> tuple[Selection, str] | None:
+        """What is chosen, and in words."""
         view = _me(self)
         letter = view.one_letter
         if letter is not None:
-            return Selection(ids=(letter.id,)), f"dead letter {letter.number}", ""
+            return Selection(ids=(letter.id,)), f"dead letter {letter.number}"
         if view.level == "items" and view.items_pane.table.marks:
-            marked = view.items_pane.table.marked
-            return Selection(ids=tuple(map(str, marked))), present.plural(len(marked), "dead letter"), ""
-        issue = view.current_issue
-        if issue is None:
-            return None
-        text = present.plural(issue.open, "dead letter")
-        return replays.of_fingerprint(issue.fingerprint), text, issue.fingerprint
+            marked = tuple(item.id for item in await view._chosen())
+            return Selection(ids=marked), present.plural(len(marked), "dead letter")
+        return self._what_is_listed()
 
     # --- replay -----------------------------------------------------------------------------------------
 
@@ -73,16 +70,25 @@ class Replaying:
         letter = view.one_letter
         if letter is not None:
             return await self._replay_one(letter.id)
-        found = self._selection()
-        return await self._replay_many(*found[:2]) if found is not None else None
+        found = await self._selection()
+        return await self._replay_many(*found) if found is not None else None
 
     async def replay_issue(self) -> str | None:
-        """Every open dead letter of the issue."""
-        issue = _me(self).current_issue
+        """Every open dead letter that is listed, or of the issue."""
+        found = self._what_is_listed()
+        return await self._replay_many(*found) if found is not None else None
+
+    def _what_is_listed(self) -> tuple[Selection, str] | None:
+        view = _me(self)
+        issue = view.current_issue
+        if view.level == "items":
+            where = replace(view.items_where, states=(DeadLetterState.OPEN,))
+            text = f"the dead letters that are listed ({present.count(view.items_pane.table.count)})"
+            if issue is None or where != _whole(issue):
+                return Selection(where=where), text
         if issue is None:
             return None
-        what = replays.of_fingerprint(issue.fingerprint)
-        return await self._replay_many(what, present.plural(issue.open, "dead letter"))
+        return replays.of_fingerprint(issue.fingerprint), present.plural(issue.open, "dead letter")
 
     async def _replay_one(self, id: str) -> str:
         view = _me(self)
@@ -135,10 +141,10 @@ class Replaying:
         """What a replay of what is chosen would do; nothing is sent."""
         if _me(self).level == "rules":
             return await _me(self).simulate_rule()
-        found = self._selection()
+        found = await self._selection()
         if found is None:
             return None
-        what, text, _ = found
+        what, text = found
         if await self._foresee(what, text, AS_USUAL, onward=True) == "replay":
             return await self._replay_many(what, text)
         return None
@@ -222,6 +228,10 @@ class Replaying:
         view.query_one("#job", Static).update(present.joined(pieces))
         view.set_class(bool(pieces), "-busy")
         view.console.refresh_keys()
+
+
+def _whole(issue: Issue) -> DeadLetterFilter:
+    return DeadLetterFilter(fingerprint=issue.fingerprint, states=(DeadLetterState.OPEN,))
 
 
 def plan_confirmation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -11,14 +11,17 @@ from textual.app import ComposeResult
 from textual.reactive import var
 from textual.widgets import ContentSwitcher, Static
 
+from platint_tui.core.errors import UsageError
 from platint_tui.core.model import Issue, ReplayJob
 from platint_tui.core.rules import FixRule
 from platint_tui.core.states import UNRESOLVED_DEAD_LETTER_STATES, DeadLetterState, IssueState
 from platint_tui.services import deadletters, replays, rules
 from platint_tui.services.deadletters import DeadLetterFilter, DeadLetterView, SeenQueue
+from platint_tui.services.letterfilters import letter_filter
 from platint_tui.services.replays import ReplayReport
 from platint_tui.tui import present
 from platint_tui.tui.listing import Listing
+from platint_tui.tui.screens.deadletters import filtering
 from platint_tui.tui.screens.deadletters.handlers import Handlers
 from platint_tui.tui.screens.deadletters.jobs import JobsPane, RulesPane
 from platint_tui.tui.screens.deadletters.keys import ACTIONS
@@ -51,6 +54,8 @@ class Inbox:
     jobs: tuple[ReplayJob, ...] = ()
     report: ReplayReport | None = None
     rules: tuple[FixRule, ...] = ()
+    problem: str = ""
+    """What is wrong with the filter of the issues."""
 
 
 class DeadLettersSection(Handlers, SectionView):
@@ -72,6 +77,8 @@ class DeadLettersSection(Handlers, SectionView):
     """Which issues are listed: record, systemic, or "" for both."""
     _listed = -1
     _came_from = "issues"
+    every_issue = False
+    """Whether the list of dead letters is of every issue, by a filter."""
 
     def compose(self) -> ComposeResult:
         """The panes and the line of a replay that is not done."""
@@ -127,7 +134,15 @@ class DeadLettersSection(Handlers, SectionView):
         states = () if self.every_state else _LIVE_ISSUES
         text = self.query_one("#filter-issues", FilterBar).text
         whole = await deadletters.issues(workspace, states)
-        found = await deadletters.issues(workspace, states, text) if text else whole
+        found, problem = whole, ""
+        if text:
+            try:
+                wanted = filtering.read(text)
+            except UsageError as error:
+                problem = error.sentence()
+            else:
+                some = await deadletters.issues(workspace, states, wanted.text) if wanted.text else whole
+                found = filtering.narrowed(some, wanted)
         if self.bin:
             found = [issue for issue in found if issue.bin == self.bin]
         item = None
@@ -140,15 +155,16 @@ class DeadLettersSection(Handlers, SectionView):
             chosen = self.jobs_pane.listing.current or jobs[0]
             report = await replays.replay_report(workspace, chosen.id)
         fixes = tuple(await rules.list_rules(workspace))
-        return Inbox(version, tuple(found), len(whole), item, queues, jobs, report, fixes)
+        return Inbox(version, tuple(found), len(whole), item, queues, jobs, report, fixes, problem)
 
     def show(self, snapshot: Inbox) -> None:
         """Put a snapshot on the screen."""
         bar = self.query_one("#filter-issues", FilterBar)
         empty = EMPTY_ISSUES
         if bar.text:
-            empty = "No issue matches. esc clears the filter."
-            bar.found(f"{present.count(len(snapshot.issues))} of {present.count(snapshot.all_issues)}")
+            empty = "No issue matches. enter looks in the dead letters themselves, esc clears the filter."
+            count = f"{present.count(len(snapshot.issues))} of {present.count(snapshot.all_issues)}"
+            bar.found(snapshot.problem or f"{count}   enter: the dead letters")
         elif self.bin:
             empty = "No issue of this kind; i shows the others."
         elif self.every_state:
@@ -172,7 +188,8 @@ class DeadLettersSection(Handlers, SectionView):
                 self.items_pane.table.reload()
             self._draw_items_head()
         if snapshot.item is not None and self.level == "item":
-            if self.issue is None or self.issue.fingerprint != snapshot.item.letter.fingerprint:
+            other = self.issue is None or self.issue.fingerprint != snapshot.item.letter.fingerprint
+            if other and not self.every_issue:
                 self.issue = self._known_issue(snapshot, snapshot.item.letter.fingerprint)
             self.item_pane.draw(snapshot.item)
 
@@ -203,6 +220,8 @@ class DeadLettersSection(Handlers, SectionView):
             return ("replays" if self.level == "jobs" else "fix rules",)
         if self.level == "issues" and self.bin:
             return ("of records" if self.bin == "record" else "of systems",)
+        if self.level == "items" and self.issue is None:
+            return ("every issue",)
         if self.level != "issues" and self.issue is not None:
             parts.append(issue_title(self.issue))
         if self.level == "item":
@@ -221,7 +240,7 @@ class DeadLettersSection(Handlers, SectionView):
             self.console.reload()
             return True
         if self.level == "item":
-            self.level = "items" if self.issue is not None else "issues"
+            self.level = "items" if self.issue is not None or self.every_issue else "issues"
             if self.level == "items" and self.items_pane.table.count == 0:
                 self._show_items()
             self.console.reload()
@@ -287,7 +306,7 @@ class DeadLettersSection(Handlers, SectionView):
         self.console.report(f"There is no issue {fingerprint}.", ok=False)
 
     def _open_issue(self, issue: Issue) -> None:
-        self.issue = issue
+        self.issue, self.every_issue = issue, False
         self.every_state = self.every_state or not issue.open
         self.query_one("#filter-items", FilterBar).close()
         self.items_pane.table.clear_marks()
@@ -295,6 +314,8 @@ class DeadLettersSection(Handlers, SectionView):
         self._show_items()
 
     def _open_item(self, number: str) -> None:
+        if self.level != "items":
+            self.every_issue = False
         self.number = number
         self.item_pane.forget()
         self.level = "item"
@@ -302,17 +323,19 @@ class DeadLettersSection(Handlers, SectionView):
 
     @property
     def items_where(self) -> DeadLetterFilter:
-        """Which dead letters the table lists."""
+        """Which dead letters the table lists. Raises UsageError for a filter that cannot be read."""
         states: tuple[DeadLetterState, ...] = () if self.every_state else _UNRESOLVED
         text = self.query_one("#filter-items", FilterBar).text
-        fingerprint = self.issue.fingerprint if self.issue is not None else ""
-        return DeadLetterFilter(fingerprint=fingerprint, states=states, text=text)
+        where = letter_filter(text, self._now(), states)
+        return replace(where, fingerprint=self.issue.fingerprint) if self.issue is not None else where
 
     def _show_items(self) -> None:
-        if self.issue is None:
+        text = self.query_one("#filter-items", FilterBar).text
+        try:
+            where = self.items_where
+        except UsageError as error:
+            self.query_one("#filter-items", FilterBar).found(error.sentence())
             return
-        where = self.items_where
-        text = where.text
         empty = "Nothing is left to do here. v shows those that are resolved."
         if text:
             empty = "Nothing matches. esc clears the filter."
@@ -320,13 +343,23 @@ class DeadLettersSection(Handlers, SectionView):
             empty = "No dead letters of this issue are kept any more."
         self.items_pane.table.set_source(Letters(self.console.workspace, where, self._found), empty=empty)
 
+    def open_all(self, text: str) -> None:
+        """List the dead letters of every issue that match a filter."""
+        self.issue, self.every_issue = None, True
+        self.query_one("#filter-issues", FilterBar).close()
+        self.items_pane.table.clear_marks()
+        self.level = "items"
+        self.query_one("#filter-items", FilterBar).put(text)
+        self._show_items()
+        self.focus_first()
+
     def _found(self, count: int, whole: int | None) -> None:
         bar = self.query_one("#filter-items", FilterBar)
         bar.found(f"{present.count(count)} of {present.count(whole)}" if whole is not None else "")
 
     def _draw_items_head(self) -> None:
-        if self.issue is not None:
-            self.items_pane.draw_head(issue_title(self.issue), self.every_state)
+        title = issue_title(self.issue) if self.issue is not None else "Every issue"
+        self.items_pane.draw_head(title, self.every_state)
 
     # --- what widgets say -------------------------------------------------------------------------------
 
@@ -372,7 +405,15 @@ class DeadLettersSection(Handlers, SectionView):
             self.item_pane.payload.search(message.text)
 
     @on(FilterBar.Accepted)
-    def _filter_accepted(self) -> None:
+    def _filter_accepted(self, message: FilterBar.Accepted) -> None:
+        if message.bar.id == "filter-issues" and message.bar.text:
+            try:
+                letters = filtering.asks_letters(filtering.read(message.bar.text))
+            except UsageError:
+                return
+            if letters or not self.issues_pane.listing.rows:
+                self.open_all(message.bar.text)
+                return
         self.focus_first()
 
     @on(PayloadView.Searched)

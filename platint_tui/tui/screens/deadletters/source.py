@@ -10,6 +10,7 @@ from platint_tui.services.deadletters import DeadLetterFilter
 from platint_tui.services.workspace import Workspace
 
 _CHUNK = 500
+_SCREEN = 200
 
 
 class Letters:
@@ -26,11 +27,15 @@ class Letters:
         """The numbers of all that match."""
         numbers = await deadletters.numbers(self._workspace, self.where)
         whole = None
-        if self.where.text:
-            unfiltered = DeadLetterFilter(fingerprint=self.where.fingerprint, states=self.where.states)
+        unfiltered = DeadLetterFilter(fingerprint=self.where.fingerprint, states=self.where.states)
+        if self.where != unfiltered:
             whole = await deadletters.count(self._workspace, unfiltered)
         self._found(len(numbers), whole)
         return numbers
+
+    async def first(self) -> Sequence[int]:
+        """The numbers of the newest, for the first screen; with words to look for all is found as soon."""
+        return () if self.where.text else await deadletters.newest(self._workspace, self.where, _SCREEN)
 
     async def rows(self, ids: Sequence[int]) -> Sequence[DeadLetter]:
         """The dead letters with these numbers."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from platint_tui.core import blame
 from platint_tui.core.blame import whose_fault
 from platint_tui.core.errors import ErrorClass
-from platint_tui.core.model import NATIVE, Attempt, DeadLetter, Issue, Trigger
+from platint_tui.core.jsontext import dumps
+from platint_tui.core.model import NATIVE, Attempt, DeadLetter, Issue, Json, Trigger
 from platint_tui.core.rules import FixRule
 from platint_tui.core.states import DeadLetterState, IssueState
 from platint_tui.services.deadletters import DeadLetterView, SeenQueue
@@ -227,6 +228,10 @@ def attempts_text(view: DeadLetterView, now_ms: int) -> Pieces:
         (f"{present.state_cell('failed')[0]:<12}{'':>10}", "bad"),
         (f"{letter.code}  {letter.message}\n".replace("\n", " ").rstrip() + "\n", "muted"),
     ]
+    if letter.request:
+        pieces += _under("sent", request_words(letter.request))
+    if letter.response:
+        pieces += _under("answer", answer_words(letter.response))
     for attempt in view.attempts:
         pieces += _attempt(attempt)
     pieces += [
@@ -234,6 +239,7 @@ def attempts_text(view: DeadLetterView, now_ms: int) -> Pieces:
         *indented(
             "run", f"{letter.run} of {letter.integration}" if letter.run else "none: its platform keeps it"
         ),
+        *indented("config", _version(letter)),
         *indented("edit of", letter.parent or "nothing: this is the original"),
         *indented("manifest", letter.manifest_version),
         *indented("fingerprint", letter.fingerprint),
@@ -241,6 +247,13 @@ def attempts_text(view: DeadLetterView, now_ms: int) -> Pieces:
         *indented("sent under", f"{letter.idempotency_key} (idempotency key)"),
     ]
     return pieces
+
+
+def _version(letter: DeadLetter) -> str:
+    """The version of the integration that it failed with: what a replay with the mapping of that time uses."""
+    if letter.integration_version is None:
+        return "not known"
+    return f"version {letter.integration_version} of {letter.integration}"
 
 
 def indented(name: str, text: str) -> Pieces:
@@ -254,9 +267,39 @@ def _attempt(attempt: Attempt) -> Pieces:
         "" if attempt.ended_ms is None else present.duration((attempt.ended_ms - attempt.started_ms) / 1000)
     )
     said = " ".join(part for part in (attempt.code, attempt.message) if part).replace("\n", " ")
-    return [
+    pieces: Pieces = [
         (f"  {present.moment(attempt.started_ms, seconds=True)}  ", "muted"),
         (f"{attempt.trigger:<11} ", ""),
         (f"{outcome:<12}", tone),
         (f"{took:>8}  {said}".rstrip() + "\n", "muted"),
     ]
+    whose = [part for part in (f"by {attempt.operator}" if attempt.operator else "",
+                               f"to {attempt.target}" if attempt.target else "") if part]  # fmt: skip
+    if whose:
+        pieces += _under("", " ".join(whose))
+    if attempt.request:
+        pieces += _under("sent", request_words(attempt.request))
+    if attempt.response:
+        pieces += _under("answer", answer_words(attempt.response))
+    return pieces
+
+
+def _under(name: str, text: str) -> Pieces:
+    """A line under an attempt."""
+    return [(f"{'':<23}{name:<12}", "muted"), (text[:_LONG].replace("\n", " ") + "\n", "")]
+
+
+def request_words(request: Mapping[str, Json]) -> str:
+    """A request that was recorded: `POST https://…` and its body, or the document as it is."""
+    head = " ".join(str(request[name]) for name in ("method", "url") if request.get(name))
+    rest = {name: value for name, value in request.items() if name not in ("method", "url", "headers")}
+    body = rest.get("body") if set(rest) <= {"body"} else rest
+    said = body if isinstance(body, str) else dumps(body) if body else ""
+    return f"{head}  {said}".strip()
+
+
+def answer_words(response: Mapping[str, Json]) -> str:
+    """An answer that was recorded: its status and its body."""
+    body = response.get("body")
+    said = body if isinstance(body, str) else dumps(body) if body is not None else ""
+    return f"{response.get('status') or ''}  {said}".strip() or dumps(dict(response))
