@@ -17,6 +17,8 @@ from platint_tui.tui import glyphs, present
 from platint_tui.tui.widgets.cells import Cell, Column
 
 Pieces = list[tuple[str, str]]
+_LONG = 400
+"""Characters of a recorded request or answer under an attempt; the exchange has the whole."""
 
 _STATE_NEXT: dict[DeadLetterState, str] = {
     DeadLetterState.UNKNOWN: "Its answer was lost: look at the target, then replay it or discard it.",
