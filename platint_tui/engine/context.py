@@ -14,6 +14,7 @@ from platint_tui.core.model import Profile
 from platint_tui.core.ports import Driver
 from platint_tui.core.secret import Secret
 from platint_tui.engine.limits import LimiterHub
+from platint_tui.engine.pressure import Pressure
 from platint_tui.engine.telemetry import TelemetryHub
 from platint_tui.manifest.registry import Registry
 from platint_tui.store.ports import Store
@@ -62,6 +63,10 @@ class Context:
     keeper: Keeper
     present_secrets: PresentSecrets
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    pressure: Pressure = field(default_factory=Pressure)
+    followers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """Called when a profile was changed here that somebody in this process follows: before a platform is told to send
+    webhooks, the receiver must know the secret that they are signed with."""
     probe_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     """What this process proves with that a request came to its own receiver."""
     cancelled: set[str] = field(default_factory=set)

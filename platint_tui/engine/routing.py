@@ -63,6 +63,7 @@ class Router:
         deliveries = self._context.store.deliveries
         done, self.blocked = 0, set()
         while events := await deliveries.unrouted(BATCH, sorted(self.blocked)):
+            began = self._context.clock.monotonic()
             takers, broken = await self._takers({event.profile for event in events})
             self.blocked |= broken
             routed = [
@@ -73,6 +74,8 @@ class Router:
             await deliveries.route(routed)
             failpoint("route.after_commit")
             done += len(routed)
+            # Events wait on the disk; their senders would wait for an answer.
+            await self._context.pressure.give_way(self._context.clock.monotonic() - began)
         return done
 
     async def _takers(self, profiles: set[str]) -> tuple[dict[str, list[Taker]], set[str]]:

@@ -102,7 +102,7 @@ async def run_engine(
     Raises ConfigError or StoreError when the store cannot be opened, Fenced when `lock` was taken away.
     """
     # The thread that writes rows would otherwise hold the next request back for 5 ms each time.
-    sys.setswitchinterval(0.0005)
+    sys.setswitchinterval(0.0001)
     store = await open_store(paths.database, clock=clock, role="engine")
     try:
         context = make_context(store, registry, vault, clock=clock, worker=lock.worker if lock else "")

@@ -92,7 +92,17 @@ class Deliveries(Noun):
 
         def task(connection: sqlite3.Connection) -> int:
             made = 0
+            plain = [item for item in events if not item.deliveries and not item.alert]
+            for state in {item.state for item in plain}:
+                numbers = [item.event.number for item in plain if item.state is state]
+                for some in chunks(numbers):
+                    connection.execute(
+                        f"UPDATE events SET state = ? WHERE state = 'new' AND number IN ({marks(some)})",
+                        (state, *some),
+                    )
             for item in events:
+                if not item.deliveries and not item.alert:
+                    continue
                 moved = connection.execute(
                     "UPDATE events SET state = ? WHERE number = ? AND state = 'new'",
                     (item.state, item.event.number),
@@ -213,8 +223,8 @@ class Deliveries(Noun):
         """Up to `count` deliveries that are due become sending, in the order in which their events came.
 
         Of one record only the oldest is taken, and only when none of it is on its way. What lies in the fallback
-        target goes to the primary in its turn. To the fallback goes what is meant for it, or, with `all_of_it`,
-        everything that does not lie there yet.
+        target goes to the primary in its turn. To the fallback goes what is meant for it, and what is of a record
+        that lies there; with `all_of_it` everything that does not lie there yet.
         """
         now = self._clock.now_ms()
         query = _claimable(place, all_of_it)
@@ -406,13 +416,18 @@ class Deliveries(Noun):
 
 def _claimable(place: str, all_of_it: bool) -> str:
     """The deliveries that may be sent to `place` now. Parameters: now, integration, stream, how many."""
+    same = "e.integration = d.integration AND e.stream = d.stream AND e.record_key = d.record_key"
     if place == PRIMARY:
         # What lies in the fallback has its turn before anything later of its record.
         wanted, before = "(d.state = 'fallback' OR (d.state = 'pending' AND d.place = 'primary'))", WAITING
     else:
-        wanted = "d.state = 'pending'" if all_of_it else "d.state = 'pending' AND d.place = 'fallback'"
-        before = "state IN ('pending', 'sending')"
-    same = "e.integration = d.integration AND e.stream = d.stream AND e.record_key = d.record_key"
+        wanted, before = "d.state = 'pending'", "state IN ('pending', 'sending')"
+        if not all_of_it:
+            # A record whose earlier version lies there follows it.
+            wanted += (
+                " AND (d.place = 'fallback' OR EXISTS (SELECT 1 FROM deliveries AS e"
+                f" WHERE {same} AND e.state = 'fallback'))"
+            )
     return (
         f"SELECT d.* FROM deliveries AS d WHERE d.{WAITING} AND {wanted} AND d.integration = ?2 AND d.stream = ?3"
         f" AND {_DUE} AND d.profile NOT IN {_PAUSED}"

@@ -107,6 +107,7 @@ class Batches:
             # The next one is on its way while the senders of this one hear of it.
             self._begin()
             self._tell(outcome)
+            self._context.pressure.stored(len(batch))
             failpoint("ingest.before_answer")
             _settle(batch, stored=True)
             return
