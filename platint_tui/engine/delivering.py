@@ -233,19 +233,26 @@ class RouteTask:
         for place in list(self._stale):
             await self._close(place)
         self._stale.clear()
-        profile, spare = integration.target_profile, integration.error_strategy == "fallback"
+        sent = await self._to_primary(integration)
+        if integration.error_strategy == "fallback":
+            broken = self._targets.broken(integration.target_profile)
+            sent = await self._pass(integration, FALLBACK, all_of_it=broken) or sent
+        return sent
+
+    async def _to_primary(self, integration: Integration) -> bool:
+        """Send to the target what its breaker lets through. Raises TransientError when it cannot even be reached
+        and there is no fallback."""
+        profile = integration.target_profile
         admitted = await self._targets.admit(profile, self._policy(integration.target_platform))
-        sent = spare and await self._pass(integration, FALLBACK, all_of_it=admitted == 0)
         if admitted == 0:
-            return sent
+            return False
         try:
-            return await self._pass(integration, PRIMARY, admitted) or sent
+            return await self._pass(integration, PRIMARY, admitted)
         except TransientError as error:
-            # It cannot even be reached.
             await self._targets.failed(profile, error.message)
-            if not spare:
+            if integration.error_strategy != "fallback":
                 raise
-            return sent
+            return False
         finally:
             if admitted == 1:
                 self._targets.give_back(profile)

@@ -34,6 +34,11 @@ class Targets:
         view = breaker.view(self._clock.monotonic()) if breaker else None
         return view.wait if view is not None and view.state is BreakerState.OPEN else 0.0
 
+    def broken(self, profile: str) -> bool:
+        """Whether the breaker is not closed."""
+        breaker = self._breakers.get(profile)
+        return breaker is not None and breaker.view(self._clock.monotonic()).state is not BreakerState.CLOSED
+
     def give_back(self, profile: str) -> None:
         """A try that was let through was not made."""
         self._breakers[profile].give_back()

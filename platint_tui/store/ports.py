@@ -605,8 +605,8 @@ class Deliveries(Protocol):
         """Up to `count` deliveries that are due become sending, in the order in which their events came.
 
         Of one record only the oldest is taken, and only when none of it is on its way. What lies in the fallback
-        target goes to the primary in its turn. To the fallback goes what is meant for it, or, with `all_of_it`,
-        everything that does not lie there yet.
+        target goes to the primary in its turn. To the fallback goes what is meant for it, and what is of a record
+        that lies there; with `all_of_it` everything that does not lie there yet.
         """
 
     async def sending(self, integration: str, stream: str) -> Sequence[ClaimedDelivery]:
