@@ -204,6 +204,8 @@ async def _keep(account: Account, values: Mapping[str, Secret | str]) -> None:
             await context.keeper.delete(gone)
         except CredentialError:
             pass  # nothing names it any more; a keyring that is locked keeps it
+    for follow in context.followers:
+        await follow()
 
 
 async def _one(

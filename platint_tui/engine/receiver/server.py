@@ -65,6 +65,7 @@ class Receiver:
     async def run(self) -> None:
         """Listen where it is wanted, follow profiles, sources and settings. Never ends by itself."""
         seen = -1
+        self._context.followers.append(self._sources.refresh)
         while True:
             try:
                 version = await self._context.store.data_version()
