@@ -209,6 +209,7 @@ async def _fill(context: Context, profile: Profile, gap: StoredGap) -> dict[str,
     start, end = gap.start_ms or 0, gap.end_ms or now
     _, since, _ = await compare(context, profile, start, end)
     missing = {item.event_id: item for item in await gaps.missed(gap.number, _WANTED, limit=MOST)}
+    count = len(missing)
     fetched = asked_for = 0
     async with _opened(context, profile) as asked:
         if missing and any(item.way.body for item in asked.questions):
@@ -222,7 +223,7 @@ async def _fill(context: Context, profile: Profile, gap: StoredGap) -> dict[str,
     states = [item.state for item in left]
     result = {
         "gap": gap.number,
-        "missing": len(missing),
+        "missing": count,
         "fetched": fetched,
         "asked": asked_for,
         "lost": states.count(MissedState.LOST),

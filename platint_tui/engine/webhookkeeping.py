@@ -28,7 +28,7 @@ HEARD = "receiver.heard"
 """The setting with the time at which the receiver last listened."""
 COMPARED = "webhooks.compared"
 """The setting with the time up to which each profile was compared."""
-LOOK_SECONDS = 5.0
+LOOK_SECONDS, SOON_SECONDS = 5.0, 0.5
 HEARD_MS = 10_000
 SILENCE_MS = 30_000
 """Nobody listened for longer than this: a gap."""
@@ -51,19 +51,20 @@ class WebhookKeeping:
 
     async def run(self) -> None:
         """Look every few seconds; never ends by itself."""
+        listens = False
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS if listens else SOON_SECONDS)
             try:
-                await self.look()
+                listens = await self.look()
             except PlatintError as error:
                 log.error("webhooks: %s", REDACTOR.redact(error.sentence()))
             except Exception as error:
                 log.error("webhooks: %s", REDACTOR.redact(repr(error)), exc_info=error)
 
-    async def look(self) -> None:
-        """One look: only while this engine receives webhooks, so that a command without a receiver asks nobody."""
+    async def look(self) -> bool:
+        """One look, and whether this engine receives webhooks: one that does not asks nobody."""
         if not await self._listens():
-            return
+            return False
         store = self._context.store
         rows = await store.subscriptions.list()
         used = {item.profile for item in rows if item.state in LIVING}
@@ -83,6 +84,7 @@ class WebhookKeeping:
         for profile in sorted(used):
             await store.gaps.settle(profile)
             await self._now_and_then(f"missed {profile}", every, partial(self._compare, profile))
+        return True
 
     async def _listens(self) -> bool:
         status = await self._context.store.settings.get(STATUS)
