@@ -22,7 +22,7 @@ from platint_tui.engine.receiver.options import (
     listening,
     tls_context,
 )
-from platint_tui.engine.receiver.sources import Sources
+from platint_tui.engine.receiver.sources import Endpoint, Sources
 from platint_tui.engine.receiver.wire import Connection, date_line
 
 log = logging.getLogger("platint.receiver")
@@ -61,6 +61,25 @@ class Receiver:
     def address(self) -> str:
         """HOST:PORT while it listens, "" while it does not."""
         return self._serving.address if self._serving else ""
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections there are, and how many of them have nothing on them."""
+        return self._serving.connections if self._serving else (0, 0)
+
+    @property
+    def held(self) -> int:
+        """Bytes of bodies in memory."""
+        return self._serving.intake.held if self._serving else 0
+
+    def receives(self, profile: str) -> Endpoint | None:
+        """The endpoint of a profile, None when it receives no webhooks."""
+        return self._sources.get(profile)
+
+    async def flush(self) -> None:
+        """Have the refused requests written that are held for a moment."""
+        if self._serving is not None:
+            await self._serving.intake.refusals.flush()
 
     async def run(self) -> None:
         """Listen where it is wanted, follow profiles, sources and settings. Never ends by itself."""
@@ -159,7 +178,7 @@ class _Serving:
         self._context = context
         self._where = where
         self._connections: set[Connection] = set()
-        self._intake = Intake(context, sources, where)
+        self.intake = Intake(context, sources, where)
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -167,11 +186,11 @@ class _Serving:
         self._empty = asyncio.Event()
         self.address = ""
         self.date = b""
-        self.begun = self._intake.begun
-        self.received = self._intake.received
-        self.too_large = self._intake.too_large
-        self.reserve = self._intake.reserve
-        self.release = self._intake.release
+        self.begun = self.intake.begun
+        self.received = self.intake.received
+        self.too_large = self.intake.too_large
+        self.reserve = self.intake.reserve
+        self.release = self.intake.release
 
     async def start(self, tls: ssl.SSLContext | None) -> None:
         """Listen. Raises OSError when the address cannot be had."""
@@ -195,13 +214,13 @@ class _Serving:
 
     async def stop(self) -> None:
         """Take no new connection and no new request; answer what came whole; close."""
-        self._intake.stopping = True
+        self.intake.stopping = True
         if self._server is not None:
             self._server.close()
         for connection in list(self._connections):
             connection.finish()
         try:
-            await asyncio.wait_for(self._intake.drained(), STOP_SECONDS)
+            await asyncio.wait_for(self.intake.drained(), STOP_SECONDS)
         except TimeoutError:
             log.error("webhooks in hand were not stored in time; their senders keep them")
         if self._connections:
@@ -215,6 +234,11 @@ class _Serving:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many there are, and how many of them are idle."""
+        return len(self._connections), sum(item.idle for item in self._connections)
 
     def opened(self, connection: Connection) -> bool:
         """Count a connection; where there are too many, the one goes that has been idle longest."""
