@@ -1,86 +1,42 @@
-"""`platint-tui dead`: look at dead letters, discard, export. Correcting and sending again is in `replays`."""
+"""`platint-tui dead`: look at dead letters, discard, export. Issues are in `issues`, sending again in `replays`."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from argparse import Namespace
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+from platint_tui.cli import exporting
 from platint_tui.cli.output import document, line, moment, note, plural, table
 from platint_tui.cli.session import confirm, opened
-from platint_tui.core.errors import ConfigError, ExitCode, UsageError
-from platint_tui.core.model import NATIVE
-from platint_tui.core.states import DeadLetterState
-from platint_tui.services import deadletters
+from platint_tui.core.blame import what_next, whose_fault
+from platint_tui.core.errors import ConfigError, ExitCode
+from platint_tui.core.exports import exact
+from platint_tui.core.filtertext import parse_filter
+from platint_tui.core.jsontext import dumps
+from platint_tui.core.model import NATIVE, Attempt, DeadLetter, JsonObject
+from platint_tui.services import deadletters, export
 from platint_tui.services.deadletters import DeadLetterFilter
 from platint_tui.services.engine import local_engine, refuse_read_only
+from platint_tui.services.letterfilters import FILTER_NAMES, filter_of, whole_fingerprint
+from platint_tui.services.workspace import Workspace
 
 
-async def groups(options: Namespace) -> int:
-    """Issues: dead letters by fingerprint."""
-    async with opened(options) as workspace:
-        found = await deadletters.issues(workspace)
-    if options.json:
-        document([asdict(issue) for issue in found])
-        return ExitCode.DONE
-    table(
-        ("FINGERPRINT", "OPEN", "TOTAL", "STATE", "WHERE", "CODE", "FIELD", "CAUSE"),
-        [
-            (
-                issue.fingerprint[:12],
-                issue.open,
-                issue.total,
-                issue.state.value,
-                issue.place,
-                issue.code,
-                issue.field,
-                issue.message,
-            )
-            for issue in found
-        ],
-    )
-    return ExitCode.DONE
-
-
-async def _where(options: Namespace, known: list[str]) -> DeadLetterFilter:
-    states: tuple[DeadLetterState, ...] = (DeadLetterState.OPEN,)
-    if options.state:
-        try:
-            states = () if "any" in options.state else tuple(DeadLetterState(item) for item in options.state)
-        except ValueError:
-            words = ", ".join([*DeadLetterState, "any"])
-            raise UsageError(
-                f"'{options.state[-1]}' is no state of a dead letter.", hint=f"One of {words}."
-            ) from None
-    return DeadLetterFilter(
-        fingerprint=_whole(options.fingerprint, known),
-        platform=options.platform,
-        integration=options.integration,
-        stream=options.stream,
-        states=states,
-        text=options.text,
-    )
-
-
-def _whole(beginning: str, known: list[str]) -> str:
-    """The one fingerprint that starts like this. Raises ConfigError."""
-    if not beginning:
-        return ""
-    matches = [item for item in known if item.startswith(beginning)]
-    if len(matches) != 1:
-        raise ConfigError(
-            f"{len(matches) or 'No'} fingerprints start with '{beginning}'.", hint="`dead groups` shows them."
-        )
-    return matches[0]
+async def chosen(options: Namespace, workspace: Workspace) -> DeadLetterFilter:
+    """The dead letters that --filter and the other options mean, the open ones without a state. Raises UsageError,
+    ConfigError for a fingerprint that is not there."""
+    read = parse_filter(options.filter, FILTER_NAMES)
+    for name in ("fingerprint", "integration", "stream", "platform"):
+        read = read.plus(name, getattr(options, name))
+    read = read.plus("state", *options.state)
+    where = filter_of(read, workspace.clock.now_ms())
+    text = " ".join(part for part in (where.text, options.text) if part)
+    return replace(where, text=text, fingerprint=await whole_fingerprint(workspace, where.fingerprint))
 
 
 async def list_letters(options: Namespace) -> int:
     """Dead letters, newest first."""
     async with opened(options) as workspace:
-        known = [issue.fingerprint for issue in await deadletters.issues(workspace)]
-        numbers = await deadletters.numbers(workspace, await _where(options, known))
+        numbers = await deadletters.numbers(workspace, await chosen(options, workspace))
         found = await deadletters.rows(workspace, numbers[: options.limit])
     if options.json:
         document([deadletters.summary(letter) for letter in found])
@@ -106,71 +62,126 @@ async def list_letters(options: Namespace) -> int:
 
 
 async def export_letters(options: Namespace) -> int:
-    """Dead letters as JSON lines; a file must be new and is readable by its owner only."""
+    """Dead letters as text; a file must be new and is readable by its owner only."""
     async with opened(options) as workspace:
-        known = [issue.fingerprint for issue in await deadletters.issues(workspace)]
-        where = await _where(options, known)
-        if options.output is None:
-            async for text in deadletters.export(workspace, where):
-                # ASCII only, as every document: a payload's control characters stay escaped.
-                sys.stdout.write(json.dumps(json.loads(text)) + "\n")
+        where = await chosen(options, workspace)
+        if options.dry_run:
+            note(f"{plural(await deadletters.count(workspace, where), 'dead letter')} would be exported.")
             return ExitCode.DONE
-        try:
-            handle = os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise ConfigError(
-                f"Cannot write {options.output}: {error.strerror}.", hint="Name a file that is not there yet."
-            ) from None
-        count = 0
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            async for text in deadletters.export(workspace, where):
-                file.write(text + "\n")
-                count += 1
-    note(f"{plural(count, 'dead letter')} written to {options.output}.")
-    return ExitCode.DONE
+        told = export.Exported()
+        texts = export.letters(workspace, where, export.Form(options.format), told)
+        return await exporting.write(texts, told, options.output, "dead letter")
 
 
 async def show(options: Namespace) -> int:
-    """One dead letter: cause, attempts, payload."""
+    """One dead letter: cause, attempts, requests and answers, payload."""
     async with opened(options) as workspace:
         view = await deadletters.show(workspace, options.id)
     letter = view.letter
-    text = letter.payload.decode("utf-8", "backslashreplace")
     if options.json:
-        attempts = [asdict(attempt) for attempt in view.attempts]
         document(
             {
                 **deadletters.summary(letter),
-                "payload": text,
+                **exact(letter.payload),
                 "request": letter.request,
                 "response": letter.response,
-                "attempts": attempts,
+                "attempts": [asdict(attempt) for attempt in view.attempts],
+                "event_headers": [list(pair) for pair in view.event.headers] if view.event else None,
             }
         )
         return ExitCode.DONE
+    _print_cause(letter)
+    _print_exchange(letter.request, letter.response)
+    for attempt in view.attempts:
+        _print_attempt(attempt)
+    if view.event is not None:
+        line(f"  event   {view.event.number} ({view.event.type}), received {moment(view.event.received_ms)}")
+        for name, value in view.event.headers:
+            line(f"    {name}: {value}")
+    line(
+        "\n".join(hex_lines(letter.payload))
+        if options.hex or not _is_text(letter.payload)
+        else letter.payload.decode()
+    )
+    return ExitCode.DONE
+
+
+def _print_cause(letter: DeadLetter) -> None:
+    native = letter.direction == NATIVE
     line(f"dead letter {letter.number} ({letter.id})  {letter.state.value}")
-    if letter.origin is None or letter.direction != NATIVE:
-        line(f"  where   {letter.place} -> {letter.profile} ({letter.platform})")
-    else:
-        back = letter.origin.get("origin") or "?"
+    if native:
+        back = (letter.origin or {}).get("origin") or "?"
         line(f"  where   {letter.stream} of {letter.profile} ({letter.platform}), goes back to {back}")
-    if letter.origin is not None and "event" in letter.origin:
-        line(f"  event   {letter.origin['event']}")
+    else:
+        line(f"  where   {letter.place} -> {letter.profile} ({letter.platform})")
     line(
         f"  record  {letter.record_key}, {letter.size:,} bytes, "
         f"seen {letter.occurrences}x, last {moment(letter.last_seen_ms)}"
     )
     line(f"  cause   {letter.error_class.value}/{letter.code} {letter.field}: {letter.message}")
-    if letter.hint:
-        line(f"  next    {letter.hint}")
+    line(f"  fault   {whose_fault(letter.error_class, letter.code, native=native)}, bin {letter.bin}")
+    line(f"  next    {what_next(letter.error_class, letter.code, letter.hint, native=native)}")
+    version = (
+        ""
+        if letter.integration_version is None
+        else f"version {letter.integration_version} of its integration, "
+    )
+    line(f"  config  {version}manifest {letter.manifest_version or '?'}, {letter.run or 'no run'}")
     if letter.parent:
         line(f"  edit of {letter.parent}")
-    for attempt in view.attempts:
-        line(
-            f"  attempt {attempt.number} {attempt.trigger.value}: {attempt.outcome} {attempt.message}".rstrip()
-        )
-    line(text)
-    return ExitCode.DONE
+
+
+def _print_attempt(attempt: Attempt) -> None:
+    who = f" by {attempt.operator}" if attempt.operator else ""
+    where = f" to {attempt.target}" if attempt.target else ""
+    said = " ".join(part for part in (attempt.code, attempt.message) if part)
+    line(
+        f"  attempt {attempt.number} {moment(attempt.started_ms)} {attempt.trigger.value}{who}{where}: "
+        f"{attempt.outcome} {said}".rstrip()
+    )
+    _print_exchange(attempt.request, attempt.response)
+
+
+def _print_exchange(request: JsonObject | None, response: JsonObject | None) -> None:
+    """What was sent and what was answered, as they are kept: secrets masked, long bodies cut."""
+    if request:
+        line(f"    sent    {request.get('method', '')} {request.get('url', '')}".rstrip())
+        _print_rest(request)
+    if response:
+        line(f"    answer  {response.get('status', '')}".rstrip())
+        _print_rest(response)
+
+
+def _print_rest(part: JsonObject) -> None:
+    for name, value in (part.get("headers") or {}).items():
+        line(f"      {name}: {value}")
+    others = {
+        name: value for name, value in part.items() if name not in ("method", "url", "status", "headers")
+    }
+    body, cut = others.pop("body", None), others.pop("cut", None)
+    if others:
+        line(f"      {dumps(others)}")
+    if body:
+        line(f"      {body if isinstance(body, str) else dumps(body)}")
+    if cut:
+        line(f"      … of {cut['size']:,} bytes")
+
+
+def _is_text(payload: bytes) -> bool:
+    try:
+        payload.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return b"\x00" not in payload
+
+
+def hex_lines(payload: bytes) -> list[str]:
+    """Bytes as people look at them: where, 16 in hex, and those that are printable ASCII."""
+    return [
+        f"{at:08x}  {payload[at : at + 16].hex(' '):<47}  "
+        + "".join(chr(byte) if 32 <= byte < 127 else "." for byte in payload[at : at + 16])
+        for at in range(0, len(payload), 16)
+    ]
 
 
 async def pull(options: Namespace) -> int:

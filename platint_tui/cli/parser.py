@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from platint_tui.cli.inbox_parser import inbox_verbs
 from platint_tui.cli.replay_parser import replay_verbs
 from platint_tui.cli.webhook_parser import webhook_verbs
 
@@ -280,25 +281,7 @@ def _which_events(command: argparse.ArgumentParser) -> None:
 
 def _dead(commands: Any) -> None:
     group = _group(commands, "dead", "dead letters: records that failed for good, kept whole")
-    _command(group, "groups", "dead:groups", "dead letters by cause (fingerprint)")
-    for name, help in (
-        ("list", "dead letters, newest first"),
-        ("export", "dead letters as JSON lines, with payload"),
-    ):
-        verb = _command(group, name, f"dead:{name}_letters", help)
-        verb.add_argument("--fingerprint", default="")
-        verb.add_argument("--integration", default="")
-        verb.add_argument("--stream", default="")
-        verb.add_argument("--platform", default="")
-        verb.add_argument(
-            "--state", action="append", default=[], help="open (default), unknown, succeeded, …, any"
-        )
-        verb.add_argument("--text", default="", help="in key, message or code")
-        if name == "list":
-            verb.add_argument("--limit", type=_count, default=50, metavar="N")
-        else:
-            verb.add_argument("--output", type=Path, help="a new file instead of stdout")
-    _command(group, "show", "dead:show", "one dead letter whole").add_argument("id")
+    inbox_verbs(group, _command, _count)
     pull = _command(
         group, "pull", "dead:pull", "bring the dead letters that brokers keep themselves into the inbox"
     )

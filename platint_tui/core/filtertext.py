@@ -15,6 +15,11 @@ from datetime import datetime
 from platint_tui.core.errors import ConfigError, UsageError
 from platint_tui.core.units import parse_duration
 
+LETTER_NAMES = (
+    *("platform", "profile", "integration", "stream", "run", "code", "field", "key", "fingerprint"),
+    *("class", "bin", "direction", "state", "since", "until"),
+)
+"""The names that may stand before a colon in a filter of dead letters."""
 _TERM = re.compile(r'(?:([A-Za-z_]+):)?(?:"((?:[^"\\]|\\.)*)"|([^\s"]+))(?=\s|$)')
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _EARLIEST, _LATEST = 0, 253_402_300_799_999

@@ -559,6 +559,11 @@ class DeadLetter:
         """The sync that it failed in, or the profile and the queue that hold it."""
         return f"{self.integration or self.profile}/{self.stream}"
 
+    @property
+    def bin(self) -> str:
+        """record: this record is at fault; systemic: the target, the credential, the network or the setting is."""
+        return "record" if self.error_class is ErrorClass.RECORD else "systemic"
+
 
 @dataclass(frozen=True, slots=True)
 class Issue:

@@ -284,7 +284,9 @@ def _native(letter: DeadLetter, origin: str) -> JsonObject:
 
 def _alike(sent: JsonObject | None, now: JsonObject) -> bool:
     """Whether a recorded request is the one that would be sent now: where it goes and what it says."""
-    return sent is not None and all(sent.get(part) == now.get(part) for part in ("method", "url", "body"))
+    return sent is not None and all(
+        sent.get(part) == now.get(part) for part in ("method", "url", "body", "cut")
+    )
 
 
 # --- the plan of a job -----------------------------------------------------------------------------------

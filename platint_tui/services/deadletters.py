@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
-from platint_tui.core.errors import NotFound, PlatintError
+from platint_tui.core.blame import blame, what_next, whose_fault
+from platint_tui.core.errors import ConfigError, NotFound, PlatintError, StoreError
+from platint_tui.core.events import Event
 from platint_tui.core.model import (
     NATIVE,
     Attempt,
@@ -16,6 +17,7 @@ from platint_tui.core.model import (
     Json,
 )
 from platint_tui.core.states import IssueState
+from platint_tui.engine.fingerprint import normalise
 from platint_tui.manifest.kinds import kind_of
 from platint_tui.services.engine import call, refuse_read_only
 from platint_tui.services.workspace import Workspace
@@ -29,10 +31,11 @@ _LONGEST = 600.0
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterView:
-    """A dead letter with its attempts and the edits around it."""
+    """A dead letter with its attempts, and the event that it came with where there is one that is still kept."""
 
     letter: DeadLetter
     attempts: tuple[Attempt, ...]
+    event: Event | None = None
 
 
 async def issues(workspace: Workspace, states: Sequence[IssueState] = (), text: str = "") -> list[Issue]:
@@ -54,6 +57,51 @@ async def set_issue_state(
     await workspace.store.dead_letters.set_issue_state(
         fingerprint, state, until_ms=until_ms, until_total=until_total
     )
+
+
+async def issue(workspace: Workspace, beginning: str) -> Issue:
+    """The issue whose fingerprint starts like this. Raises ConfigError for none or several."""
+    found = [item for item in await issues(workspace) if beginning and item.fingerprint.startswith(beginning)]
+    if len(found) != 1:
+        raise ConfigError(
+            f"{len(found) or 'No'} fingerprints start with '{beginning}'.", hint="`dead groups` shows them."
+        )
+    return found[0]
+
+
+@dataclass(frozen=True, slots=True)
+class IssueView:
+    """An issue with how many records wait in it (counted to 100,000), and the issues of other streams or accounts
+    that have the same cause."""
+
+    issue: Issue
+    keys: int
+    alike: tuple[Issue, ...]
+
+
+async def show_issue(workspace: Workspace, beginning: str) -> IssueView:
+    """One issue with what it affects. Raises ConfigError."""
+    found = await issue(workspace, beginning)
+    others = [item for item in await issues(workspace) if item.fingerprint != found.fingerprint]
+    alike = tuple(item for item in others if _cause(item) == _cause(found))
+    return IssueView(found, await workspace.store.dead_letters.keys(found.fingerprint), alike)
+
+
+def _cause(found: Issue) -> tuple[str, ...]:
+    """Equal for issues that differ in their stream or integration alone."""
+    return found.platform, found.error_class, found.code, found.field, normalise(found.message)
+
+
+def issue_document(found: Issue) -> dict[str, Json]:
+    """An issue as a JSON document, with whose fault it is and what is to be done."""
+    native = not found.integration
+    return {
+        **asdict(found),
+        "hours": list(found.hours),
+        "blame": blame(found.error_class, found.code).value,
+        "whose_fault": whose_fault(found.error_class, found.code, native=native),
+        "next": what_next(found.error_class, found.code, found.hint, native=native),
+    }
 
 
 async def note_issue(workspace: Workspace, fingerprint: str, note: str) -> None:
@@ -89,7 +137,18 @@ async def show(workspace: Workspace, id_or_number: str) -> DeadLetterView:
         raise NotFound(
             f"There is no dead letter '{id_or_number}'.", hint="`platint-tui dead list` shows them."
         )
-    return DeadLetterView(letter, tuple(await workspace.store.dead_letters.attempts(letter.id)))
+    attempts = tuple(await workspace.store.dead_letters.attempts(letter.id))
+    return DeadLetterView(letter, attempts, await _event_of(workspace, letter))
+
+
+async def _event_of(workspace: Workspace, letter: DeadLetter) -> Event | None:
+    event = (letter.origin or {}).get("event") if letter.direction != NATIVE else None
+    if not isinstance(event, str):
+        return None
+    try:
+        return await workspace.store.events.get(event)
+    except StoreError:
+        return None  # the disk changed it, which `events show` says; the dead letter has its own copy
 
 
 async def discard(workspace: Workspace, ids: Sequence[str]) -> int:
@@ -165,23 +224,6 @@ async def reopen(workspace: Workspace, ids: Sequence[str]) -> int:
     return await workspace.store.dead_letters.reopen(ids)
 
 
-async def export(workspace: Workspace, where: DeadLetterFilter) -> AsyncIterator[str]:
-    """Dead letters as JSON lines: everything, the payload as exact text (or base64 when it is no UTF-8)."""
-    import base64
-
-    wanted = await workspace.store.dead_letters.numbers(where, newest_first=False)
-    for number in wanted:
-        letter = await workspace.store.dead_letters.get(str(number))
-        if letter is None:
-            continue
-        document = summary(letter)
-        try:
-            document["payload"] = letter.payload.decode("utf-8")
-        except UnicodeDecodeError:
-            document["payload_base64"] = base64.b64encode(letter.payload).decode()
-        yield json.dumps(document, ensure_ascii=False)
-
-
 def summary(letter: DeadLetter) -> dict[str, Json]:
     """A dead letter as a JSON document without its payload."""
     return {
@@ -194,6 +236,7 @@ def summary(letter: DeadLetter) -> dict[str, Json]:
         "run": letter.run,
         "record_key": letter.record_key,
         "state": letter.state.value,
+        "bin": letter.bin,
         "class": letter.error_class.value,
         "code": letter.code,
         "field": letter.field,
@@ -204,6 +247,8 @@ def summary(letter: DeadLetter) -> dict[str, Json]:
         "direction": letter.direction,
         "operation": letter.op.value or "upsert",
         "origin": letter.origin,
+        "integration_version": letter.integration_version,
+        "manifest_version": letter.manifest_version,
         "occurrences": letter.occurrences,
         "attempts": letter.attempts,
         "first_seen_ms": letter.first_seen_ms,

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection
 
 from platint_tui.core.errors import ConfigError, ErrorClass, UsageError
-from platint_tui.core.filtertext import FilterText, moment_of, parse_filter
+from platint_tui.core.filtertext import LETTER_NAMES, FilterText, moment_of, parse_filter
 from platint_tui.core.states import DeadLetterState
 from platint_tui.services.workspace import Workspace
 from platint_tui.store.ports import DeadLetterFilter
@@ -15,9 +15,8 @@ ANY = "any"
 """As a state: all of them."""
 BINS = ("record", "systemic")
 DIRECTIONS = ("record", "event", "native")
-_PLAIN = ("platform", "profile", "integration", "stream", "run", "code", "field", "key")
-FILTER_NAMES = (*_PLAIN, "fingerprint", "class", "bin", "direction", "state", "since", "until")
-"""The names that may stand before a colon."""
+_PLAIN = ("platform", "profile", "integration", "stream", "run", "code", "field", "key", "fingerprint")
+FILTER_NAMES = LETTER_NAMES
 
 
 def letter_filter(
@@ -37,7 +36,6 @@ def filter_of(
     since, until = (read.one(name) for name in ("since", "until"))
     return DeadLetterFilter(
         **{name: read.one(name) for name in _PLAIN},
-        fingerprint=read.one("fingerprint"),
         error_class=_choice(read.one("class"), tuple(ErrorClass), "class"),
         bin=_choice(read.one("bin"), BINS, "bin"),
         direction=_choice(read.one("direction"), DIRECTIONS, "direction"),

@@ -21,7 +21,7 @@ from platint_tui.core.model import (
     Profile,
     Trigger,
 )
-from platint_tui.core.states import DeadLetterState, IssueState
+from platint_tui.core.states import UNRESOLVED_DEAD_LETTER_STATES, DeadLetterState, IssueState
 from platint_tui.store import nativeletters, search
 from platint_tui.store.codec import chunks, contains, load_optional, marks, text
 from platint_tui.store.codec import text as text_of
@@ -57,6 +57,19 @@ class DeadLetters(Noun):
         """The issue with this fingerprint."""
         found = await self._issues("fingerprint = ?", [fingerprint])
         return found[0] if found else None
+
+    async def keys(self, fingerprint: str, most: int = 100_000) -> int:
+        """How many records wait in an issue, each counted once; counted up to `most` of them."""
+
+        def task(connection: sqlite3.Connection) -> int:
+            found = connection.execute(
+                "SELECT COUNT(*) FROM (SELECT DISTINCT record_key FROM dead_letters WHERE fingerprint = ? AND state"
+                f" IN ({marks(UNRESOLVED_DEAD_LETTER_STATES)}) LIMIT ?)",
+                (fingerprint, *UNRESOLVED_DEAD_LETTER_STATES, most),
+            )
+            return int(found.fetchone()[0])
+
+        return await self._database.read(task, scan=True)
 
     async def _issues(self, condition: str, values: Sequence[Any]) -> list[Issue]:
         hour = self._clock.now_ms() // HOUR_MS * HOUR_MS

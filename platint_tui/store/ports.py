@@ -612,6 +612,10 @@ class Deliveries(Protocol):
     async def sending(self, integration: str, stream: str) -> Sequence[ClaimedDelivery]:
         """What is on its way, whole."""
 
+    async def fetched(self, records: Mapping[int, bytes], worker: str = "") -> None:
+        """One transaction: the whole records, by the numbers of deliveries that are on their way and had some fields
+        only. With `worker` only what that one sends."""
+
     async def settle(self, outcomes: Sequence[DeliveryOutcome], worker: str = "") -> None:
         """One transaction: what became of deliveries that were on their way, with dead letters and alerts.
 

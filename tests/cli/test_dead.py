@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,6 +99,69 @@ def test_show_has_the_record_whole_with_request_and_answer(inbox: Inbox) -> None
     assert whole["payload"] in told and "balance must be an integer" in told
 
 
+def test_a_filter_is_typed_as_in_the_console(inbox: Inbox) -> None:
+    cli = inbox.cli
+    letter = one(cli, "wrong_type", "balance")
+    wanted = f"code:wrong_type stream:customers bin:record since:1h key:{key_of(letter)}"
+    (found,) = cli.json("dead", "list", "--filter", wanted)
+    assert found["id"] == letter["id"] and found["bin"] == "record"
+    mail = json.loads(cli.json("dead", "show", letter["id"])["payload"])["email"]
+    assert letter["id"] in {item["id"] for item in cli.json("dead", "list", "--filter", f'"{mail}"')}
+    assert cli.json("dead", "list", "--filter", "bin:systemic") == []
+    one_sentence(cli("dead", "list", "--filter", "strem:x", code=2), 2, "did you mean stream:?")
+    one_sentence(
+        cli("dead", "list", "--filter", "stream:a", "--stream", "b", code=2), 2, "2 values for stream:"
+    )
+
+
+def test_an_issue_is_shown_acknowledged_ignored_and_opened_again(inbox: Inbox) -> None:
+    cli = inbox.cli
+    group = next(item for item in cli.json("dead", "groups") if item["code"] == "too_long")
+    assert (group["bin"], group["blame"], sum(group["hours"])) == ("record", "data", group["total"])
+    name = group["fingerprint"][:10]
+    (acknowledged,) = cli.json("dead", "ack", name, "--note", "Kim asks the shop")
+    assert (acknowledged["state"], acknowledged["note"]) == ("acknowledged", "Kim asks the shop")
+    shown = cli("dead", "issue", name).out
+    assert (
+        "Kim asks the shop" in shown and "the target refused" in shown and f"{group['open']} records" in shown
+    )
+    (ignored,) = cli.json("dead", "ignore", name, "--times", "5", "--for", "2h")
+    assert ignored["ignored_until_total"] == group["total"] + 5 and ignored["ignored_until_ms"]
+    assert cli.json("dead", "groups", "--state", "ignored")[0]["fingerprint"] == group["fingerprint"]
+    (again,) = cli.json("dead", "reopen-issue", name)
+    assert (again["state"], again["ignored_until_ms"]) == ("open", None)
+    assert "BIN" in cli("dead", "groups", "--bin", "record").out
+    one_sentence(cli("dead", "resolve", "zzzz", code=4), 4, "zzzz", "dead groups")
+    one_sentence(cli("dead", "groups", "--state", "gone", code=2), 2, "no state", "ignored")
+
+
+def test_exported_as_a_table_and_as_requests(inbox: Inbox, tmp_path: Path) -> None:
+    """The requests of the script arrive as they were sent: the secret is a variable that the shell fills in."""
+    cli = inbox.cli
+    letter = one(cli, "wrong_type", "balance")
+    which = ("--filter", f"key:{key_of(letter)}")
+    assert "1 dead letter would" in cli("dead", "export", *which, "--dry-run").err
+    (row,) = csv.DictReader(io.StringIO(cli("dead", "export", *which, "--format", "csv").out))
+    assert row["id"] == letter["id"] and row["payload"] == cli.json("dead", "show", letter["id"])["payload"]
+    script = cli("dead", "export", *which, "--format", "curl").out
+    assert "Set ACCESS_TOKEN first." in script and inbox.server.urls["crm"] in script
+    shell = "curl() { for a; do printf '%s\\0' \"$a\"; done; }; "
+    said = subprocess.run(
+        ["/bin/sh", "-c", shell + script], capture_output=True, check=True, env={"ACCESS_TOKEN": "t0"}
+    ).stdout.decode()
+    words = said.split("\0")
+    assert "Authorization: Bearer t0" in words and json.loads(words[-2])["external_id"] == key_of(letter)
+    http = cli("dead", "export", *which, "--format", "http").out
+    assert http.startswith("###\n# dead letter") and "Authorization: Bearer {{ACCESS_TOKEN}}" in http
+
+
+def test_bytes_are_shown_as_bytes(inbox: Inbox) -> None:
+    letter = one(inbox.cli, "wrong_type", "balance")
+    told = inbox.cli("dead", "show", letter["id"], "--hex").out
+    assert f"00000000  {' '.join(f'{byte:02x}' for byte in b'{' + bytes([34]))}" in told
+    assert "config  version 1 of its integration, manifest " in told and "sent    POST" in told
+
+
 def test_edit_replay_and_the_original_is_kept(inbox: Inbox) -> None:
     cli = inbox.cli
     letter = one(cli, "missing_field", "email")
@@ -172,46 +238,6 @@ def test_all_of_a_cause_in_one_replay(inbox: Inbox) -> None:
     (now,) = [item for item in cli.json("dead", "groups") if item["fingerprint"] == group["fingerprint"]]
     assert now["open"] == 0 and now["state"] == "resolved"
     accounted(inbox)
-
-
-def test_a_correction_is_simulated_kept_as_a_rule_and_sent(inbox: Inbox) -> None:
-    """Without a correction the answers say no; with it all but none pass, and that is what then happens."""
-    cli = inbox.cli
-    group = next(
-        item for item in cli.json("dead", "groups") if item["code"] == "missing_field" and item["open"]
-    )
-    fingerprint, count = group["fingerprint"][:10], group["open"]
-    before = cli.json("dead", "simulate", "--fingerprint", fingerprint, code=3)
-    assert (before["checked"], before["passing"]) == (count, 0)
-    fix = ("--default", "email=unknown@example.com")
-    foreseen = cli("dead", "simulate", "--fingerprint", fingerprint, *fix, "--bodies")
-    assert f"{count} of {count} would pass" in foreseen.out and "unknown@example.com" in foreseen.out
-    (rule,) = cli.json("dead", "fix", "add", fingerprint, *fix, "--note", "the shop may leave it out")
-    assert rule["patch"] == [{"op": "default", "path": "email", "value": "unknown@example.com"}]
-    number = str(rule["number"])
-    applied = cli.json("dead", "fix", "apply", number, "--yes")
-    assert (applied["edited"], applied["misfits"]) == (count, 0)
-    accounted(inbox)
-    job = cli.json("dead", "replay", "--fingerprint", fingerprint, "--canary", "1", "--yes", code=3)
-    assert (job["state"], job["succeeded"], job["pending"]) == ("waiting", 1, count - 1)
-    ended = cli.json("dead", "job", "continue", job["id"])
-    assert (ended["state"], ended["succeeded"]) == ("done", count)
-    report = cli.json("dead", "job", "show", job["id"])
-    assert report["outcomes"]["succeeded"] == count and report["causes"] == []
-    (revoked,) = cli.json("dead", "fix", "revoke", number)
-    assert revoked["revoked_ms"] and revoked["note"] == "the shop may leave it out"
-    accounted(inbox)
-
-
-def test_an_edit_that_the_target_would_refuse_is_refused(inbox: Inbox) -> None:
-    cli = inbox.cli
-    number = str(one(cli, "too_long", "name")["number"])
-    one_sentence(cli("dead", "edit", number, "--set", "email=null", code=4), 4, "would refuse", "--force")
-    kept = cli("dead", "edit", number, "--set", "email=null", "--force", "--json")
-    assert "email" in kept.err and kept.json["parent"]
-    simulated = cli.json("dead", "simulate", str(kept.json["number"]), code=3)
-    assert simulated["passing"] == 0 and simulated["forecasts"][0]["reasons"][0]["step"] == "target"
-    cli("dead", "discard", str(kept.json["number"]), "--yes")
 
 
 def test_discard_and_reopen(inbox: Inbox) -> None:
@@ -295,3 +321,43 @@ def test_the_next_run_supersedes_what_it_brings(inbox: Inbox) -> None:
     assert all(again.get(letter, 0) == seen + 1 for letter, seen in letters.items()), (letters, again)
     assert lost(cli, "to-crm") == 0
     accounted(inbox)
+
+
+def test_a_correction_is_simulated_kept_as_a_rule_and_sent(inbox: Inbox) -> None:
+    """Without a correction the answers say no; with it all but none pass, and that is what then happens."""
+    cli = inbox.cli
+    group = next(
+        item for item in cli.json("dead", "groups") if item["code"] == "missing_field" and item["open"]
+    )
+    fingerprint, count = group["fingerprint"][:10], group["open"]
+    before = cli.json("dead", "simulate", "--fingerprint", fingerprint, code=3)
+    assert (before["checked"], before["passing"]) == (count, 0)
+    fix = ("--default", "email=unknown@example.com")
+    foreseen = cli("dead", "simulate", "--fingerprint", fingerprint, *fix, "--bodies")
+    assert f"{count} of {count} would pass" in foreseen.out and "unknown@example.com" in foreseen.out
+    (rule,) = cli.json("dead", "fix", "add", fingerprint, *fix, "--note", "the shop may leave it out")
+    assert rule["patch"] == [{"op": "default", "path": "email", "value": "unknown@example.com"}]
+    number = str(rule["number"])
+    applied = cli.json("dead", "fix", "apply", number, "--yes")
+    assert (applied["edited"], applied["misfits"]) == (count, 0)
+    accounted(inbox)
+    job = cli.json("dead", "replay", "--fingerprint", fingerprint, "--canary", "1", "--yes", code=3)
+    assert (job["state"], job["succeeded"], job["pending"]) == ("waiting", 1, count - 1)
+    ended = cli.json("dead", "job", "continue", job["id"])
+    assert (ended["state"], ended["succeeded"]) == ("done", count)
+    report = cli.json("dead", "job", "show", job["id"])
+    assert report["outcomes"]["succeeded"] == count and report["causes"] == []
+    (revoked,) = cli.json("dead", "fix", "revoke", number)
+    assert revoked["revoked_ms"] and revoked["note"] == "the shop may leave it out"
+    accounted(inbox)
+
+
+def test_an_edit_that_the_target_would_refuse_is_refused(inbox: Inbox) -> None:
+    cli = inbox.cli
+    number = str(one(cli, "too_long", "name")["number"])
+    one_sentence(cli("dead", "edit", number, "--set", "email=null", code=4), 4, "would refuse", "--force")
+    kept = cli("dead", "edit", number, "--set", "email=null", "--force", "--json")
+    assert "email" in kept.err and kept.json["parent"]
+    simulated = cli.json("dead", "simulate", str(kept.json["number"]), code=3)
+    assert simulated["passing"] == 0 and simulated["forecasts"][0]["reasons"][0]["step"] == "target"
+    cli("dead", "discard", str(kept.json["number"]), "--yes")

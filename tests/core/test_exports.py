@@ -12,7 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platint_tui.core.errors import ConfigError
-from platint_tui.core.exports import as_curl, as_http, csv_line, json_line, payload_of
+from platint_tui.core.exports import (
+    Credential,
+    as_curl,
+    as_http,
+    comment,
+    csv_line,
+    json_line,
+    payload_of,
+    variables,
+)
 from platint_tui.core.redaction import MASK
 
 
@@ -49,39 +58,89 @@ def test_formulas_are_defused_and_numbers_stay() -> None:
     )
 
 
-texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), max_size=40)
+texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
+bodies = st.one_of(texts, st.binary(max_size=60))
+RECORDER = 'curl() { printf \'%s\\0\' "$#" "$@"; case "$*" in *@-) cat;; esac; }; '
 
 
-@settings(max_examples=40, deadline=None)
-@given(url=texts, value=texts, body=texts)
-def test_a_shell_reads_the_line_as_it_is_meant(url: str, value: str, body: str) -> None:
-    line = as_curl({"method": "POST", "url": url, "headers": {"X-Test": value}, "body": body})
-    said = subprocess.run(
-        ["/bin/sh", "-c", "curl() { printf '%s\\0' \"$@\"; }; " + line], capture_output=True, check=True
+def said(line: str, **environ: str) -> tuple[list[str], bytes]:
+    """The arguments that a real shell hands to curl, and what it pipes into it."""
+    done = subprocess.run(["/bin/sh", "-c", RECORDER + line], capture_output=True, check=True, env=environ)
+    assert done.stderr == b""
+    number, _, rest = done.stdout.partition(b"\0")
+    *words, piped = rest.split(b"\0", int(number))
+    return [word.decode() for word in words], piped
+
+
+@settings(max_examples=60, deadline=None)
+@given(url=texts, value=texts, body=bodies)
+def test_a_shell_reads_the_line_as_it_is_meant(url: str, value: str, body: str | bytes) -> None:
+    line = as_curl(
+        {"method": "POST", "url": url, "headers": {"X-Test": value}, "body": body},
+        Credential(headers=(("Authorization", "Bearer `$x\\", "API_KEY"),)),
     )
-    words = said.stdout.decode().split("\0")[:-1]
-    one_line = [word.replace("\r", "\n") for word in (url, f"X-Test: {value}")]
-    assert words[:3] == ["--request", "POST", "--url"] and words[4] == "--header"
-    for word, meant in zip((words[3], words[5]), one_line, strict=True):
-        assert "\n" not in word and word.split() == meant.split()
-    assert words[6:] == (["--data-binary", body] if body else [])
+    words, piped = said(line, API_KEY='it\'s "$HOME" `id`')
+    assert words[:3] == ["--request", "POST", "--url"] and words[4] == words[6] == "--header"
+    assert words[3].split() == url.replace("\0", " ").split() or "\0" in url
+    assert words[5].startswith("X-Test: ") and "\n" not in words[3] + words[5]
+    assert words[7] == 'Authorization: Bearer `$x\\it\'s "$HOME" `id`'
+    raw = body.encode() if isinstance(body, str) else body
+    if words[8:9] == ["--data-binary"]:
+        assert words[9] == "@-" and piped == raw and raw
+    else:
+        assert words[8:] == (["--data-raw", raw.decode()] if raw else [])
 
 
 def test_secrets_are_variables() -> None:
     request = {
         "method": "post",
-        "url": "https://api.example.com/v1/x?a=1&b='2'",
+        "url": f"https://api.example.com/v1/x?a=1&b='2'&api_key={MASK}",
         "headers": {
-            "Authorization": MASK,
+            "X-Signature": MASK,
             "X-Api-Key": "sk_live_1",
             "Content-Type": "application/json",
             "Content-Length": "9",
         },
         "body": '{"a":"it\'s"}',
     }
-    curl, http = as_curl(request), as_http(request)
-    assert '"Authorization: $AUTHORIZATION"' in curl and '"X-Api-Key: $X_API_KEY"' in curl
-    assert "X-Api-Key: {{X_API_KEY}}" in http and http.startswith("POST https://api.example.com/v1/x")
+    credential = Credential(query=(("sig", "SAS"), ("api_key", "KEY")), basic=("USER", "PASSWORD"))
+    curl, http = as_curl(request, credential), as_http(request, credential)
+    values = {
+        "X_SIGNATURE": "s",
+        "X_API_KEY": "k",
+        "API_KEY": "a",
+        "SAS": "t",
+        "USER": "u",
+        "PASSWORD": "p w",
+    }
+    words, _ = said(curl, **values)
+    assert words[3] == "https://api.example.com/v1/x?a=1&b='2'&api_key=a&sig=t"
+    assert words[4:6] == ["--user", "u:p w"]
+    assert words[6:] == [
+        *(
+            "--header",
+            "X-Signature: s",
+            "--header",
+            "X-Api-Key: k",
+            "--header",
+            "Content-Type: application/json",
+        ),
+        *("--data-raw", '{"a":"it\'s"}'),
+    ]
+    assert sorted(variables(request, credential)) == sorted(values)
+    assert "X-Api-Key: {{X_API_KEY}}" in http and "Authorization: Basic {{USER}} {{PASSWORD}}" in http
+    assert http.startswith("POST https://api.example.com/v1/x?a=1&b='2'&api_key={{API_KEY}}&sig={{SAS}}\n")
     assert http.endswith('\n\n{"a":"it\'s"}\n')
     for text in (curl, http):
         assert "sk_live_1" not in text and MASK not in text and "Content-Length" not in text
+
+
+@pytest.mark.parametrize("body", ["a\n### b", "< ./secret", "x{{HOME}}", b"\xff", "// c", "a\0"])
+def test_a_body_that_an_http_file_would_misread_is_refused(body: str | bytes) -> None:
+    with pytest.raises(ConfigError, match="HTTP file"):
+        as_http({"method": "POST", "url": "https://x.example", "headers": {}, "body": body})
+
+
+@given(texts)
+def test_a_comment_is_one_line(text: str) -> None:
+    assert len(comment(text).splitlines()) == 1 and comment(text).startswith("# ")

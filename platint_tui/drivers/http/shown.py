@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from urllib.parse import unquote_plus
 
-from platint_tui.core.model import JsonObject
+from platint_tui.core.model import Json, JsonObject
 from platint_tui.core.redaction import MASK, REDACTOR, mask_headers
 from platint_tui.core.wire import shows_credential
 from platint_tui.drivers.http.calls import Outgoing
@@ -14,13 +15,21 @@ EXCERPT = 4096
 
 
 def shown_request(request: Outgoing) -> JsonObject:
-    """A request without its credential, secrets masked, the body cut at 4 KiB."""
-    return {
+    """A request without its credential, secrets masked, the body cut at 4 KiB.
+
+    `cut` is there when the body was longer: its size in bytes and its digest, which tells it from others that begin
+    alike.
+    """
+    content = request.content or b""
+    shown: dict[str, Json] = {
         "method": request.method,
         "url": masked_url(request.url),
         "headers": mask_headers(dict(request.headers)),
-        "body": excerpt(request.content or b""),
+        "body": excerpt(content),
     }
+    if len(content) > EXCERPT:
+        shown["cut"] = {"size": len(content), "digest": hashlib.sha256(content).hexdigest()[:32]}
+    return shown
 
 
 def shown_answer(answer: Answer) -> JsonObject:
