@@ -150,7 +150,8 @@ class Delivery:
 
     `place` is where it is being sent: primary or fallback; `fallback_ms` is since when it lies in the fallback
     target, `waited_ms` the sum of its waits between attempts, `dead_letter` the dead letter that has it, `version`
-    the integration's when it was made.
+    the integration's when it was made. `partial`: the event has some fields of the record, and the whole record is
+    to be fetched.
     """
 
     number: int
@@ -176,11 +177,13 @@ class Delivery:
     fallback_ms: int | None = None
     dead_letter: str | None = None
     op: Op = Op.UPSERT
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
-    """What an event is to one stream of one integration: `raw` is the exact text of the record.
+    """What an event is to one stream of one integration: `raw` is the exact text of the record, or with `partial`
+    of some fields of it, by which the whole record is fetched.
 
     One that cannot be delivered has the state skipped with the reason in `message`, or dead with its dead letter
     (whose origin is filled in where it is stored).
@@ -193,6 +196,7 @@ class NewDelivery:
     idempotency_key: str
     raw: bytes
     op: Op = Op.UPSERT
+    partial: bool = False
     state: DeliveryState = DeliveryState.PENDING
     code: str = ""
     message: str = ""

@@ -21,6 +21,7 @@ from platint_tui.core.model import (
     Op,
     Page,
     ReadOptions,
+    Record,
     Returned,
     Row,
     SchemaChange,
@@ -153,6 +154,18 @@ class Releases(Protocol):
 
     async def release(self, sync: str, stream: str) -> None:
         """The sync has no more use of this stream's position: give back what is kept for it. None is fine."""
+
+
+@runtime_checkable
+class FetchesOne(Protocol):
+    """A source that can be asked for one record, for events that bring some fields of it only."""
+
+    async def fetch(self, stream: str, record: Mapping[str, Json]) -> Record | None:
+        """The record as `read` gives it, by what an event says of it; None when the platform has it no more.
+
+        Raises PlatintError: RecordError when it cannot be asked for by what the event says, SystemicError when the
+        answer is not that record.
+        """
 
 
 @runtime_checkable

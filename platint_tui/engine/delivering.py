@@ -30,6 +30,7 @@ from platint_tui.core.redaction import REDACTOR
 from platint_tui.engine.context import Context
 from platint_tui.engine.deliveryoutcomes import Rules, done, fault_of, released
 from platint_tui.engine.failpoints import failpoint
+from platint_tui.engine.fetching import Fetcher
 from platint_tui.engine.plan import StreamPlan
 from platint_tui.engine.planner import plan_integration
 from platint_tui.engine.rows import make_row, unsupported
@@ -103,6 +104,7 @@ class RouteTask:
         self._stop = stop
         self._ways: dict[str, _Way] = {}
         self._stale: set[str] = set()
+        self._fetcher = Fetcher(context, stream)
         self._strange = 0
         self._held: Held | None = None
         self.wake = asyncio.Event()
@@ -126,6 +128,7 @@ class RouteTask:
         finally:
             for place in list(self._ways):
                 await self._close(place)
+            await self._fetcher.close()
 
     # --- opening ----------------------------------------------------------------------------------------
 
@@ -140,7 +143,8 @@ class RouteTask:
         found = await self._context.store.integrations.get(self._name)
         if found is None:
             return ()
-        profiles = [found.target_profile, *([found.fallback_profile] if found.fallback_profile else [])]
+        profiles = [found.source_profile, found.target_profile]
+        profiles += [found.fallback_profile] if found.fallback_profile else []
         return (found.version, *[await self._context.store.profiles.get(name) for name in profiles])
 
     async def _open(self, integration: Integration, place: str) -> _Way:
@@ -176,6 +180,10 @@ class RouteTask:
         """Settle what a dead engine left on its way: sent again where that does no harm, else unknown."""
         outcomes = []
         for claimed in await self._store.sending(self._name, self._stream):
+            if claimed.delivery.partial:
+                # Nothing is sent of a record before all of it is stored.
+                outcomes.append(released(claimed.delivery))
+                continue
             way = await self._open(integration, claimed.delivery.place)
             fault = Fault(ErrorClass.TRANSIENT, "engine_gone", "The engine ended before the answer arrived.")
             if way.plan.idempotent:
@@ -279,7 +287,7 @@ class RouteTask:
                 all_of_it=all_of_it,
             )
             if claimed:
-                await self._send(way, claimed)
+                await self._send(integration, way, claimed)
             return bool(claimed)
         finally:
             if place == FALLBACK and most == 1:
@@ -287,9 +295,14 @@ class RouteTask:
 
     # --- sending ----------------------------------------------------------------------------------------
 
-    async def _send(self, way: _Way, claimed: Sequence[ClaimedDelivery]) -> None:
+    async def _send(self, integration: Integration, way: _Way, claimed: Sequence[ClaimedDelivery]) -> None:
         failpoint("deliver.after_intent")
-        items = await self._rows(way, claimed)
+        whole = await self._fetcher.whole(integration, claimed)
+        if whole.outcomes:
+            await self._settle(whole.outcomes)
+        if whole.fault is not None:
+            self._hold(Held(whole.fault))
+        items = await self._rows(way, whole.ready)
         if way.side_by_side:
             slots = asyncio.Semaphore(IN_FLIGHT)
             works = [self._one(way, item, slots) for item in items]

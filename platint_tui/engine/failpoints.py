@@ -20,6 +20,7 @@ POINTS = (
     "ingest.before_answer",
     "route.after_commit",
     "deliver.after_intent",
+    "deliver.after_fetch",
     "deliver.after_send",
     "deliver.before_settle",
     "subscribe.after_intent",

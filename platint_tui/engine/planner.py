@@ -186,12 +186,14 @@ async def plan_run(
 class FedStream:
     """A stream of an integration as events bring it: its mapping, and the fields that identify a record.
 
-    `fault` says why its key is not known, None when it is.
+    `fault` says why its key is not known, None when it is. `fetches`: the whole record can be asked for by what an
+    event says of it.
     """
 
     mapping: StreamMapping
     key: tuple[str, ...]
     fault: ConfigError | None = None
+    fetches: bool = False
 
 
 async def fed_streams_of(context: Context, integration: Integration) -> dict[str, FedStream]:
@@ -210,7 +212,7 @@ async def fed_streams_of(context: Context, integration: Integration) -> dict[str
             what = _source_stream(integration, mapping, connector)
             try:
                 key = _key(mapping, what, seen.get(mapping.stream), side, asked)
-                found[mapping.stream] = FedStream(mapping, key)
+                found[mapping.stream] = FedStream(mapping, key, fetches=what.one is not None)
             except ConfigError as error:
                 found[mapping.stream] = FedStream(mapping, (), error)
     return found

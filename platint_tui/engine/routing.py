@@ -32,8 +32,8 @@ EVERY_STREAM = "*"
 """The stream of a hold that concerns a whole integration."""
 _TRY_AGAIN_MS = 2_000
 _PARTIAL = (
-    "The event has some fields of the record only, and nothing was written of it: written as it is, it would empty "
-    "the others. A sync that reads the stream brings the whole record."
+    "The event has some fields of the record only, and its platform has no request that brings the whole record. "
+    "Nothing was written of it: it would empty the other fields. A sync that reads the stream brings them."
 )
 _DELETES_IGNORED = "The integration ignores deleted records of this stream (deletes: ignore)."
 
@@ -156,8 +156,8 @@ def _delivery(taker: Taker, stream: FedStream, event: Event, record: EventRecord
         return _dead(taker, made, record, fault)
     if record.op is Op.DELETE and mapping.deletes == "ignore":
         return _skipped(made, "deletes_ignored", _DELETES_IGNORED)
-    if record.partial:
-        return _skipped(made, "partial", _PARTIAL)
+    if record.partial and record.op is Op.UPSERT:
+        return replace(made, partial=True) if stream.fetches else _skipped(made, "partial", _PARTIAL)
     return made
 
 

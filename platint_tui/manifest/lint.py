@@ -97,6 +97,8 @@ def _roots_for(path: PathKey) -> tuple[str, ...]:
         return ("profile", "cursor", "record", "run", "resource")
     if len(path) > 2 and path[2] == "describe":
         return ("profile", "resource")
+    if len(path) > 2 and path[2] == "one":
+        return ("profile", "record", "resource")
     return ("profile", "parent", "cursor", "page", "run", "resource", "job")
 
 

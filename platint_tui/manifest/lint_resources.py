@@ -43,6 +43,8 @@ def check_resources(found: Findings, connector: Connector) -> None:
         for key in ("source", "sink"):
             if connector.driver == "http" and getattr(resource, key) is not None:
                 found.add((*path, key), "is for other drivers; over http say `read` and `write`")
+        if resource.one is not None:
+            _one(found, (*path, "one"), resource, requests, name in fed)
         if resource.read is not None and not requests:
             found.add((*path, "read"), f"is made of requests; the driver '{connector.driver}' has `source`")
         if requests:
@@ -107,6 +109,24 @@ def _read(found: Findings, path: PathKey, resource: Resource, read: Read) -> Non
         parameter = getattr(read.page, key, None)
         if parameter and parameter in read.request.query:
             found.add((*path, "read", "request", "query", parameter), "is set by `page`; remove it here")
+
+
+def _one(found: Findings, path: PathKey, resource: Resource, requests: bool, fed: bool) -> None:
+    one = resource.one
+    assert one is not None
+    if not requests:
+        found.add(path, "is a request; only what is read over http has one")
+    elif resource.read is None:
+        found.add(path, "needs `read`: the record has the form in which it is read")
+    elif resource.read.format not in ("json", "xml"):
+        found.add(path, f"is an answer in JSON or XML, and `read` expects {resource.read.format}")
+    if not fed:
+        found.add(path, "is for records that events bring, and no entry of `webhooks.map` brings any")
+    check_path(found, (*path, "request", "path"), one.request.path)
+    if one.request.method == "GET" and (one.request.body is not None or one.request.graphql):
+        found.add((*path, "request", "body"), "a GET request has no body")
+    if not any("${record" in text.replace(" ", "") for _, text in texts(one.request.model_dump(), ())):
+        found.add((*path, "request"), "is the same for every record: it names none by ${record.…}")
 
 
 def whole_address(connector: Connector) -> bool:

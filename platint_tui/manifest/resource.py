@@ -22,6 +22,7 @@ from platint_tui.manifest.fields import (
     ResourceName,
     Scalar,
     Size,
+    Statuses,
     StatusList,
     Text,
 )
@@ -111,6 +112,26 @@ class Read(Model):
     page: Page
     cursor: CursorSpec | None = None
     total: DataPath | None = None
+
+
+_GONE = Statuses(((404, 404), (410, 410)), ())
+
+
+class One(Model):
+    """How one record is read, for events that bring some of its fields only: the request looks up
+    `${record.<path>}` in what the event says of it.
+
+    `record` is where the record is in the answer; '' means that the answer is the record. A list there has it as its
+    only element, and null or an empty list means that it is gone, as an answer with a status of `missing` does, or
+    one that `missing_when` holds for. `from_event` copies values of the event's record into the record, where reading
+    the resource copies them from its parent (name: path). Everything else is as in `read`.
+    """
+
+    request: Request
+    record: Literal[""] | DataPath = ""
+    missing: StatusList = _GONE
+    missing_when: BodyMatch | None = None
+    from_event: dict[FieldName, DataPath] = Field(default_factory=dict)
 
 
 class Idempotency(Model):
@@ -213,6 +234,8 @@ class Resource(Model):
     fields: tuple[FieldSpec, ...] = ()
     parent: Parent | None = None
     read: Read | None = None
+    one: One | None = None
+    """How one record is read by itself."""
     source: Source | None = None
     """How it is read by a driver other than http."""
     sink: Sink | None = None

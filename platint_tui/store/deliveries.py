@@ -254,6 +254,19 @@ class Deliveries(Noun):
 
         return await self._database.read(task)
 
+    async def fetched(self, records: Mapping[int, bytes], worker: str = "") -> None:
+        """One transaction: the whole records, by the numbers of deliveries that are on their way and had some fields
+        only. With `worker` only what that one sends."""
+
+        def task(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "UPDATE deliveries SET raw = ?1, partial = 0 WHERE number = ?2 AND state = 'sending'"
+                " AND ?3 IN ('', worker)",
+                [(raw, number, worker) for number, raw in records.items()],
+            )
+
+        await self._database.write(task)
+
     async def settle(self, outcomes: Sequence[DeliveryOutcome], worker: str = "") -> None:
         """One transaction: what became of deliveries that were on their way, with dead letters and alerts.
 
@@ -494,8 +507,8 @@ def _insert(
     over = state is not DeliveryState.PENDING
     made = connection.execute(
         "INSERT OR IGNORE INTO deliveries (event, event_number, profile, occurred_ms, received_ms, integration,"
-        " version, stream, record_key, state, idempotency_key, created_ms, ended_ms, code, message, op, raw)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " version, stream, record_key, state, idempotency_key, created_ms, ended_ms, code, message, op, partial, raw)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             event.id,
             event.number,
@@ -513,6 +526,7 @@ def _insert(
             text(item.code),
             text(message),
             item.op,
+            item.partial,
             None if over else item.raw,
         ),
     )
@@ -537,8 +551,16 @@ def _once_more(connection: sqlite3.Connection, row: sqlite3.Row, item: NewDelive
     connection.execute(
         "UPDATE deliveries SET state = 'pending', place = 'primary', attempts = 0, waited_ms = 0, next_ms = 0,"
         " ended_ms = NULL, fallback_ms = NULL, dead_letter = NULL, code = '', message = '', version = ?, raw = ?,"
-        " op = ?, idempotency_key = ?, created_ms = ? WHERE number = ?",
-        (item.version, item.raw, item.op, digest("again", row["idempotency_key"]), now, row["number"]),
+        " op = ?, partial = ?, idempotency_key = ?, created_ms = ? WHERE number = ?",
+        (
+            item.version,
+            item.raw,
+            item.op,
+            item.partial,
+            digest("again", row["idempotency_key"]),
+            now,
+            row["number"],
+        ),
     )
     return 1
 

@@ -14,7 +14,7 @@ WAITING = "state IN ('pending', 'sending', 'fallback')"
 READ = (
     "number, event, integration, stream, record_key, state, attempts, idempotency_key, next_ms, created_ms,"
     " ended_ms, code, message, event_number, profile, occurred_ms, received_ms, version, place, waited_ms,"
-    " fallback_ms, dead_letter, op"
+    " fallback_ms, dead_letter, op, partial"
 )
 """Columns of a delivery without its record."""
 _EVENT = (
@@ -69,6 +69,7 @@ def of_row(row: sqlite3.Row) -> Delivery:
         fallback_ms=row["fallback_ms"],
         dead_letter=row["dead_letter"],
         op=Op(row["op"]),
+        partial=bool(row["partial"]),
     )
 
 

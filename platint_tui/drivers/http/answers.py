@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from platint_tui.core.errors import SystemicError
+from platint_tui.core.jsoncut import cut
 from platint_tui.core.jsontext import dumps, loads
 from platint_tui.core.model import BadElement, Json, Record
 from platint_tui.drivers.http import formats
@@ -99,7 +100,7 @@ class Splitter:
     def _json(self, body: bytes, path: tuple[str, ...]) -> tuple[Mapping[str, Json] | None, Elements]:
         read = self.read
         if read.single:
-            return None, self._one(body)
+            return None, self._one(body, path)
         if not read.entries:
             return formats.split_json(body, path, read.optional, self.stream)
         document = loads(body, self.stream)
@@ -114,12 +115,22 @@ class Splitter:
             )
         return document if isinstance(document, Mapping) else None, _members(found, read)
 
-    def _one(self, body: bytes) -> Elements:
-        """The answer as the one record that it is, by the same splitter, so that its exact text is kept."""
-        _, elements = formats.split_json(
-            b"[" + body.removeprefix(b"\xef\xbb\xbf") + b"]", (), False, self.stream
-        )
-        if len(elements) != 1:
+    def _one(self, body: bytes, path: tuple[str, ...]) -> Elements:
+        """The value at `path` as the one record that it is (of a list there its elements, of null none), by the same
+        splitter, so that its exact text is kept."""
+        text = body.removeprefix(b"\xef\xbb\xbf")
+        if path:
+            try:
+                found = cut(formats.text_of(body, self.stream), path) or "null"
+            except (ValueError, RecursionError):
+                raise SystemicError("The answer is not JSON.", where=self.stream, code="json") from None
+            if found == "null":
+                return []
+            text = found.encode("utf-8", "surrogatepass")
+        if not path or text[:1] != b"[":
+            text = b"[" + text + b"]"
+        _, elements = formats.split_json(text, (), False, self.stream)
+        if not path and len(elements) != 1:
             raise SystemicError("The answer is not one JSON document.", where=self.stream, code="json")
         return elements
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 import httpx
@@ -12,9 +12,11 @@ from platint_tui.core.model import (
     Capability,
     Fault,
     Field,
+    Json,
     JsonObject,
     Page,
     ReadOptions,
+    Record,
     Row,
     Stream,
     TargetPlan,
@@ -28,6 +30,7 @@ from platint_tui.drivers.http.check import run_probes
 from platint_tui.drivers.http.connect import open_client
 from platint_tui.drivers.http.deleting import DeletingTarget
 from platint_tui.drivers.http.discover import catalogue, fields_of
+from platint_tui.drivers.http.onerecord import OneRecord
 from platint_tui.drivers.http.reader import read_stream, resource_of
 from platint_tui.drivers.http.rendering import judged, rendered
 from platint_tui.drivers.http.requests import profile_scope
@@ -68,6 +71,7 @@ class HttpDriver:
             places=places_of(context, scope),
             scope=scope,
         )
+        self._ones: dict[str, OneRecord] = {}
 
     @property
     def session(self) -> Session:
@@ -92,6 +96,13 @@ class HttpDriver:
     ) -> AsyncIterator[Page]:
         """Pages of `stream` from `position` (None: from the beginning) to the end of one scan."""
         return read_stream(self._session, stream, position)
+
+    async def fetch(self, stream: str, record: Mapping[str, Json]) -> Record | None:
+        """One record as `read` gives it, by what an event says of it; see `ports.FetchesOne`."""
+        if stream not in self._ones:
+            self._ones[stream] = OneRecord(self._session, stream)
+        await self._session.ready()
+        return await self._ones[stream].fetch(record)
 
     async def open_target(self, plan: TargetPlan) -> Target:
         """A target for `plan.target`. Nothing is sent, but for a token that names the API's address.

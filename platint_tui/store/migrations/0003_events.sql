@@ -57,7 +57,8 @@ CREATE TABLE sources (
 
 -- One event on its way to one stream of one integration. `place` is where it is being sent, primary or fallback;
 -- `fallback_ms`: since when it lies in the fallback target. `waited_ms` is the sum of its waits between attempts.
--- `raw` is the record's text while it may still be sent; a dead letter has its own.
+-- `raw` is the record's text while it may still be sent; a dead letter has its own. `partial`: it has some fields only,
+-- and the whole record is fetched before anything is sent.
 CREATE TABLE deliveries (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     event TEXT NOT NULL,
@@ -83,6 +84,7 @@ CREATE TABLE deliveries (
     code TEXT NOT NULL DEFAULT '',
     message TEXT NOT NULL DEFAULT '',
     op TEXT NOT NULL DEFAULT '',
+    partial INTEGER NOT NULL DEFAULT 0,
     raw BLOB
 );
 CREATE UNIQUE INDEX deliveries_once ON deliveries (event, integration, stream, record_key);
