@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -14,7 +14,7 @@ from platint_tui.core.gaps import GapKind, MissedEvent, MissedState, SentEvent, 
 from platint_tui.core.model import JsonObject, Profile
 from platint_tui.core.ports import HasWebhooks, ListsSent
 from platint_tui.core.redaction import REDACTOR
-from platint_tui.core.subscriptions import Subscription, WantedWebhook
+from platint_tui.core.subscriptions import Subscription, SubscriptionState, WantedWebhook
 from platint_tui.core.webhooks import WebhookRequest
 from platint_tui.drivers.http.webhooks import events_of
 from platint_tui.engine.context import Context
@@ -24,6 +24,7 @@ from platint_tui.engine.subscribing import LIVING, wanted_of
 from platint_tui.manifest.schema import Connector
 from platint_tui.manifest.subscribing import Missed, can_compare, missed_way, why_not
 from platint_tui.store.ports import Compared
+from platint_tui.store.retention import Ages
 
 DAY_MS = 86_400_000
 UNDER_WAY_MS = 60_000
@@ -95,9 +96,9 @@ async def compare(
     no list, and what asking it raises.
     """
     async with _opened(context, profile) as asked:
+        # What retention removed here is not missing, and what the platform removed cannot be known.
         keeps = [int(item.way.keeps * 1000) for item in asked.questions if item.way.keeps]
-        if keeps:
-            since_ms = max(since_ms, context.clock.now_ms() - min(keeps))
+        since_ms = max(since_ms, context.clock.now_ms() - min([*keeps, await _kept_ms(context)]))
         settled = min(until_ms, context.clock.now_ms() - UNDER_WAY_MS)
         found: list[SentEvent] = []
         async for page in asked.events(max(since_ms, asked.since_ms), until_ms):
@@ -124,14 +125,11 @@ async def _opened(context: Context, profile: Profile) -> AsyncIterator[_Asked]:
     if not can_compare(_ways(connector)):
         raise ConfigError(
             why_not(_ways(connector), connector.name),
-            hint="A sync of the streams themselves brings what was missed: `platint-tui syncs run`.",
+            hint=await _otherwise(context, profile),
             code="no_missed",
         )
-    rows = [
-        item
-        for item in await context.store.subscriptions.list(profile.name)
-        if item.state in LIVING or item.remote_id
-    ]
+    known = await context.store.subscriptions.list(profile.name)
+    rows = [item for item in known if item.remote_id and item.state in (*LIVING, SubscriptionState.DISABLED)]
     questions = _questions(_ways(connector), rows)
     if not questions:
         raise ConfigError(
@@ -147,6 +145,28 @@ async def _opened(context: Context, profile: Profile) -> AsyncIterator[_Asked]:
         yield _Asked(context, profile, connector, driver.sent_list(), questions, first)
     finally:
         await driver.close()
+
+
+async def _kept_ms(context: Context) -> int:
+    """How long events are kept here, less a day."""
+    setting = await context.store.settings.get("retention")
+    days = setting.get("events_days") if isinstance(setting, Mapping) else None
+    return max((days if isinstance(days, int) and days > 0 else Ages().events_days) - 1, 1) * DAY_MS
+
+
+async def _otherwise(context: Context, profile: Profile) -> str:
+    """What else brings what was missed: integrations that read the same account."""
+    names = [
+        item.name
+        for item in await context.store.integrations.list()
+        if item.source_profile == profile.name and item.integration_type != "webhook_automation"
+    ]
+    if names:
+        commands = " and ".join(f"`platint-tui syncs run {name}`" for name in names)
+        return f"{commands} reads what changed meanwhile; what was deleted stays unknown."
+    return (
+        "An integration of the type full reads too, and brings what changed; what was deleted stays unknown."
+    )
 
 
 def _questions(ways: Sequence[Missed], rows: Sequence[Subscription]) -> list[_Question]:

@@ -138,7 +138,7 @@ class WebhookKeeping:
         now = self._context.clock.now_ms()
         if row.expires_ms is None or row.state not in LIVING:
             return
-        life = max(row.expires_ms - (row.checked_ms or row.created_ms), 0)
+        life = max(row.expires_ms - row.created_ms, 0)
         key = f"renew {row.id}"
         if row.expires_ms - now > min(RENEW_BEFORE_MS, max(life // 3, UNDER_WAY_MS)) or now < self._due.get(
             key, 0

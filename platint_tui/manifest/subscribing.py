@@ -128,10 +128,10 @@ class Missed(Model):
     those that the platform could not deliver. `newest_first`: reading ends at the first item that is too old.
 
     `event_id` is the id that a delivery has here (as `event.id` makes it), `type` one path or several that are
-    joined. `body` is where the event itself is in an item (`.` is the item), as JSON or as text, which with `headers`
-    (templates over `${item.…}`) is taken as a request from there; otherwise `redeliver` (`${item.…}` too) asks the
-    platform to send it again. `keeps` is how long the platform keeps them. `none` says why a platform has no such
-    list.
+    joined, `delivered` a test that says that it was taken. `body` is where the event itself is in an item (`.` is the
+    item), as JSON or as text, which with `headers` (templates over `${item.…}`) is taken as a request from there;
+    otherwise `redeliver` (`${item.…}` too) asks the platform to send it again. `keeps` is how long the platform keeps
+    them. `none` says why a platform has no such list.
     """
 
     none: Sentence | None = None
@@ -148,7 +148,7 @@ class Missed(Model):
     time: DataPath | None = None
     time_format: Literal["iso8601", "epoch_s", "epoch_ms"] = "iso8601"
     type: Annotated[tuple[DataPath, ...], BeforeValidator(_listed)] = ()
-    failed: BodyMatch | None = None
+    delivered: BodyMatch | None = None
     delivery_id: DataPath | None = None
     body: Literal["."] | DataPath | None = None
     headers: dict[HeaderName, str] = Field(default_factory=dict)

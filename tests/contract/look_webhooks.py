@@ -92,7 +92,7 @@ class Webhooks(Answers):
             self._member(f"{entry}.body", way["body"], records)
         for number, path in enumerate(way["type"]):
             self._member(f"{entry}.type.{number}", path, records)
-        if way["failed"]:
-            self._member(f"{entry}.failed.path", way["failed"]["path"], records)
+        if way["delivered"]:
+            self._member(f"{entry}.delivered.path", way["delivered"]["path"], records)
         if way["redeliver"]:
             self._request(f"{entry}.redeliver", way["redeliver"])

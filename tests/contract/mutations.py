@@ -432,5 +432,7 @@ def _missed(data: Data, place: tuple[Any, ...]) -> Iterator[tuple[str, str, Data
         yield from _path(data, part, (*place, "type", index))
     for name in way["only_failed"]:
         yield part, f"{part}.only_failed.{name}", _renamed(data, (*place, "only_failed"), name, name + WRONG)
+    if way["delivered"]:
+        yield from _path(data, part, (*place, "delivered", "path"))
     if way["redeliver"]:
         yield from _request(data, part, (*place, "redeliver"))

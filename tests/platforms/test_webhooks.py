@@ -571,3 +571,57 @@ async def test_what_is_done_by_hand_says_how() -> None:
         with pytest.raises(ConfigError, match="no API to register webhooks") as refused:
             await on.driver.registrar().create(wanted("message"))
         assert "address" in refused.value.hint
+
+
+class Stripe(Vendor):
+    def __init__(self) -> None:
+        super().__init__("stripe", "")
+        self.made: dict[str, dict[str, Any]] = {}
+        self.on("POST /v1/webhook_endpoints", self.make)
+        self.on("GET /v1/webhook_endpoints", self.all)
+        self.on("POST /v1/webhook_endpoints/{id}", self.change)
+        self.on("DELETE /v1/webhook_endpoints/{id}", self.drop)
+        self.on("GET /v1/events", self.events)
+
+    def make(self, asked: Asked) -> Any:
+        types = [value for name, value in asked.form.items() if name.startswith("enabled_events")]
+        row = {"id": f"we_{len(self.made) + 1}", "object": "webhook_endpoint", "url": asked.form["url"]}
+        self.made[row["id"]] = {**row, "enabled_events": types, "status": "enabled", "livemode": False}
+        return Reply({**self.made[row["id"]], "secret": "whsec_of-stripe-0123456789"}, checked=False)
+
+    def all(self, asked: Asked) -> Any:
+        rows = list(self.made.values())
+        return {"object": "list", "url": "/v1/webhook_endpoints", "has_more": False, "data": rows}
+
+    def change(self, asked: Asked, id: str) -> Any:
+        self.made[id]["status"] = "disabled" if asked.form["disabled"] == "true" else "enabled"
+        return self.made[id]
+
+    def drop(self, asked: Asked, id: str) -> Any:
+        found = self.made.pop(id, None)
+        missing = Reply({"error": {"type": "invalid_request_error", "message": "No such endpoint"}}, 404)
+        return {"id": id, "object": "webhook_endpoint", "deleted": True} if found else missing
+
+    def events(self, asked: Asked) -> Any:
+        event = {"id": "evt_1", "object": "event", "type": "charge.failed", "created": 1_800_000_000}
+        return {"object": "list", "url": "/v1/events", "has_more": False, "data": [event]}
+
+
+async def test_stripe() -> None:
+    asked = wanted("charge.failed", "charge.succeeded", secret=None)
+    async with (
+        running(Stripe()) as vendor,
+        account("stripe", {"base_url": vendor.url}, {"api_key": "rk_test_0123"}) as on,
+    ):
+        made = await lived(on, asked, pauses=True)
+        assert made.secret is not None and made.secret.reveal() == "whsec_of-stripe-0123456789"
+        [page] = [
+            page
+            async for page in on.driver.sent_list().sent(
+                None, 1_800_000_000_000, 1_800_000_060_000, only_failed=True
+            )
+        ]
+        assert vendor.asked("GET /v1/events")[0].query["delivery_success"] == "false"
+        assert [(item.event_id, item.type, item.time_ms) for item in page] == [
+            ("evt_1", "charge.failed", 1_800_000_000_000)
+        ]

@@ -81,7 +81,7 @@ def _sent(way: Missed, record: Record, webhook: WantedWebhook | None) -> SentEve
         time_ms=time_ms(_text(lookup(item, way.time)), way.time_format) if way.time else None,
         delivery_id=_text(lookup(item, way.delivery_id)) if way.delivery_id else "",
         subscription=webhook.remote_id if webhook is not None else "",
-        failed=None if way.failed is None else body_holds(way.failed, item),
+        failed=None if way.delivered is None else not body_holds(way.delivered, item),
         body=_body(way, record),
         headers=tuple(render_map(way.headers, {"item": item}, "header").items()),
     )
