@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import sqlite3
 from typing import Any
 
@@ -145,6 +146,25 @@ async def test_dead_letter_breaker_stops_the_stream(installation: Installation, 
     assert stream.error_code == "too_many_dead_letters"
     assert "200 of 200 records failed" in stream.error
     assert stream.dead_lettered == stream.read == 200 == len(await installation.letters())
+
+
+async def test_failing_for_many_reasons_stops_the_stream_and_the_next_run_goes_on(
+    installation: Installation, peer: Peer
+) -> None:
+    peer.fill(1000)
+    peer.write = lambda request: web.json_response({"code": f"bad_{next(codes) % 150}"}, status=422)
+    codes = itertools.count()
+    name = await installation.integrate(integration("drained", {"items": "sink"}))
+    async with installation.engine():
+        first = await installation.run(name)
+        peer.write = lambda request: web.json_response({}, status=201)
+        second = await installation.run(name)
+    (stream,) = first.streams
+    assert (stream.state, stream.error_code) == (RunState.FAILED, "too_many_dead_letters")
+    assert "200 of 200 records failed for 1" in stream.error and "run it again" in stream.error
+    # What failed is in the inbox, and what was not read yet comes with the next run: nothing is lost.
+    assert stream.dead_lettered == stream.read == len(await installation.letters()) == 200
+    assert (second.streams[0].state, second.streams[0].written) == (RunState.SUCCEEDED, 800)
 
 
 async def test_cancel_while_the_platform_hangs(installation: Installation, peer: Peer) -> None:

@@ -17,7 +17,6 @@ from platint_tui.core.histogram import Histogram
 from platint_tui.core.jsontext import canonical_key
 from platint_tui.core.model import Confirmed, Fault, JsonObject, Page, Record, SyncState
 from platint_tui.core.states import RunState
-from platint_tui.engine.breaker import FaultBreaker
 from platint_tui.engine.buffer import PageBuffer
 from platint_tui.engine.fingerprint import fingerprint, normalise
 from platint_tui.engine.limits import LimiterHub
@@ -168,18 +167,6 @@ def test_run_states() -> None:
     ]
     for states, expected in cases:
         assert run_state(states) == expected, states
-
-
-def test_breaker_needs_200_records_and_one_cause() -> None:
-    fault = Fault(ErrorClass.RECORD, "bad", "It is bad.")
-    breaker = FaultBreaker()
-    breaker.count(199, [("one", fault)] * 199)
-    breaker.check()
-    breaker.count(201, [("two", fault)])
-    breaker.check()
-    breaker.count(0, [("one", fault)] * 2)
-    with pytest.raises(SystemicError, match="201 of 400"):
-        breaker.check()
 
 
 def page(records: int, size: int = 100) -> Page:
