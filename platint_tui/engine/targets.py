@@ -6,8 +6,12 @@ from platint_tui.core.backoff import RetryPolicy
 from platint_tui.core.clock import Clock
 from platint_tui.core.events import TargetHealth
 from platint_tui.core.redaction import REDACTOR
+from platint_tui.engine.breaker import FaultBreaker
 from platint_tui.engine.targetbreaker import BreakerState, TargetBreaker
 from platint_tui.store.ports import Deliveries
+
+_THEN = "nothing more of it is delivered for now"
+_NEXT = "Repair the cause; what waits is tried again, and the inbox keeps what failed."
 
 
 class Targets:
@@ -17,6 +21,11 @@ class Targets:
         self._store = store
         self._clock = clock
         self._breakers: dict[str, TargetBreaker] = {}
+        self._drains: dict[tuple[str, str], FaultBreaker] = {}
+
+    def drain(self, integration: str, stream: str) -> FaultBreaker:
+        """What holds a stream of which nearly every delivery ends in the inbox; it lives as long as the engine."""
+        return self._drains.setdefault((integration, stream), FaultBreaker(_THEN, _NEXT))
 
     async def admit(self, profile: str, policy: RetryPolicy) -> int | None:
         """See TargetBreaker.admit. Raises StoreError."""
