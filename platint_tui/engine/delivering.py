@@ -36,22 +36,22 @@ from platint_tui.engine.planner import plan_integration
 from platint_tui.engine.rows import make_row, unsupported
 from platint_tui.engine.streams import NOT_SENT
 from platint_tui.engine.targets import Targets
+from platint_tui.engine.ways import in_flight
 from platint_tui.store.ports import ClaimedDelivery
 
 log = logging.getLogger("platint.engine")
 
 TOGETHER = 200
-"""Deliveries that are written together, where a repeat does no harm."""
+"""Deliveries that are taken at a time, where a repeat does no harm."""
 IN_FLIGHT = 8
-"""Deliveries that are on their way at a time elsewhere: what is claimed when the engine dies counts as sent."""
-CLAIMED = 32
-"""Deliveries taken at a time that go over HTTP, one by one."""
+"""Deliveries that are taken at a time elsewhere: what is claimed when the engine dies counts as sent."""
 LINGER = 5.0
 """Seconds that a route without work stays open."""
 _LOOK = 0.5
 _SHORTEST = 0.005
 _STRANGE = 5
 """Answers in a row that are no record's fault after which the route is held."""
+_ENDED = frozenset({DeliveryState.DONE, DeliveryState.SUPERSEDED, DeliveryState.FALLBACK, DeliveryState.DEAD})
 _ITEM = tuple[ClaimedDelivery, Row]
 
 
@@ -74,8 +74,9 @@ class _Way:
     driver: Driver
     target: Target
     rules: Rules
-    side_by_side: bool
-    """Each delivery is a write of its own, several at once; elsewhere a target takes one write after the other."""
+    slots: asyncio.Semaphore | None
+    """Over HTTP each delivery is a write of its own, several at once; elsewhere (None) a target takes one write after
+    the other."""
 
     @property
     def profile(self) -> str:
@@ -85,9 +86,7 @@ class _Way:
     @property
     def batch(self) -> int:
         """How many deliveries are taken at a time."""
-        if not self.plan.idempotent:
-            return IN_FLIGHT
-        return CLAIMED if self.side_by_side else TOGETHER
+        return TOGETHER if self.plan.idempotent else IN_FLIGHT
 
 
 class RouteTask:
@@ -106,6 +105,7 @@ class RouteTask:
         self._stale: set[str] = set()
         self._fetcher = Fetcher(context, stream)
         self._strange = 0
+        self._drain = targets.drain(integration, stream)
         self._held: Held | None = None
         self.wake = asyncio.Event()
         self.idle = False
@@ -162,15 +162,17 @@ class RouteTask:
         ]
         # Tries are counted here, where they outlive a restart: the driver makes each of them once.
         driver = await self._context.open_driver(plan.target.profile, retries=False)
+        connector = self._context.registry.get(plan.target.platform)
+        most = min(in_flight(connector), TOGETHER if plan.idempotent else IN_FLIGHT)
         try:
             # A delivery moves no position, so it needs no epoch of a run.
-            target = await driver.open_target(plan.target_plan(0, ""))
+            target = await driver.open_target(replace(plan.target_plan(0, ""), in_flight=most))
         except BaseException:
             await _quietly(driver)
             raise
-        connector = self._context.registry.get(plan.target.platform)
         rules = Rules(plan, self._policy(plan.target.platform), integration.error_strategy, self._context.rng)
-        self._ways[place] = _Way(place, plan, driver, target, rules, connector.driver == "http")
+        slots = asyncio.Semaphore(most) if connector.driver == "http" else None
+        self._ways[place] = _Way(place, plan, driver, target, rules, slots)
         return self._ways[place]
 
     def _policy(self, platform: str) -> RetryPolicy:
@@ -303,9 +305,9 @@ class RouteTask:
         if whole.fault is not None:
             self._hold(Held(whole.fault))
         items = await self._rows(way, whole.ready)
-        if way.side_by_side:
-            slots = asyncio.Semaphore(IN_FLIGHT)
-            works = [self._one(way, item, slots) for item in items]
+        if way.slots is not None:
+            trying = self._targets.broken(way.profile)
+            works = [self._one(way, item, way.slots, trying) for item in items]
         else:
             works = [self._write(way, items)] if items else []
         for result in await asyncio.gather(*works, return_exceptions=True):
@@ -315,9 +317,12 @@ class RouteTask:
             held, self._held = self._held, None
             raise held
 
-    async def _one(self, way: _Way, item: _ITEM, slots: asyncio.Semaphore) -> None:
+    async def _one(self, way: _Way, item: _ITEM, slots: asyncio.Semaphore, trying: bool) -> None:
+        """Send one. `trying`: it shows whether a broken target works again."""
         async with slots:
-            if self._held is not None or self._stop.is_set():
+            # What was claimed with those that opened the breaker waits like everything else.
+            opened = not trying and self._targets.broken(way.profile)
+            if self._held is not None or self._stop.is_set() or opened:
                 await self._settle([released(item[0].delivery)])
                 return
             await self._write(way, [item])
@@ -454,6 +459,11 @@ class RouteTask:
     async def _settle(self, outcomes: Sequence[DeliveryOutcome]) -> None:
         failpoint("deliver.before_settle")
         await self._store.settle(outcomes, self._context.worker)
+        ended = [item for item in outcomes if item.state in _ENDED]
+        dead = [item.letter for item in ended if item.letter is not None]
+        self._drain.count(len(ended), [(letter.fingerprint, letter.fault) for letter in dead])
+        if (error := self._drain.stop()) is not None:
+            self._hold(Held(fault_of(error)))
 
     def _measure(
         self, way: _Way, items: Sequence[_ITEM], outcomes: Sequence[DeliveryOutcome], now: int

@@ -16,6 +16,7 @@ from engine.support import Installation, until
 from platint_tui.core.events import DeliveryState, SourceState
 from platint_tui.core.gaps import GapKind, GapState
 from platint_tui.core.states import DeadLetterState, RunState
+from platint_tui.engine.targetbreaker import OPENS_AFTER
 
 
 @pytest.fixture
@@ -194,6 +195,28 @@ async def test_K1_a_target_that_dies_halfway_is_left_alone_and_gets_everything_w
         assert len(peer.sent) == 40
         assert not await installation.store.deliveries.health()
     assert not await installation.letters()
+
+
+async def test_what_was_taken_with_those_that_opened_the_breaker_is_not_sent(
+    installation: Installation, peer: Peer, webhooks: Webhooks
+) -> None:
+    manifest = installation.paths.connectors / "peer.yaml"
+    manifest.write_text(manifest.read_text().replace("base: 1ms, factor: 1, cap: 2ms", "base: 1s, cap: 1s"))
+    await installation.integrate(hooks.integration("calm", {"items": "sink"}))
+    peer.write = down
+    await webhooks.items(100)
+    async with installation.engine():
+
+        async def opened() -> bool:
+            found = await deliveries(installation)
+            rests = len(found) == 100 and all(item.state is DeliveryState.PENDING for item in found)
+            return rests and bool(await installation.store.deliveries.health())
+
+        await until(opened)
+    # Five opened it, and others were on their way meanwhile: 8 are let through at a time.
+    assert OPENS_AFTER <= len(peer.sent) <= OPENS_AFTER + 8
+    tried = sum(item.attempts for item in await deliveries(installation))
+    assert tried == len(peer.sent)
 
 
 async def test_the_dead_letter_strategy_gives_up_after_the_policy_one_record_at_a_time(
