@@ -7,10 +7,12 @@ import logging
 import os
 import resource
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from platint_tui.core.errors import PlatintError
+from platint_tui.core.events import NewEvent
 from platint_tui.core.ids import new_id
 from platint_tui.core.model import Batch, Confirmed, Op, Page, Row, WriteResult
 from platint_tui.core.paths import find_paths
@@ -20,6 +22,8 @@ from platint_tui.engine.delivering import RouteTask
 from platint_tui.engine.deliveryoutcomes import done
 from platint_tui.engine.failpoints import failpoint
 from platint_tui.engine.plan import StreamPlan
+from platint_tui.engine.receiver import server
+from platint_tui.engine.receiver.batches import Batches, Done
 from platint_tui.engine.rows import Prepared, prepare
 from platint_tui.engine.serve import serve
 from platint_tui.engine.streams import StreamRun
@@ -45,6 +49,14 @@ def plant(design: str) -> None:
 
         StreamRun._write = written_later  # type: ignore[method-assign]
         StreamRun._commit = position_first  # type: ignore[method-assign]
+    if design == "ack_first":
+        add = Batches.add
+
+        def answered_first(self: Batches, events: Sequence[NewEvent], done: Done) -> None:
+            done(True)
+            add(self, events, lambda stored: None)
+
+        Batches.add = answered_first  # type: ignore[method-assign]
     if design == "fresh_key":
         make = replay.make_row
 
@@ -69,6 +81,8 @@ def main() -> int:
     if limit := os.environ.get("TEST_FILE_SIZE"):
         # As a full disk: no file may grow beyond this.
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+    if retry := os.environ.get("TEST_RETRY"):
+        server.RETRY_SECONDS = float(retry)
     plant(os.environ.get("TEST_PLANTED", ""))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     paths = find_paths(os.environ)

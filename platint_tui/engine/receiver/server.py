@@ -59,7 +59,7 @@ class Receiver:
 
     @property
     def address(self) -> str:
-        """HOST:PORT while it listens, "" while it does not."""
+        """scheme://HOST:PORT while it listens, "" while it does not."""
         return self._serving.address if self._serving else ""
 
     @property
