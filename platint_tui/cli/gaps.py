@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from platint_tui.cli.output import document, line, moment, note, plural, table
 from platint_tui.cli.session import confirm, opened
-from platint_tui.core.errors import ExitCode, UsageError
+from platint_tui.core.errors import ConfigError, ExitCode, UsageError
 from platint_tui.core.gaps import StoredGap
 from platint_tui.core.units import parse_duration
 from platint_tui.services import gaps
@@ -19,8 +19,8 @@ async def missed(options: Namespace) -> int:
     """Compare what a platform sent with what is here; exit code 3 when something is missing."""
     try:
         window = parse_duration(options.since)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    except ConfigError as error:
+        raise UsageError(error.message, hint=error.hint) from None
     async with opened(options) as workspace, local_engine(workspace):
         since = workspace.clock.now_ms() - int(window * 1000)
         found = await gaps.missed(workspace, options.profile, since)

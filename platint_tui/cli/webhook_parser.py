@@ -33,6 +33,9 @@ def webhook_verbs(group: Any, command: Command) -> None:
     make.add_argument(
         "--adopt", action="store_true", help="take over a webhook that is there for this address"
     )
+    make.add_argument(
+        "--replace", action="store_true", help="replace the only address that the platform calls"
+    )
     listed = command(
         group, "subscriptions", "subscriptions:list_all", "webhooks that are registered at platforms"
     )
