@@ -29,17 +29,16 @@ from platint_tui.core.model import NewDeadLetter
 from platint_tui.store import alerts
 from platint_tui.store.codec import chunks, marks, text
 from platint_tui.store.deliveryrows import (
-    OVERTAKEN,
     READ,
     WAITING,
     ended,
     find_letter,
     of_row,
-    supersede_older,
 )
 from platint_tui.store.eventrows import checked
 from platint_tui.store.letters import insert_new
 from platint_tui.store.noun import Noun
+from platint_tui.store.overtaking import OVERTAKEN, later_written, overtake, supersede_older
 from platint_tui.store.ports import ClaimedDelivery, DeliveryFilter, RoutedEvent
 
 _PAUSED = "(SELECT profile FROM sources WHERE state = 'paused')"
@@ -158,7 +157,7 @@ class Deliveries(Noun):
         it."""
 
         def task(connection: sqlite3.Connection) -> list[NewDelivery]:
-            return [item for item in deliveries if _later_done(connection, event, item)]
+            return [item for item in deliveries if later_written(connection, event, item)]
 
         return await self._database.read(task)
 
@@ -429,7 +428,7 @@ class Deliveries(Noun):
 
 def _claimable(place: str, all_of_it: bool) -> str:
     """The deliveries that may be sent to `place` now. Parameters: now, integration, stream, how many."""
-    same = "e.integration = d.integration AND e.stream = d.stream AND e.record_key = d.record_key"
+    same = f"e.{WAITING} AND e.integration = d.integration AND e.stream = d.stream AND e.record_key = d.record_key"
     if place == PRIMARY:
         # What lies in the fallback has its turn before anything later of its record.
         wanted, before = "(d.state = 'fallback' OR (d.state = 'pending' AND d.place = 'primary'))", WAITING
@@ -502,7 +501,7 @@ def _insert(
     """A delivery that is not here yet (1), or nothing (0)."""
     key = text(item.record_key)
     state, message = item.state, item.message
-    if state is DeliveryState.PENDING and not overtakes and _later_done(connection, event, item):
+    if state is DeliveryState.PENDING and not overtakes and later_written(connection, event, item):
         state, message = DeliveryState.SUPERSEDED, OVERTAKEN
     over = state is not DeliveryState.PENDING
     made = connection.execute(
@@ -535,16 +534,6 @@ def _insert(
     if item.letter is not None and made.lastrowid is not None:
         _keep_letter(connection, item.letter, event.id, made.lastrowid, now)
     return 1
-
-
-def _later_done(connection: sqlite3.Connection, event: Event, item: NewDelivery) -> bool:
-    """Whether a later event of the same record was delivered: an older one must not follow it."""
-    row = connection.execute(
-        "SELECT 1 FROM deliveries WHERE integration = ? AND stream = ? AND record_key = ? AND event_number > ?"
-        " AND state = 'done' LIMIT 1",
-        (item.integration, item.stream, text(item.record_key), event.number),
-    ).fetchone()
-    return row is not None
 
 
 def _once_more(connection: sqlite3.Connection, row: sqlite3.Row, item: NewDelivery, now: int) -> int:
@@ -605,6 +594,8 @@ def _settle(connection: sqlite3.Connection, row: sqlite3.Row, item: DeliveryOutc
         alerts.note(connection, "warning", f"{row['integration']}/{row['stream']}", item.alert, now)
     if state is DeliveryState.DONE:
         supersede_older(connection, row, now)
+    if state in (DeliveryState.DONE, DeliveryState.FALLBACK):
+        overtake(connection, row, now)
 
 
 def cancel_waiting(connection: sqlite3.Connection, integration: str, why: str, now: int) -> int:

@@ -7,7 +7,6 @@ import sqlite3
 from platint_tui.core.events import WAITING_DELIVERIES, Delivery, DeliveryState, Event, EventState
 from platint_tui.core.model import NewDeadLetter, Op
 from platint_tui.store.codec import load, text
-from platint_tui.store.lifecycle import supersede
 
 WAITING = "state IN ('pending', 'sending', 'fallback')"
 """A delivery that has not ended; written like this wherever its index is to serve."""
@@ -35,7 +34,6 @@ _EVENT = (
     "seen",
     "last_seen_ms",
 )
-OVERTAKEN = "A later event of this record was delivered before."
 
 
 def ended(state: DeliveryState) -> bool:
@@ -93,15 +91,3 @@ def find_letter(connection: sqlite3.Connection, letter: NewDeadLetter) -> str | 
         (letter.integration, letter.stream, text(letter.record_key), letter.content_hash),
     ).fetchone()
     return None if row is None else str(row["id"])
-
-
-def supersede_older(connection: sqlite3.Connection, row: sqlite3.Row, now: int) -> None:
-    """The record of a delivery was written: its dead letters of before are done with, later ones are not."""
-    supersede(
-        connection,
-        row["integration"],
-        row["stream"],
-        [row["record_key"]],
-        now,
-        seen_before=row["received_ms"],
-    )

@@ -7,7 +7,7 @@ Functions on an open write transaction, shared by the inbox, replays, runs and r
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from platint_tui.core.states import (
     UNRESOLVED_DEAD_LETTER_STATES,
@@ -148,12 +148,13 @@ def supersede(
     now: int,
     below: int | None = None,
     seen_before: int | None = None,
+    spare: Collection[str] = (),
 ) -> int:
     """A later version of these records was written: their waiting dead letters are superseded.
 
     What cannot be superseded now (on its way, discarded, edited) is marked, so that it does not follow the later
-    version. `below`: only versions of a lower rank; `seen_before`: only those that failed before this moment.
-    Returns how many became superseded.
+    version. `below`: only versions of a lower rank; `seen_before`: only those that failed before this moment; not
+    those whose ids are in `spare`. Returns how many became superseded.
     """
     some_live = connection.execute(
         "SELECT 1 FROM dead_letters WHERE live = 1 AND integration = ? AND stream = ? LIMIT 1",
@@ -171,7 +172,7 @@ def supersede(
         for row in rows:
             if below is not None and row["rank"] >= below:
                 continue
-            if seen_before is not None and row["last_seen_ms"] > seen_before:
+            if row["id"] in spare or (seen_before is not None and row["last_seen_ms"] > seen_before):
                 continue
             # Compared here: in the query it would tempt SQLite to walk the index of states.
             if row["state"] in (DeadLetterState.OPEN, DeadLetterState.UNKNOWN):

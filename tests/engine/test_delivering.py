@@ -113,6 +113,25 @@ async def test_a_later_event_of_a_record_never_overtakes_an_earlier_one(
         assert [n for name, n in taken if name == f"i{key}"] == [0, 1, 2, 3]
 
 
+async def test_an_event_that_comes_late_overwrites_nothing_that_happened_after_it(
+    installation: Installation, peer: Peer, webhooks: Webhooks
+) -> None:
+    """The field of the stream's cursor does not change here, as Stripe's `created`: the table's guard cannot tell."""
+    await installation.integrate(hooks.integration("late", {"items": "items"}, to="sqlite"))
+    await webhooks.send("item.updated", {"id": "a", "n": 2, "at": 7}, time=2_000)
+    await webhooks.send("item.deleted", {"id": "b", "n": 2, "at": 7}, time=2_000)
+    async with installation.engine():
+        await settled(installation, 2)
+        await webhooks.send("item.updated", {"id": "a", "n": 1, "at": 7}, time=1_000)
+        await webhooks.send("item.updated", {"id": "b", "n": 1, "at": 7}, time=1_000)
+        await webhooks.send("item.updated", {"id": "c", "n": 1, "at": 7}, time=1_000)
+        found = await settled(installation, 5, DeliveryState.DONE, DeliveryState.SUPERSEDED)
+    assert [item.state for item in found].count(DeliveryState.SUPERSEDED) == 2
+    rows = {row["id"]: row for row in installation.table("items")}
+    assert rows["a"]["n"] == 2 and rows["c"]["n"] == 1
+    assert "b" not in rows or rows["b"]["_deleted"]
+
+
 async def test_record_faults_are_dead_at_once_and_a_later_version_supersedes_them(
     installation: Installation, peer: Peer, webhooks: Webhooks
 ) -> None:

@@ -90,7 +90,9 @@ CREATE TABLE deliveries (
 CREATE UNIQUE INDEX deliveries_once ON deliveries (event, integration, stream, record_key);
 CREATE INDEX deliveries_waiting ON deliveries (integration, stream, event_number, number)
     WHERE state IN ('pending', 'sending', 'fallback');
-CREATE INDEX deliveries_record ON deliveries (integration, stream, record_key, event_number);
+CREATE INDEX deliveries_record ON deliveries (integration, stream, record_key, occurred_ms, event_number);
+CREATE INDEX deliveries_before ON deliveries (integration, stream, record_key, event_number, number)
+    WHERE state IN ('pending', 'sending', 'fallback');
 CREATE INDEX deliveries_event ON deliveries (event_number);
 CREATE INDEX deliveries_ended ON deliveries (ended_ms) WHERE ended_ms IS NOT NULL;
 
