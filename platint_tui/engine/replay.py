@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from platint_tui.core.errors import (
     ConfigError,
@@ -57,11 +59,14 @@ class ReplayTask:
         self._job = job
         self._shutdown = shutdown
         self._routes = Routes(context, job)
-        self._settler = Settler(self._replays, job.id)
+        self._settler = Settler(self._replays, job.id, self._land, self._break)
         self._pace = Pace(job.options.rate, job.options.ramp)
-        self._flying: set[asyncio.Task[None]] = set()
-        self._room = asyncio.Event()
+        self._lanes: dict[Route, deque[tuple[DeadLetter, Row]]] = {}
+        self._workers: set[asyncio.Task[None]] = set()
+        self._out = 0
+        """Items that are claimed and whose outcome is not on disk."""
         self._enough = 0
+        self._room = asyncio.Event()
         self._broken: BaseException | None = None
         self._ended = ""
         self._failures = 0
@@ -84,9 +89,10 @@ class ReplayTask:
             if self._ended:
                 await self._stop(self._ended)
         finally:
-            for task in self._flying:
+            for task in self._workers:
                 task.cancel()
-            await asyncio.gather(*self._flying, return_exceptions=True)
+            await asyncio.gather(*self._workers, return_exceptions=True)
+            await self._settler.flush()
             await self._routes.close()
 
     def _stopping(self) -> bool:
@@ -111,10 +117,10 @@ class ReplayTask:
         most = self._routes.in_flight
         repeatable = self._routes.idempotent
         # A few at a time, so that a claim is not a transaction for each item.
-        await self._landed(most if repeatable else most - max(1, most // 4))
+        await self._landed(most + AHEAD // 2 if repeatable else most - max(1, most // 4))
         if self._stopping():
             return False
-        wanted = most + AHEAD - len(self._flying) if repeatable else most - len(self._flying)
+        wanted = most + AHEAD - self._out if repeatable else most - self._out
         count = self._pace.take(self._context.clock.monotonic(), wanted)
         if not count:
             await self._rest(self._pace.pause)
@@ -128,27 +134,36 @@ class ReplayTask:
         return True
 
     async def _landed(self, left: int) -> None:
-        """Wait until at most `left` are in flight."""
+        """Wait until the outcomes of all but `left` items are on disk, or cannot be."""
         self._enough = left
-        while len(self._flying) > left:
+        while self._out > left and self._broken is None:
             self._room.clear()
             await self._room.wait()
 
-    def _launch(self, work: asyncio.Task[None]) -> None:
-        self._flying.add(work)
-        work.add_done_callback(self._land)
-
-    def _land(self, work: asyncio.Task[None]) -> None:
-        self._flying.discard(work)
-        if not work.cancelled() and (error := work.exception()) is not None and self._broken is None:
-            self._broken = error
-        if len(self._flying) <= self._enough:
+    def _land(self, count: int) -> None:
+        self._out -= count
+        if self._out <= self._enough:
             self._room.set()
+
+    def _break(self, error: BaseException) -> None:
+        """Something of ours went wrong: what is not stored now is settled by the next try."""
+        self._broken = self._broken or error
+        self._room.set()
+
+    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._workers.add(task)
+        task.add_done_callback(self._worked)
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        self._workers.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._break(error)
 
     async def _still_open(self) -> bool:
         """Nothing was claimed: whether something may still come (items that were given back, or wait for others)."""
-        if self._flying:
-            await self._landed(len(self._flying) - 1)
+        if self._out:
+            await self._landed(self._out - 1)
             return True
         job = await self._replays.get(self._job.id)
         if job is None or job.ended_ms is not None or job.state not in SENDING_REPLAY_STATES:
@@ -171,23 +186,35 @@ class ReplayTask:
 
     async def _dispatch(self, letters: Sequence[DeadLetter]) -> None:
         """Send claimed dead letters: together to a transactional target, side by side to any other."""
+        self._out += len(letters)
         groups: dict[Route, list[tuple[DeadLetter, Row]]] = {}
         for letter in letters:
             if letter.direction == NATIVE:
-                self._launch(asyncio.create_task(self._return(letter)))
+                self._work(self._return(letter))
                 continue
             route = await self._routes.of(letter)
             if isinstance(route, PlatintError):
                 self._end(route.sentence())
-                await self._give_back([letter])
-            elif (row := await self._row(route, letter)) is None:
-                continue
-            elif route.target.transactional:
+                self._give_back([letter])
+            elif (row := self._row(route, letter)) is not None:
                 groups.setdefault(route, []).append((letter, row))
-            else:
-                self._launch(asyncio.create_task(self._send(route, [(letter, row)])))
         for route, items in groups.items():
-            self._launch(asyncio.create_task(self._send(route, items)))
+            if route.target.transactional:
+                self._work(self._send(route, items))
+                continue
+            lane = self._lanes.setdefault(route, deque())
+            lane.extend(items)
+            for _ in range(min(len(lane), route.in_flight - route.busy)):
+                route.busy += 1
+                self._work(self._drain(route, lane))
+
+    async def _drain(self, route: Route, lane: deque[tuple[DeadLetter, Row]]) -> None:
+        """Send what waits for a route, one after the other; as many of these run as may be in flight on it."""
+        try:
+            while lane:
+                await self._send(route, [lane.popleft()])
+        finally:
+            route.busy -= 1
 
     def _end(self, sentence: str) -> None:
         """Let nothing more be sent; the first reason is the one that is told."""
@@ -197,7 +224,7 @@ class ReplayTask:
         """Send a dead letter that its platform keeps itself back to where it came from, through that platform."""
         async with self._routes.returning:
             if self._stopping() or self._held_back():
-                await self._give_back([letter])
+                self._give_back([letter])
                 return
             try:
                 driver = await holder_of(self._context, letter.profile, self._routes.driver)
@@ -207,20 +234,20 @@ class ReplayTask:
                 raise
             except TransientError as error:
                 self._wait_a_moment()
-                await self._give_back([letter])
+                self._give_back([letter])
                 self._count_failure(_text(error))
             except PlatintError as error:
-                await self._give_back([letter])
                 self._end(error.sentence())
+                self._give_back([letter])
             except Exception as error:
                 log.exception("replay %s", self._job.id)
-                await self._lost([letter], error)
+                self._lost([letter], error)
             else:
                 self._failures = 0
                 outcome, message = RETURNED[returned.outcome], REDACTOR.redact(returned.message)
-                await self._settler.settle(Settlement(letter.id, outcome, returned.outcome, message))
+                self._settler.put(Settlement(letter.id, outcome, returned.outcome, message))
 
-    async def _row(self, route: Route, letter: DeadLetter) -> Row | None:
+    def _row(self, route: Route, letter: DeadLetter) -> Row | None:
         """The payload as a row, mapped as in a sync; one that is still no record is settled as failed."""
         try:
             raw = letter.payload.decode("utf-8")
@@ -229,40 +256,39 @@ class ReplayTask:
                 raise NotFound("The payload is no JSON object.", code="not_a_record")
             return make_row(route.plan, raw, value, letter.idempotency_key, letter.op)
         except (PlatintError, UnicodeDecodeError) as error:
-            await self._settler.settle(Settlement(letter.id, "failed", _code(error), _text(error)))
+            self._settler.put(Settlement(letter.id, "failed", _code(error), _text(error)))
             return None
 
     async def _send(self, route: Route, items: Sequence[tuple[DeadLetter, Row]]) -> None:
-        async with route.slots:
+        letters = [letter for letter, _ in items]
+        if self._stopping() or self._held_back():
+            self._give_back(letters)
+            return
+        # The sync may have written newer versions since these were claimed.
+        gone = await self._newer_written()
+        if gone:
+            self._give_back([letter for letter in letters if letter.id in gone])
+            items = [item for item in items if item[0].id not in gone]
             letters = [letter for letter, _ in items]
-            if self._stopping() or self._held_back():
-                await self._give_back(letters)
-                return
-            # The sync may have written newer versions since these were claimed.
-            gone = await self._newer_written()
-            if gone:
-                await self._give_back([letter for letter in letters if letter.id in gone])
-                items = [item for item in items if item[0].id not in gone]
-                letters = [letter for letter, _ in items]
-            if not items:
-                return
-            try:
-                result = await self._write(route, items)
-                failpoint("replay.after_send")
-            except RateLimited as error:
-                self._not_before_ms = max(self._not_before_ms, error.until_ms)
-                await self._give_back(letters)
-            except UnknownOutcome as error:
-                await self._lost(letters, error)
-            except StoreError:
-                raise
-            except PlatintError as error:
-                await self._refused(route, letters, error)
-            except Exception as error:
-                log.exception("replay %s", self._job.id)
-                await self._lost(letters, error)
-            else:
-                await self._settle_written(route, items, result)
+        if not items:
+            return
+        try:
+            result = await self._write(route, items)
+            failpoint("replay.after_send")
+        except RateLimited as error:
+            self._not_before_ms = max(self._not_before_ms, error.until_ms)
+            self._give_back(letters)
+        except UnknownOutcome as error:
+            self._lost(letters, error)
+        except StoreError:
+            raise
+        except PlatintError as error:
+            self._refused(route, letters, error)
+        except Exception as error:
+            log.exception("replay %s", self._job.id)
+            self._lost(letters, error)
+        else:
+            await self._settle_written(route, items, result)
 
     async def _write(self, route: Route, items: Sequence[tuple[DeadLetter, Row]]) -> WriteResult:
         return await route.target.write(Batch([row for _, row in items], None))
@@ -300,7 +326,7 @@ class ReplayTask:
                 continue
             self._failures = 0
             settled.append(Settlement(letter.id, outcome, response=result.responses.get(index)))
-        await self._settler.settle(*settled)
+        self._settler.put(*settled)
 
     def _faulty(self, letter: DeadLetter, fault: Fault) -> Settlement:
         if fault.error_class in (ErrorClass.TRANSIENT, ErrorClass.AUTH, ErrorClass.SYSTEMIC):
@@ -316,22 +342,22 @@ class ReplayTask:
             fault.response,
         )
 
-    async def _lost(self, letters: Sequence[DeadLetter], error: Exception) -> None:
-        await self._settle_all(letters, "unknown", error)
+    def _lost(self, letters: Sequence[DeadLetter], error: Exception) -> None:
+        self._settle_all(letters, "unknown", error)
         self._count_failure(_text(error))
 
-    async def _refused(self, route: Route, letters: Sequence[DeadLetter], error: PlatintError) -> None:
+    def _refused(self, route: Route, letters: Sequence[DeadLetter], error: PlatintError) -> None:
         """The target refused everything: nothing was written."""
         if isinstance(error, Fenced) or error.error_class in (ErrorClass.AUTH, ErrorClass.CONFIG):
             self._end(error.sentence())
-            await self._give_back(letters)
+            self._give_back(letters)
             return
         if route.target.transactional:
             # No record's fault: all of them wait a moment, then are tried again.
             self._wait_a_moment()
-            await self._give_back(letters)
+            self._give_back(letters)
         else:
-            await self._settle_all(letters, "failed", error)
+            self._settle_all(letters, "failed", error)
         self._count_failure(_text(error))
 
     def _count_failure(self, text: str) -> None:
@@ -343,12 +369,12 @@ class ReplayTask:
                 f"stays delivered, the rest is open: {rest} the target works."
             )
 
-    async def _give_back(self, letters: Sequence[DeadLetter]) -> None:
-        await self._settler.settle(*(Settlement(letter.id, "released") for letter in letters))
+    def _give_back(self, letters: Sequence[DeadLetter]) -> None:
+        self._settler.put(*(Settlement(letter.id, "released") for letter in letters))
 
-    async def _settle_all(self, letters: Sequence[DeadLetter], outcome: str, error: Exception) -> None:
+    def _settle_all(self, letters: Sequence[DeadLetter], outcome: str, error: Exception) -> None:
         code, text = _code(error), _text(error)
-        await self._settler.settle(*(Settlement(letter.id, outcome, code, text) for letter in letters))
+        self._settler.put(*(Settlement(letter.id, outcome, code, text) for letter in letters))
 
 
 def _code(error: Exception) -> str:

@@ -18,14 +18,14 @@ from platint_tui.engine.ways import QUEUED, in_flight, plan_way
 log = logging.getLogger("platint.engine")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Route:
-    """An open way to one target of one stream. `slots` are as many as may be in flight on it."""
+    """An open way to one target of one stream. `in_flight` items may be out on it at a time, `busy` are."""
 
     plan: StreamPlan
     target: Target
     in_flight: int
-    slots: asyncio.Semaphore
+    busy: int = 0
 
 
 class Routes:
@@ -78,7 +78,7 @@ class Routes:
         driver = await self.driver(plan.target.profile)
         # A replay moves no position, so it needs no epoch of a run.
         target = await driver.open_target(replace(plan.target_plan(0, self._job.id), in_flight=most))
-        return Route(plan, target, most, asyncio.Semaphore(most))
+        return Route(plan, target, most)
 
     async def driver(self, profile: Profile) -> Driver:
         """The driver of a profile, opened once."""

@@ -1,9 +1,11 @@
-"""What came of items, stored together: whoever waits while one commit runs shares the next."""
+"""What came of items, stored together: what comes while one commit runs shares the next."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
 
 from platint_tui.core.errors import SystemicError
 from platint_tui.core.replays import Settlement
@@ -14,52 +16,55 @@ _AT_ONCE = 200
 
 
 class Settler:
-    """Stores the settlements of one job; `settle` returns when its own is on disk."""
+    """Stores the settlements of one job in the order in which they come. `stored` is told how many are on disk
+    each time; `failed` what kept some from being stored: nothing more is tried then.
+    """
 
-    def __init__(self, replays: Replays, job: str) -> None:
+    def __init__(
+        self,
+        replays: Replays,
+        job: str,
+        stored: Callable[[int], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
         self._replays = replays
         self._job = job
-        self._waiting: list[tuple[Settlement, asyncio.Future[None]]] = []
+        self._stored = stored
+        self._failed = failed
+        self._waiting: deque[Settlement] = deque()
         self._drain: asyncio.Task[None] | None = None
 
-    async def settle(self, *settlements: Settlement) -> None:
-        """Store what came of items. Raises StoreError when that is not possible now."""
-        if not settlements:
-            return
-        loop = asyncio.get_running_loop()
-        futures = [loop.create_future() for _ in settlements]
-        self._waiting += zip(settlements, futures, strict=True)
-        if self._drain is None or self._drain.done():
+    def put(self, *settlements: Settlement) -> None:
+        """Store these as soon as may be."""
+        self._waiting.extend(settlements)
+        if self._waiting and (self._drain is None or self._drain.done()):
             self._drain = asyncio.create_task(self._store())
-        for future in futures:
-            await future
+
+    async def flush(self) -> None:
+        """Wait until everything is stored, or cannot be."""
+        while self._drain is not None and not self._drain.done():
+            await asyncio.wait({self._drain})
 
     async def _store(self) -> None:
         while self._waiting:
-            batch = self._waiting[:_AT_ONCE]
-            del self._waiting[:_AT_ONCE]
-            error = await self._stored([settlement for settlement, _ in batch])
-            if isinstance(error, SystemicError) and len(batch) > 1:
-                # One of them is not being sent: it must not take the others with it.
-                for settlement, future in batch:
-                    _tell(future, await self._stored([settlement]))
-                continue
-            for _, future in batch:
-                _tell(future, error)
+            batch = list(islice(self._waiting, _AT_ONCE))
+            try:
+                await self._write(batch)
+            except Exception as error:
+                self._waiting.clear()
+                self._failed(error)
+                return
+            for _ in batch:
+                self._waiting.popleft()
+            self._stored(len(batch))
 
-    async def _stored(self, settlements: Sequence[Settlement]) -> Exception | None:
+    async def _write(self, batch: Sequence[Settlement]) -> None:
         try:
-            await self._replays.settle_all(self._job, settlements)
-            failpoint("replay.after_settle")
-        except Exception as error:
-            return error
-        return None
-
-
-def _tell(future: asyncio.Future[None], error: Exception | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)
+            await self._replays.settle_all(self._job, batch)
+        except SystemicError:
+            if len(batch) == 1:
+                raise
+            # One of them is not being sent: the others must not wait for a person.
+            for settlement in batch:
+                await self._replays.settle_all(self._job, [settlement])
+        failpoint("replay.after_settle")

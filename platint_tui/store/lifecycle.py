@@ -6,6 +6,7 @@ Functions on an open write transaction, shared by the inbox, replays, runs and r
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 
@@ -75,14 +76,14 @@ def move_all(
         old = DeadLetterState(letter["state"])
         check_dead_letter_move(old, new)
         counts.add(letter["fingerprint"], opened=unresolved - (old in UNRESOLVED_DEAD_LETTER_STATES))
-    connection.executemany(
-        "UPDATE dead_letters SET state = ?, resolved_ms = ?, live = CASE WHEN ? THEN 0 ELSE live END"
-        " WHERE number = ? AND state = ?",
-        [
-            (new, None if unresolved else now, new in RESOLVED_FOR_GOOD, letter["number"], letter["state"])
-            for letter in letters
-        ],
-    )
+    for old in dict.fromkeys(letter["state"] for letter in letters):
+        numbers = [letter["number"] for letter in letters if letter["state"] == old]
+        # One statement for all: each step of one by one would hand Python's lock to and fro.
+        connection.execute(
+            "UPDATE dead_letters SET state = ?, resolved_ms = ?, live = CASE WHEN ? THEN 0 ELSE live END"
+            " WHERE number IN (SELECT value FROM json_each(?)) AND state || '' = ?",
+            (new, None if unresolved else now, new in RESOLVED_FOR_GOOD, json.dumps(numbers), old),
+        )
     if new in RESOLVED_FOR_GOOD:
         for letter in letters:
             _settle_ancestors(connection, letter["parent"])

@@ -159,35 +159,34 @@ def _fail_damaged(connection: sqlite3.Connection, job: str, ids: list[str], now:
 def _begin_attempts(
     connection: sqlite3.Connection, job: _Job, worker: str, rows: Sequence[sqlite3.Row], now: int
 ) -> None:
+    if not rows:
+        return
     counts = IssueCounts()
-    connection.executemany(
-        "UPDATE replay_items SET state = 'sending', worker = ?, was = ? WHERE job = ? AND dead_letter = ?",
-        [(worker, row["state"], job.id, row["id"]) for row in rows],
-    )
+    for state in dict.fromkeys(row["state"] for row in rows):
+        connection.execute(
+            "UPDATE replay_items SET state = 'sending', worker = ?, was = ? WHERE job = ?"
+            " AND dead_letter IN (SELECT value FROM json_each(?))",
+            (worker, state, job.id, json.dumps([row["id"] for row in rows if row["state"] == state])),
+        )
     # What arrived already stays so while it is sent once more.
     waiting = [row for row in rows if row["state"] != DeadLetterState.SUCCEEDED]
     move_all(connection, waiting, DeadLetterState.REPLAYING, now, counts)
-    connection.executemany(
-        "UPDATE dead_letters SET attempts = attempts + 1 WHERE number = ?", [(row["number"],) for row in rows]
-    )
-    connection.executemany(
+    _count_attempts(connection, rows, 1)
+    connection.execute(
         "INSERT INTO attempts (dead_letter, number, trigger, job, idempotency_key, outcome, started_ms,"
-        " operator, target) VALUES (?, ?, ?, ?, ?, 'sending', ?, ?, ?)",
-        [
-            (
-                row["id"],
-                row["attempts"] + 1,
-                row["item_trigger"],
-                job.id,
-                row["item_key"],
-                now,
-                job.operator,
-                job.elsewhere,
-            )
-            for row in rows
-        ],
+        " operator, target) SELECT i.dead_letter, d.attempts, i.trigger, i.job, i.idempotency_key, 'sending',"
+        " ?, ?, ? FROM json_each(?) AS c CROSS JOIN replay_items AS i ON i.job = ? AND i.dead_letter = c.value"
+        " CROSS JOIN dead_letters AS d ON d.id = i.dead_letter",
+        (now, job.operator, job.elsewhere, json.dumps([row["id"] for row in rows]), job.id),
     )
     counts.write(connection)
+
+
+def _count_attempts(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row], more: int) -> None:
+    connection.execute(
+        "UPDATE dead_letters SET attempts = attempts + ? WHERE number IN (SELECT value FROM json_each(?))",
+        (more, json.dumps([row["number"] for row in rows])),
+    )
 
 
 # --- settling --------------------------------------------------------------------------------------------
@@ -269,15 +268,20 @@ def _finish(connection: sqlite3.Connection, job: _Job, ends: Sequence[_End], now
     for state in dict.fromkeys(end.letter for end in ends):
         if state is not None:
             move_all(connection, [end.row for end in ends if end.letter is state], state, now, counts)
-    connection.executemany(
-        "UPDATE attempts SET outcome = ?, code = ?, message = ?, request = ?, response = ?, ended_ms = ?"
-        " WHERE dead_letter = ? AND number = ? AND outcome = 'sending'",
-        [(*end.attempt, now, end.row["id"], end.row["attempts"]) for end in ends],
+    connection.execute(
+        "UPDATE attempts SET outcome = json_extract(c.value, '$[2]'), code = json_extract(c.value, '$[3]'),"
+        " message = json_extract(c.value, '$[4]'), request = json_extract(c.value, '$[5]'),"
+        " response = json_extract(c.value, '$[6]'), ended_ms = ? FROM json_each(?) AS c"
+        " WHERE attempts.dead_letter = json_extract(c.value, '$[0]')"
+        " AND attempts.number = json_extract(c.value, '$[1]') AND attempts.outcome = 'sending'",
+        (now, json.dumps([[end.row["id"], end.row["attempts"], *end.attempt] for end in ends])),
     )
-    connection.executemany(
-        "UPDATE replay_items SET state = ? WHERE job = ? AND dead_letter = ?",
-        [(end.item, job.id, end.row["id"]) for end in ends],
-    )
+    for outcome in dict.fromkeys(end.item for end in ends):
+        connection.execute(
+            "UPDATE replay_items SET state = ? WHERE job = ?"
+            " AND dead_letter IN (SELECT value FROM json_each(?))",
+            (outcome, job.id, json.dumps([end.row["id"] for end in ends if end.item == outcome])),
+        )
     counts.write(connection)
     for outcome in dict.fromkeys(end.item for end in ends):
         count_items(connection, job.id, outcome, sum(end.item == outcome for end in ends), now)
@@ -313,9 +317,7 @@ def _release(connection: sqlite3.Connection, job: str, rows: Sequence[sqlite3.Ro
         "DELETE FROM attempts WHERE dead_letter = ? AND number = ? AND outcome = 'sending'",
         [(row["id"], row["attempts"]) for row in rows],
     )
-    connection.executemany(
-        "UPDATE dead_letters SET attempts = attempts - 1 WHERE number = ?", [(row["number"],) for row in rows]
-    )
+    _count_attempts(connection, rows, -1)
     connection.executemany(
         "UPDATE replay_items SET state = 'pending', worker = NULL WHERE job = ? AND dead_letter = ?",
         [(job, row["id"]) for row in rows],

@@ -99,7 +99,7 @@ def survey(connection: sqlite3.Connection, ids: list[str], options: ReplayOption
     """Count what a job over these dead letters would take, and what it would leave out, by the reason."""
     states = _states(options)
     chosen = "WITH chosen AS (SELECT value AS id FROM json_each(?))"
-    source = "FROM chosen AS c JOIN dead_letters AS d ON d.id = c.id"
+    source = "FROM chosen AS c CROSS JOIN dead_letters AS d ON d.id = c.id"
     wanted = json.dumps(list(dict.fromkeys(ids)))
     taken = f"d.state || '' IN ({marks(states)}) AND d.newer_written = 0 AND NOT {_BUSY}"
     total, oldest = connection.execute(
@@ -150,7 +150,7 @@ def ranked(connection: sqlite3.Connection, ids: list[str]) -> list[tuple[str, bo
     """These dead letters so that of each record the newest version comes first, and whether the target was given a
     newer one since."""
     rows = connection.execute(
-        "SELECT d.id, d.newer_written FROM json_each(?) AS c JOIN dead_letters AS d ON d.id = c.value"
+        "SELECT d.id, d.newer_written FROM json_each(?) AS c CROSS JOIN dead_letters AS d ON d.id = c.value"
         " ORDER BY d.rank DESC, d.number DESC",
         (json.dumps(ids),),
     )
