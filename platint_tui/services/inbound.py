@@ -61,9 +61,10 @@ async def receiver(workspace: Workspace) -> Receiver:
     chosen = await workspace.store.settings.get(SETTING)
     setting = chosen if isinstance(chosen, dict) else {}
     listen = workspace.environ.get(LISTEN) or str(setting.get("listen") or "")
-    public = workspace.environ.get(PUBLIC_URL) or str(setting.get("public_url") or "")
     told = await workspace.store.settings.get(STATUS)
     status = told if isinstance(told, dict) else {}
+    configured = workspace.environ.get(PUBLIC_URL) or str(setting.get("public_url") or "")
+    public = str(status.get("public_url") or "") or configured
     address, error = str(status.get("address") or ""), str(status.get("error") or "")
     since = status.get("since_ms")
     beats = [item.heartbeat_ms for item in await workspace.store.workers.list() if item.kind == "engine"]
@@ -81,7 +82,7 @@ async def receiver(workspace: Workspace) -> Receiver:
         state = "stale" if silent else "listening"
     return Receiver(
         state,
-        address or listen or DEFAULT,
+        address if "://" in address else f"http://{address or listen or DEFAULT}",
         public,
         listen,
         error,

@@ -83,7 +83,12 @@ async def listen(workspace: Workspace, *, beat_ms: int = NOW_MS) -> None:
     """An engine says that it listens."""
     settings = workspace.store.settings
     await settings.put("webhooks", {"listen": "127.0.0.1:8787", "public_url": PUBLIC})
-    status = {"address": "http://127.0.0.1:8787", "since_ms": NOW_MS - 60 * MINUTE, "error": ""}
+    status = {
+        "address": "http://127.0.0.1:8787",
+        "public_url": PUBLIC,
+        "since_ms": NOW_MS - 60 * MINUTE,
+        "error": "",
+    }
     await settings.put("receiver.status", status)
     await workspace.store.workers.beat(
         Worker("eng_test", "engine", "host", 1, "0.1.0", NOW_MS - 60 * MINUTE, beat_ms)

@@ -76,13 +76,6 @@ async def test_the_selected_row_stays_selected(
         assert listing.current.number == 2
 
 
-async def test_events_promise_nothing(workspace: Workspace, clock: FixedClock, console: Console) -> None:
-    await seed(workspace, clock)
-    async with console(section="events") as (app, _):
-        assert "No events." in text_of(app)
-        assert "This version has no webhook receiver" in text_of(app)
-
-
 async def test_settings_show_places_and_no_secret(
     workspace: Workspace, clock: FixedClock, console: Console
 ) -> None:

@@ -16,6 +16,7 @@ from seeding import (
     profile,
     seed_run,
 )
+from seeding_events import new_event, refusal
 
 from platint_tui.core.histogram import Histogram
 from platint_tui.core.model import Capability, Catalogue, Field, Stream
@@ -55,6 +56,12 @@ async def poison(workspace: Workspace, clock: FixedClock, text: str) -> None:
         failed=(text, text),
     )
     await seed_run(workspace, clock, made, pages, started_ms=NOW_MS - 4_000, ends=None)
+    await store.events.ingest(
+        [new_event(text, 1, text, 5_000, platform=text, event_id=text, order_key=text, body=text.encode())]
+    )
+    await store.events.reject([refusal(text, text, text, 5_000, headers=((text, text),), body=text.encode())])
+    await store.alerts.raise_alert(text, text, text)
+    await store.deliveries.hold(text, text, text, text, NOW_MS + MINUTE)
     histogram = Histogram()
     histogram.add(0.02)
     row = MetricRow(NOW_MS - MINUTE, text, text, text, 1, 1, histogram.to_bytes())

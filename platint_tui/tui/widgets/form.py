@@ -153,7 +153,9 @@ class Form(VerticalScroll, can_focus=False):
         & .error { color: $text-error; display: none; }
         & .failed .error { display: block; }
         & .failed .help { display: none; }
-        & Line { width: 1fr; height: 1; padding: 0 1; margin: 0; border: none; background: $panel 50%; }
+        & Line {
+            width: 1fr; height: 1; padding: 0 1; margin: 0; border: none; background: $panel 50%;
+        }
         & Line:focus { background: $panel; border: none; }
     }
     """
@@ -236,6 +238,10 @@ class Form(VerticalScroll, can_focus=False):
                 self.call_after_refresh(box.scroll_visible, animate=False)
                 return True
         return False
+
+    def show_field(self, where: str, shown: bool) -> None:
+        """Show a field, or leave it out for now."""
+        self.query_one(f"#field-{_slug(where)}").display = shown
 
     def clear_errors(self) -> None:
         """Take the errors away."""

@@ -132,6 +132,7 @@ class DashboardSection(SectionView):
         super().__init__(id=id)
         self._pace = Pace()
         self.welcoming = False
+        self._arranged = False
 
     def compose(self) -> ComposeResult:
         """The welcome, and the panels."""
@@ -213,8 +214,8 @@ class DashboardSection(SectionView):
     def show(self, snapshot: Dashboard) -> None:
         """Fill the panels, or welcome when nothing is configured."""
         welcoming = not snapshot.health and not snapshot.recent
-        if welcoming != self.welcoming or not self.query_one("#welcome").display:
-            self.welcoming = welcoming
+        if welcoming != self.welcoming or not self._arranged:
+            self.welcoming, self._arranged = welcoming, True
             self.query_one("#welcome").display = welcoming
             self.query_one("#panels").display = not welcoming
             self.focus_first()

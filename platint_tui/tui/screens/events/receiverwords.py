@@ -8,11 +8,16 @@ from platint_tui.tui import glyphs, present
 Pieces = list[tuple[str, str]]
 
 
+def place(receiver: Receiver) -> str:
+    """Where, without the scheme that goes without saying: `127.0.0.1:8787`."""
+    return receiver.address.removeprefix("http://")
+
+
 def listener(receiver: Receiver, now_ms: int) -> Pieces:
     """Glyph, word and where; or why nobody listens."""
     signs = glyphs.current()
     if receiver.state == "listening":
-        return [(f"{signs.dot} listening", "ok"), (f" on {receiver.address}", "")]
+        return [(f"{signs.dot} listening", "ok"), (f" on {place(receiver)}", "")]
     if receiver.state == "stale":
         silent = present.age(receiver.beat_ms, now_ms)
         return [(f"{signs.bang} stale", "warn"), (f": the listener's last sign of life was {silent}", "warn")]
@@ -20,7 +25,7 @@ def listener(receiver: Receiver, now_ms: int) -> Pieces:
         return [(f"{signs.cross} not listening", "bad"), (f": {receiver.error}", "bad")]
     if receiver.state == "off":
         return [(f"{signs.slash} off", "muted"), (": the setting says that nothing is received", "muted")]
-    where = receiver.address.removeprefix("http://")
+    where = place(receiver)
     return [
         (f"{signs.ring} not listening", "warn"),
         (f": an engine with a source listens on {where}; `platint-tui serve` keeps one", "muted"),

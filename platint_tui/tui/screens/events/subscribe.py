@@ -37,15 +37,13 @@ def fields_of(ways: Sequence[Subscribe], row: SourceView) -> tuple[FieldSpec, ..
         fields.append(FieldSpec("way", "for", choices=choices))
     names = dict.fromkeys(name for way in ways for name in way.scope)
     options = dict(item for way in ways for item in way.options.items())
-    fields += [FieldSpec(f"scope.{name}", name, required=len(ways) == 1) for name in names]
+    fields += [FieldSpec(f"scope.{name}", name) for name in names]
     fields += [
         FieldSpec(f"scope.{name}", name, value=value) for name, value in options.items() if name not in names
     ]
     usual = ", ".join(ways[0].types) if ways else ""
-    fields.append(
-        FieldSpec("types", "events", "Names with commas between; nothing means the usual ones.", usual)
-    )
-    fields.append(FieldSpec("url", "address", "What the platform will call.", row.address))
+    fields.append(FieldSpec("types", "events", value=usual))
+    fields.append(FieldSpec("url", "address", value=row.address))
     return tuple(fields)
 
 
@@ -92,6 +90,18 @@ class SubscribeScreen(Dialog[Registered]):
     def on_mount(self) -> None:
         """Ready to type."""
         self.query_one("#form", Form).focus_first()
+        self._show_needed()
+
+    @on(Form.Edited)
+    def _show_needed(self) -> None:
+        """Only what the chosen way needs."""
+        form = self.query_one("#form", Form)
+        values = form.values()
+        way = self._way(values)
+        needed = {*way.scope, *way.options} if way is not None else set()
+        for name in values:
+            if name.startswith("scope."):
+                form.show_field(name, name.removeprefix("scope.") in needed)
 
     def _way(self, values: dict[str, str]) -> Subscribe | None:
         return self._ways[int(values.get("way", "0"))] if self._ways else None

@@ -14,7 +14,7 @@ from platint_tui.tui import glyphs, present
 from platint_tui.tui.actions import Action, Context
 from platint_tui.tui.listing import Listing
 from platint_tui.tui.reports import Report
-from platint_tui.tui.screens.events.receiverwords import listener
+from platint_tui.tui.screens.events.receiverwords import listener, place
 from platint_tui.tui.screens.settings.receiver import ReceiverScreen
 from platint_tui.tui.sections import SectionView
 from platint_tui.tui.themes import LABELS, following
@@ -128,9 +128,9 @@ class SettingsSection(SectionView):
 
     def _facts(self, view: SettingsView) -> Content:
         lines: list[Pieces] = [[("Files", "strong")]]
-        for place in view.places:
-            note = present.size(place.size) if place.size is not None else ("" if place.exists else "not yet")
-            lines.append(_fact(place.label, str(place.path), note))
+        for item in view.places:
+            note = present.size(item.size) if item.size is not None else ("" if item.exists else "not yet")
+            lines.append(_fact(item.label, str(item.path), note))
         for folder in view.connectors:
             lines.append(_fact("more manifests", str(folder), "--connectors"))
         lines += [[], [("Webhooks", "strong")], *self._receiver(view), []]
@@ -151,7 +151,7 @@ class SettingsSection(SectionView):
         state = [("  state                 ", "muted"), *listener(view.receiver, self.console.clock.now_ms())]
         public = view.receiver.public_url
         return [
-            _fact("listen on", view.receiver.address.removeprefix("http://"), "e changes it"),
+            _fact("listen on", place(view.receiver), "e changes it"),
             _fact("public URL", public or "none", "vendors call it" if public else "e tells it"),
             state,
         ]
