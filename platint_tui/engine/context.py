@@ -64,6 +64,10 @@ class Context:
     present_secrets: PresentSecrets
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     pressure: Pressure = field(default_factory=Pressure)
+    registering: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while webhooks at platforms are made, changed or compared: each of it looks first and writes then."""
+    filling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a gap is filled, so that nothing is asked for twice."""
     followers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """Called when a profile was changed here that somebody in this process follows: before a platform is told to send
     webhooks, the receiver must know the secret that they are signed with."""

@@ -9,17 +9,40 @@ from platint_tui.core.model import JsonObject
 from platint_tui.engine import missed, subscribing, subscriptions
 from platint_tui.engine.context import Context
 
-HANDLERS: Mapping[str, Callable[[Context, JsonObject], Awaitable[dict[str, Any]]]] = {
-    "unsubscribe": subscriptions.unsubscribe,
-    "pause_subscription": subscriptions.pause,
-    "resume_subscription": subscriptions.resume,
-    "renew": subscriptions.renew,
-    "check_subscriptions": subscriptions.check,
+Handler = Callable[[Context, JsonObject], Awaitable[dict[str, Any]]]
+
+
+def _registering(handler: Handler) -> Handler:
+    """A handler that is alone with the webhooks at platforms."""
+
+    async def alone(context: Context, args: JsonObject) -> dict[str, Any]:
+        async with context.registering:
+            return await handler(context, args)
+
+    return alone
+
+
+async def _subscribe(context: Context, args: JsonObject, command: str) -> dict[str, Any]:
+    async with context.registering:
+        return await subscribing.subscribe(context, args, command)
+
+
+async def _backfill(context: Context, args: JsonObject) -> dict[str, Any]:
+    async with context.filling:
+        return await missed.backfill(context, args)
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "unsubscribe": _registering(subscriptions.unsubscribe),
+    "pause_subscription": _registering(subscriptions.pause),
+    "resume_subscription": _registering(subscriptions.resume),
+    "renew": _registering(subscriptions.renew),
+    "check_subscriptions": _registering(subscriptions.check),
     "check_address": subscriptions.check_address,
     "missed": missed.missed,
-    "backfill": missed.backfill,
+    "backfill": _backfill,
     "accept_gap": missed.accept,
 }
 MAKERS: Mapping[str, Callable[[Context, JsonObject, str], Awaitable[dict[str, Any]]]] = {
-    "subscribe": subscribing.subscribe,
+    "subscribe": _subscribe,
 }

@@ -78,7 +78,7 @@ class WebhookKeeping:
             await self._now_and_then(
                 f"check {profile}",
                 CREATING_MS if unsure else CHECK_MS,
-                partial(compared, self._context, ours),
+                partial(self._check, profile),
             )
         every = await self._compare_every()
         for profile in sorted(used):
@@ -134,6 +134,13 @@ class WebhookKeeping:
                 f"{seen.new} events that the platform sent are not here. `platint-tui events gaps` lists them.",
             )
 
+    async def _check(self, name: str) -> None:
+        """Bring what we have of a profile up to what its platform has."""
+        async with self._context.registering:
+            rows = await self._context.store.subscriptions.list(name)
+            if rows:
+                await compared(self._context, rows)
+
     async def _renew(self, row: Subscription) -> None:
         now = self._context.clock.now_ms()
         if row.expires_ms is None or row.state not in LIVING:
@@ -146,7 +153,9 @@ class WebhookKeeping:
             return
         self._due[key] = now + RETRY_MS
         try:
-            await renewed(self._context, row)
+            async with self._context.registering:
+                if await self._context.store.subscriptions.get(row.id) is not None:
+                    await renewed(self._context, row)
         except StoreError:
             raise
         except PlatintError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -151,3 +152,20 @@ async def test_a_scope_that_fits_no_way_is_refused_with_what_would(hub: Installa
     async with hub.engine():
         answer = await hub.call("subscribe", profile="hub", scope={"project": "1"}, url=URL)
     assert (answer.error or {})["message"] == "A webhook at GitHub is for --scope repo=… or --scope org=…."
+
+
+async def test_two_who_ask_for_the_same_at_once_make_one_webhook(
+    hub: Installation, github_emulator: Any
+) -> None:
+    github_emulator.create_repository("twice")
+    args: dict[str, Any] = {
+        "profile": "hub",
+        "types": ["issues"],
+        "scope": {"repo": "octocat/twice"},
+        "url": URL,
+    }
+    async with hub.engine():
+        answers = await asyncio.gather(hub.call("subscribe", **args), hub.call("subscribe", **args))
+    assert sorted(item.state for item in answers) == ["done", "failed"]
+    assert len(github_emulator.call("GET", "/repos/octocat/twice/hooks")[2]) == 1
+    assert len(await hub.store.subscriptions.list("hub")) == 1
