@@ -71,12 +71,20 @@ def of_row(row: sqlite3.Row) -> Delivery:
     )
 
 
+def _headers(stored: str) -> tuple[tuple[str, str], ...]:
+    try:
+        return tuple((name, value) for name, value in load(stored))
+    except (ValueError, TypeError):
+        # The disk changed them, which is told of the whole event.
+        return ()
+
+
 def event_of(row: sqlite3.Row) -> Event:
     """The event of a whole row."""
     return Event(
         **{
             **{name: row[name] for name in _EVENT},
-            "headers": tuple((name, value) for name, value in load(row["headers"])),
+            "headers": _headers(row["headers"]),
             "body": bytes(row["body"]),
             "state": EventState(row["state"]),
         }

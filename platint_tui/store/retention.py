@@ -110,6 +110,7 @@ def _steps(now: int, ages: Ages) -> list[Callable[[sqlite3.Connection], int]]:
         lambda c: _dead_letters(c, letters),
         lambda c: _delete(c, "deliveries", "ended_ms < ?", (events,)),
         lambda c: _delete(c, "events", f"number IN ({_OLD_EVENTS})", (events,)),
+        lambda c: _delete(c, "rejections", "last_ms < ?", (events,)),
         lambda c: _delete(c, "alerts", "acknowledged_ms < ?", (runs,)),
         lambda c: _delete(c, "gaps", "ended_ms < ?", (runs,)),
         lambda c: _delete(c, "replay_jobs", "ended_ms < ?", (runs,)),
