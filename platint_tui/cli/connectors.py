@@ -112,10 +112,13 @@ def _show_webhooks(found: Connector) -> None:
     for handshake in found.webhooks.handshakes:
         line(f"  handshake {handshake.name}{'' if handshake.verified else ' (answered without a signature)'}")
     whole = {entry.resource for entry in found.webhooks.map if not entry.partial and entry.op == "upsert"}
-    parts = sorted({entry.resource for entry in found.webhooks.map} - whole)
+    others = {entry.resource for entry in found.webhooks.map} - whole
+    fetched = {name for name in others if found.resources[name].one is not None}
     line(f"  streams: {', '.join([*sorted(whole), events_stream(found)])}")
-    if parts:
-        line(f"  some fields only: {', '.join(parts)}")
+    if fetched:
+        line(f"  fetched whole when an event names one: {', '.join(sorted(fetched))}")
+    if parts := sorted(others - fetched):
+        line(f"  some fields only, which are not written: {', '.join(parts)}")
 
 
 def _manifest_of(registry: Registry, what: str) -> Path:

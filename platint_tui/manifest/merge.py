@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from platint_tui.core.model import Json
 
-OPERATIONS = ("read", "write", "parent")
+OPERATIONS = ("read", "one", "write", "parent")
 
 
 def merge(base: Json, over: Json) -> Json:
@@ -30,7 +30,7 @@ def merge(base: Json, over: Json) -> Json:
 def merge_resource(defaults: Json, resource: Json) -> Json:
     """A resource with the defaults under it.
 
-    `read`, `write` and `parent` of the defaults count only for resources that have that part themselves, so
+    `read`, `one`, `write` and `parent` of the defaults count only for resources that have that part themselves, so
     that a default for reading makes no resource readable.
     """
     if not isinstance(defaults, Mapping) or not isinstance(resource, Mapping):

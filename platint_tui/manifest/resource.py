@@ -124,7 +124,8 @@ class One(Model):
     `record` is where the record is in the answer; '' means that the answer is the record. A list there has it as its
     only element, and null or an empty list means that it is gone, as an answer with a status of `missing` does, or
     one that `missing_when` holds for. `from_event` copies values of the event's record into the record, where reading
-    the resource copies them from its parent (name: path). Everything else is as in `read`.
+    the resource copies them from its parent (name: path). `without` are members that only this answer has, which are
+    left out. Everything else is as in `read`.
     """
 
     request: Request
@@ -132,6 +133,7 @@ class One(Model):
     missing: StatusList = _GONE
     missing_when: BodyMatch | None = None
     from_event: dict[FieldName, DataPath] = Field(default_factory=dict)
+    without: tuple[FieldName, ...] = ()
 
 
 class Idempotency(Model):

@@ -273,7 +273,8 @@ def test_what_webhooks_bring_and_how_they_are_known(cli: Cli) -> None:
     assert "handshake Ping (answered without a signature)" in shown
     assert "streams: coupons, customers, orders, products, events" in shown
     shown = cli("connectors", "show", "gitlab").out
-    assert "some fields only: commits, issue_notes, issues, jobs, merge_requests" in shown
+    assert "fetched whole when an event names one: issue_notes, issues, jobs, merge_requests" in shown
+    assert "some fields only, which are not written: commits\n" in shown
     assert "Webhooks" not in cli("connectors", "show", "jenkins").out
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from contract.look_webhooks import Webhooks
 from contract.looked import STANDARD_HEADERS, Found, Lookup, Records, Touched, made_by, own, sent_by
 from contract.manifests import Data, expressions, requests
-from contract.schema import Schema, find, names, resolve, validate
+from contract.schema import Schema, find, items, names, resolve, validate
 from contract.specs.graphql_sdl import definitions
 from contract.specs.view import Operation
 
@@ -126,6 +126,8 @@ class Checker(Webhooks):
         entry = f"resources.{name}"
         if resource["read"]:
             self._read(entry, name, resource)
+        if resource["one"]:
+            self._one(f"{entry}.one", name, resource)
         for word, operation in (resource["write"] or {}).items():
             # A sink's driver makes its requests itself.
             if isinstance(operation, dict) and not resource["sink"]:
@@ -236,6 +238,34 @@ class Checker(Webhooks):
         if describe["key"]:
             self._answer(f"{entry}.key.records", describe["key"]["records"], found)
 
+    def _one(self, entry: str, name: str, resource: Data) -> None:
+        """One record by itself has every declared field, and no member that the list has not."""
+        one, listed = resource["one"], self.records(name)
+        if one["request"]["method"] not in ("GET", "POST"):
+            self.say(f"{entry}.request.method", one["request"]["method"], "reading changes nothing")
+        found = self._request(f"{entry}.request", one["request"], resource["read"]["format"])
+        if one["missing_when"]:
+            self.say(f"{entry}.missing_when.path", one["missing_when"]["path"])
+        element = {"records": one["record"], "_key": "record", "single": True}
+        records = self._element(entry, element, found)
+        if records is None or listed is None:
+            return
+        inside = items(records.schemas, found.root)
+        if inside:
+            records = replace(records, schemas=tuple(inside))
+        made = frozenset({*one["from_event"], *listed.made})
+        for item in resource["fields"]:
+            if item["name"] not in made:
+                self._member(f"{entry}.fields.{item['name']}", item["name"], records)
+        for number, key in enumerate(resource["key"] or ()):
+            if key.split(".")[0] not in made:
+                self._member(f"{entry}.key.{number}", key, records)
+        for extra in one["without"]:
+            self._member(f"{entry}.without.{extra}", extra, records)
+        lists = _members_of(listed)
+        for extra in sorted(_members_of(records) - lists - {*one["without"], *made}) if lists else ():
+            self.say(f"{entry}.without", extra, f"only the answer with one record has {extra}")
+
     def _write(self, entry: str, operation: Data) -> None:
         request = dict(operation)
         if operation["bulk"]:
@@ -271,6 +301,11 @@ class Checker(Webhooks):
                 self._member(f"{entry}.{word}", results[word], records)
         if results["failed"]:
             self._member(f"{entry}.failed.path", results["failed"]["path"], records)
+
+
+def _members_of(records: Records) -> set[str]:
+    """The members of a record that the description names."""
+    return {name for schema in records.schemas for name in names(schema, records.found.root)[0]}
 
 
 def _with_items(body: Any, item: Any) -> Any:

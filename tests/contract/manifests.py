@@ -147,6 +147,8 @@ def requests(data: Data) -> Iterator[tuple[str, Data]]:
             for word in ("poll", "results", "abort"):
                 if resource["read"]["page"].get(word):
                     yield f"{place}.read.page.{word}", resource["read"]["page"][word]
+        if resource["one"]:
+            yield f"{place}.one.request", resource["one"]["request"]
         for word, operation in (resource["write"] or {}).items():
             # A sink's driver makes its requests itself.
             if isinstance(operation, dict) and not resource["sink"]:

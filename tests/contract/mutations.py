@@ -306,6 +306,12 @@ def _resource(data: Data, name: str) -> Iterator[tuple[str, str, Data]]:
                     yield part, f"{_shown(where)}: {wrong}", changed(data, where, wrong)
         for target in read["from_parent"]:
             yield from _path(data, part, (*place, "read", "from_parent", target))
+    if resource["one"]:
+        yield from _request(data, part, (*place, "one", "request"))
+        if resource["one"]["record"]:
+            yield from _path(data, part, (*place, "one", "record"))
+        for number in range(len(resource["one"]["without"])):
+            yield from _value(data, part, (*place, "one", "without", number))
     for word, operation in (resource["write"] or {}).items():
         if isinstance(operation, dict) and not resource["sink"]:
             yield from _write(data, part, (*place, "write", word), operation)

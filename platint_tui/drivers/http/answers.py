@@ -20,6 +20,8 @@ from platint_tui.manifest.template import lookup
 
 _OK = (200, 203)
 _EMPTY = (204, 205)
+_PARTLY = 207
+"""Of several things that were asked for by name some are not there (WebDAV, HubSpot); of one, that one."""
 
 
 class Split(NamedTuple):
@@ -52,7 +54,8 @@ class Splitter:
         """
         if answer.status in _EMPTY:
             return self._empty(answer, requests)
-        if answer.status not in _OK:
+        partly = answer.status == _PARTLY and self.read.single
+        if answer.status not in _OK and not partly:
             raise SystemicError(
                 f"{self.host} answered {answer.status} where a page of records is expected.",
                 where=self.stream,
@@ -116,21 +119,21 @@ class Splitter:
         return document if isinstance(document, Mapping) else None, _members(found, read)
 
     def _one(self, body: bytes, path: tuple[str, ...]) -> Elements:
-        """The value at `path` as the one record that it is (of a list there its elements, of null none), by the same
-        splitter, so that its exact text is kept."""
-        text = body.removeprefix(b"\xef\xbb\xbf")
+        """The answer, or the value at `path` in it, as the one record that it is, by the same splitter, so that its
+        exact text is kept. With `optional` it may be null, not there, or a list, whose elements are the records."""
+        text = body.removeprefix(b"\xef\xbb\xbf").strip()
         if path:
             try:
-                found = cut(formats.text_of(body, self.stream), path) or "null"
+                text = (cut(formats.text_of(text, self.stream), path) or "null").encode(
+                    "utf-8", "surrogatepass"
+                )
             except (ValueError, RecursionError):
                 raise SystemicError("The answer is not JSON.", where=self.stream, code="json") from None
-            if found == "null":
-                return []
-            text = found.encode("utf-8", "surrogatepass")
-        if not path or text[:1] != b"[":
-            text = b"[" + text + b"]"
-        _, elements = formats.split_json(text, (), False, self.stream)
-        if not path and len(elements) != 1:
+        if self.read.optional and text == b"null":
+            return []
+        listed = self.read.optional and text[:1] == b"["
+        _, elements = formats.split_json(text if listed else b"[" + text + b"]", (), False, self.stream)
+        if not listed and len(elements) != 1:
             raise SystemicError("The answer is not one JSON document.", where=self.stream, code="json")
         return elements
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from platint_tui.core.errors import ConfigError, SystemicError
+from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import BadElement, Json, Record
 from platint_tui.drivers.http.answers import Split
 from platint_tui.drivers.http.client import Answer
@@ -48,7 +49,8 @@ class OneRecord:
             scope["resource"] = {**scope["resource"], "fields": self._names}
         asking = Asking(self._session, self._name, self._read, dict(record), scope)
         outgoing = self._session.outgoing(self._one.request, scope)
-        return self._only(await asking.fetch(lambda: outgoing, self._refused))
+        found = self._only(await asking.fetch(lambda: outgoing, self._refused))
+        return _without(found, self._one.without) if found is not None else None
 
     def _refused(self, verdict: Verdict, answer: Answer | None) -> Split | None:
         gone = answer is not None and self._gone(answer)
@@ -78,6 +80,14 @@ class OneRecord:
         )
 
 
+def _without(record: Record, names: Sequence[str]) -> Record:
+    """The record without these members; its own text stays as it came where it has none of them."""
+    if not any(name in record.value for name in names):
+        return record
+    value = {name: item for name, item in record.value.items() if name not in names}
+    return Record(dumps(value), value)
+
+
 def _read_of(read: schema.Read, one: schema.One) -> schema.Read:
     """The read of the resource with another request: what becomes of its records stays the same."""
     return read.model_copy(
@@ -85,6 +95,7 @@ def _read_of(read: schema.Read, one: schema.One) -> schema.Read:
             "request": one.request,
             "records": one.record,
             "single": True,
+            "optional": True,
             "entries": None,
             "from_parent": one.from_event,
             "page": schema.NoPage(type="none"),
