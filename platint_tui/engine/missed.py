@@ -20,7 +20,7 @@ from platint_tui.drivers.http.webhooks import events_of
 from platint_tui.engine.context import Context
 from platint_tui.engine.failpoints import failpoint
 from platint_tui.engine.planner import find_profile
-from platint_tui.engine.subscribing import LIVING, wanted_of
+from platint_tui.engine.webhookaccounts import LIVING, wanted_of
 from platint_tui.manifest.schema import Connector
 from platint_tui.manifest.subscribing import Missed, can_compare, missed_way, why_not
 from platint_tui.store.ports import Compared

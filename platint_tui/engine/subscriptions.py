@@ -15,15 +15,14 @@ from platint_tui.core.subscriptions import RemoteWebhook, Subscription, Subscrip
 from platint_tui.drivers.http.webhooks.reaching import reach
 from platint_tui.engine.context import Context
 from platint_tui.engine.planner import find_profile
-from platint_tui.engine.subscribing import (
+from platint_tui.engine.subscribing import settle_found, unclaimed
+from platint_tui.engine.webhookaccounts import (
     Account,
     document,
     opened,
     public_url,
     saved,
-    settle_found,
     state_of,
-    unclaimed,
     wanted_of,
     way_of,
 )

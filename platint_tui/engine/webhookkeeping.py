@@ -18,8 +18,8 @@ from platint_tui.core.redaction import REDACTOR
 from platint_tui.core.subscriptions import Subscription, SubscriptionState
 from platint_tui.engine.context import Context
 from platint_tui.engine.missed import DAY_MS, UNDER_WAY_MS, compare
-from platint_tui.engine.subscribing import LIVING, SETTING, STATUS
 from platint_tui.engine.subscriptions import compared, renewed
+from platint_tui.engine.webhookaccounts import LIVING, SETTING, STATUS
 from platint_tui.manifest.subscribing import can_compare
 
 log = logging.getLogger("platint.engine")
