@@ -36,7 +36,13 @@ def table() -> str:
         "|---|---|---|---|---|---|",
     ]
     for connector in sorted((registry.get(name) for name in names), key=lambda item: item.name.lower()):
-        cells = (connector.name, _auth(connector), _reads(connector), _writes(connector), _webhooks(connector))
+        cells = (
+            connector.name,
+            _auth(connector),
+            _reads(connector),
+            _writes(connector),
+            _webhooks(connector),
+        )
         lines.append(f"| {' | '.join(cells)} | {verified[connector.platform]} |")
     return "\n".join(lines) + "\n"
 

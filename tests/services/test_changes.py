@@ -12,7 +12,7 @@ from platint_tui.core.errors import ConfigError, ErrorClass
 from platint_tui.core.jsontext import content_hash
 from platint_tui.core.model import Counters, DeadLetter, Fault, NewDeadLetter, SyncState
 from platint_tui.core.states import RunState
-from platint_tui.services import edits, profiles, syncs
+from platint_tui.services import deadletters, edits, profiles, syncs
 from platint_tui.services.workspace import Workspace, open_workspace
 
 FILE = """

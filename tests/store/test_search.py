@@ -119,4 +119,6 @@ async def test_the_newest_are_the_first_of_all_that_match(three: SqliteStore) ->
     where = DeadLetterFilter(bin="record")
     assert list(await three.dead_letters.newest(where, 1)) == [2]
     for wanted in (where, DeadLetterFilter(), DeadLetterFilter(key="cus_77*"), DeadLetterFilter(text="paid")):
-        assert list(await three.dead_letters.newest(wanted, 9)) == list(await three.dead_letters.numbers(wanted))
+        assert list(await three.dead_letters.newest(wanted, 9)) == list(
+            await three.dead_letters.numbers(wanted)
+        )
