@@ -80,12 +80,39 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[NewRow]) -> int:
     """Insert those whose id is not here; returns how many."""
     made = 0
     for some in chunks(list(rows), _TOGETHER):
-        statement = f"INSERT INTO events ({COLUMNS}) VALUES {','.join([_ONE] * len(some))}"
-        made += connection.execute(
-            f"{statement} ON CONFLICT (profile, event_id) DO NOTHING",
-            [value for row in some for value in row.values],
-        ).rowcount
+        try:
+            made += _insert_all(connection, some)
+        except sqlite3.IntegrityError:
+            # Left to SQLite, each that is here already would use up a number, and look like an event that is lost.
+            fresh = _fresh(connection, some)
+            made += _insert_all(connection, fresh) if fresh else 0
     return made
+
+
+def _insert_all(connection: sqlite3.Connection, rows: Sequence[NewRow]) -> int:
+    connection.execute(
+        f"INSERT INTO events ({COLUMNS}) VALUES {','.join([_ONE] * len(rows))}",
+        [value for row in rows for value in row.values],
+    )
+    return len(rows)
+
+
+def _fresh(connection: sqlite3.Connection, rows: Sequence[NewRow]) -> list[NewRow]:
+    """The rows whose id is not here, each id once."""
+    wanted: dict[tuple[str, str], NewRow] = {}
+    for row in rows:
+        wanted.setdefault((row.event.profile, row.event_id), row)
+    names = list(wanted)
+    # Padded, so that few statements are prepared.
+    names += names[:1] * (_TOGETHER - len(names))
+    known = connection.execute(
+        "SELECT e.profile, e.event_id FROM"
+        f" (VALUES {','.join(['(?, ?)'] * len(names))}) AS wanted CROSS JOIN events AS e"
+        " ON e.profile = wanted.column1 AND e.event_id = wanted.column2",
+        [value for name in names for value in name],
+    )
+    here = {(item["profile"], item["event_id"]) for item in known.fetchall()}
+    return [row for name, row in wanted.items() if name not in here]
 
 
 def _sorted_out(connection: sqlite3.Connection, rows: Sequence[NewRow], now: int) -> list[Ingested]:
