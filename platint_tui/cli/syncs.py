@@ -33,13 +33,19 @@ async def list_syncs(options: Namespace) -> int:
                 view.integration.source_profile,
                 view.integration.target_profile,
                 ", ".join(item.stream for item in view.integration.streams),
-                f"{view.last_run.number} {GLYPHS[view.last_run.state]}" if view.last_run else "never ran",
+                _last_run(view),
                 view.unresolved,
             )
             for view in views
         ],
     )
     return ExitCode.DONE
+
+
+def _last_run(view: SyncView) -> str:
+    if view.last_run:
+        return f"{view.last_run.number} {GLYPHS[view.last_run.state]}"
+    return "by webhooks" if syncs.by_webhooks_alone(view.integration) else "never ran"
 
 
 def _view(view: SyncView) -> dict[str, Any]:
@@ -61,6 +67,7 @@ async def show(options: Namespace) -> int:
         return ExitCode.DONE
     line(f"{found.name} version {found.version}: {found.source_profile} -> {found.target_profile}")
     where = {state.stream: state for state in view.states}
+    unread = "by webhooks" if syncs.by_webhooks_alone(found) else "from the beginning"
     table(
         ("STREAM", "TARGET", "KEY", "PAGES", "POSITION"),
         [
@@ -69,7 +76,7 @@ async def show(options: Namespace) -> int:
                 item.target,
                 ", ".join(item.key) or "-",
                 where[item.stream].seq if item.stream in where else 0,
-                where[item.stream].confirmed if item.stream in where else "from the beginning",
+                where[item.stream].confirmed if item.stream in where else unread,
             )
             for item in found.streams
         ],
@@ -83,6 +90,8 @@ async def run(options: Namespace) -> int:
     """Run an integration and watch it; the exit code tells how it ended."""
     async with opened(options) as workspace:
         found = await syncs.find(workspace, options.integration, note)
+        if syncs.by_webhooks_alone(found) and found.name != options.integration:
+            return _taken_in(found, options)
         await _confirm_deletion(workspace, found, options)
         if options.detach:
             started = await syncs.run(workspace, found.name, options.streams)
@@ -97,6 +106,17 @@ async def run(options: Namespace) -> int:
     elif not options.detach:
         print_run(started)
     return ExitCode.DONE if options.detach else syncs.exit_code(started)
+
+
+def _taken_in(found: Integration, options: Namespace) -> int:
+    """A file of which nothing is run: that it was imported is all there is to it."""
+    if options.json:
+        document({"integration": found.name, "version": found.version, "run": None})
+    note(
+        f"'{found.name}' version {found.version} is imported: webhooks of '{found.source_profile}' are delivered to"
+        f" '{found.target_profile}' as they come, by `platint-tui serve` or the console. There is nothing to run."
+    )
+    return ExitCode.DONE
 
 
 async def _confirm_deletion(workspace: Workspace, integration: Integration, options: Namespace) -> None:

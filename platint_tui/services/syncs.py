@@ -20,6 +20,7 @@ from platint_tui.core.model import (
     SyncState,
 )
 from platint_tui.core.states import ACTIVE_RUN_STATES, RunState
+from platint_tui.engine.planner import WEBHOOKS_ALONE
 from platint_tui.manifest.integration import load_integration
 from platint_tui.manifest.kinds import kind_of
 from platint_tui.manifest.writes import chosen_write
@@ -209,6 +210,11 @@ async def find(
             hint=f"Known: {known}. A file is named with its ending, such as ./billing.yaml.",
         )
     return found
+
+
+def by_webhooks_alone(integration: Integration) -> bool:
+    """Whether nothing of it is ever run: events are delivered as they come."""
+    return integration.integration_type == WEBHOOKS_ALONE
 
 
 async def list_syncs(workspace: Workspace) -> list[SyncView]:

@@ -113,6 +113,16 @@ def shop(make_cli: Callable[..., Cli], tmp_path_factory: pytest.TempPathFactory)
     return shop
 
 
+def test_a_file_that_webhooks_alone_feed_is_imported_and_not_run(shop: Shop) -> None:
+    said = shop("syncs", "run", shop.folder / "payments.yaml")
+    assert "'payments' version 1 is imported" in said and "There is nothing to run" in said
+    assert shop.json("syncs", "run", str(shop.folder / "payments.yaml"))["run"] is None
+    assert "events resend" in shop("syncs", "run", "payments", code=4)
+    listed, shown = shop("syncs", "list"), shop("syncs", "show", "payments")
+    assert "by webhooks" in listed and "never ran" not in listed
+    assert "by webhooks" in shown and "from the beginning" not in shown
+
+
 def test_events_are_listed_filtered_and_shown(shop: Shop) -> None:
     found = shop.json("events", "list", "--type", "customer.*", "--text", "cus_1", "--since", "1h")
     assert [item["event_id"] for item in found] == ["evt_3", "evt_1"]
