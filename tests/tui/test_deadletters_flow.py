@@ -67,7 +67,9 @@ async def test_in_and_out(workspace: Workspace, clock: FixedClock, console: Cons
         await pilot.press("v")
         assert "422" in text_of(app) and "POST" in text_of(app)
         await pilot.press("v")
-        assert "initial" in text_of(app) and "fingerprint" in text_of(app)
+        assert "initial" in text_of(app) and "answer      422" in text_of(app)
+        await pilot.press("end")
+        assert "fingerprint" in text_of(app)
         await pilot.press("v", "escape")
         await wait_for(pilot, lambda: inbox(app).level == "items")
         assert inbox(app).items_pane.table.cursor == 1
@@ -292,3 +294,52 @@ async def test_an_empty_inbox_says_what_it_is(console: Console) -> None:
         assert "There is nothing here to choose" in text_of(app)
         await pilot.press("enter", "slash", "escape", "v")
         await wait_for(pilot, lambda: "No dead letters were ever kept" in text_of(app))
+
+
+async def test_the_filter_finds_a_key_in_every_issue_and_says_what_it_does_not_know(
+    workspace: Workspace, clock: FixedClock, console: Console
+) -> None:
+    await seed(workspace, clock)
+    async with console(section="deadletters") as (app, pilot):
+        await pilot.press("slash")
+        field = inbox(app).query_one("#filter-issues Input", Input)
+        field.value = "cod:too_long"
+        await wait_for(pilot, lambda: "Did you mean code:?" in text_of(app))
+        field.value = "code:too_long"
+        await wait_for(
+            pilot, lambda: {row.code for row in inbox(app).issues_pane.listing.rows} == {"too_long"}
+        )
+        field.value = "key:cus_2003"
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: inbox(app).every_issue and inbox(app).items_pane.table.count == 1)
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: inbox(app).item_pane.shown is not None)
+        assert "cus_2003" in text_of(app)
+        await pilot.press("escape")
+        assert inbox(app).level == "items" and "every issue" in text_of(app)
+
+
+async def test_an_issue_is_ignored_for_a_day_and_keeps_a_note(
+    workspace: Workspace, clock: FixedClock, console: Console
+) -> None:
+    await seed(workspace, clock)
+    fingerprint = (await deadletters.issues(workspace))[0].fingerprint
+    async with console(section="deadletters") as (app, pilot):
+        await pilot.press("S")
+        await wait_for(pilot, lambda: "What becomes of this issue?" in text_of(app))
+        await pilot.press("n")
+        await wait_for(pilot, lambda: "A note to this issue" in text_of(app))
+        await pilot.press(*"anna", "enter")
+        await wait_for(pilot, lambda: "note         anna" in text_of(app))
+        await pilot.press("S", "d")
+        await wait_said(app, pilot, "The issue is ignored now")
+        issue = await workspace.store.dead_letters.issue(fingerprint)
+        assert (
+            issue is not None and issue.ignored_until_ms == clock.at_ms + 86_400_000 and issue.note == "anna"
+        )
+        await pilot.press("z")
+        await wait_said(app, pilot, "The issue is open again")
+        await pilot.press("i")
+        await wait_for(pilot, lambda: "of records" in text_of(app))
+        await pilot.press("i")
+        await wait_for(pilot, lambda: "No issue of this kind" in text_of(app))

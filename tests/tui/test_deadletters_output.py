@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,35 +114,6 @@ def test_an_editor_that_fails_changes_nothing(tmp_path: Path, body: str, said: s
 def test_without_an_editor_there_is_a_sentence(tmp_path: Path, environ: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         output.edit_outside("{}", tmp_path, {"PATH": os.environ["PATH"], **environ})
-
-
-async def test_M10_a_file_that_cannot_be_finished_is_taken_away(tmp_path: Path) -> None:
-    async def lines(fail: bool) -> AsyncIterator[str]:
-        yield "one"
-        if fail:
-            raise ConfigError("The store is gone.")
-        yield "two"
-
-    path = tmp_path / "a.jsonl"
-    with pytest.raises(ConfigError, match="store is gone"):
-        await output.write_lines(path, lines(True))
-    assert not path.exists()
-    assert await output.write_lines(path, lines(False)) == 2
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and path.read_text() == "one\ntwo\n"
-    with pytest.raises(ConfigError, match="cannot be written"):
-        await output.write_lines(tmp_path / "missing" / "a", lines(False))
-
-
-def test_M12_curl_holds_no_secret_and_no_escape() -> None:
-    request = {
-        "method": "post",
-        "url": "https://api.example.com/v1/x?y='z'",
-        "headers": {"Authorization": "Bearer abc", "X-Api-Key": "abc", "Accept": "application/json"},
-        "body": {"name": "\x1b[2J", "quote": "it's"},
-    }
-    line = output.as_curl(request)
-    assert line.startswith("curl -X POST 'https://api.example.com/v1/x?y='\"'\"'z'\"'\"''")
-    assert "abc" not in line and "\x1b" not in line and "Accept: application/json" in line
 
 
 @given(st.text())

@@ -11,9 +11,10 @@ import pytest
 from console_kit import text_of, wait_for
 from live_kit import installation, open_console, sync
 from textual.pilot import Pilot
-from textual.widgets import Button, TextArea
+from textual.widgets import Button, Input, TextArea
 
-from platint_tui.core.model import Environment
+from platint_tui.core.model import Environment, Trigger
+from platint_tui.core.replays import ReplayOptions
 from platint_tui.core.states import DeadLetterState
 from platint_tui.services import deadletters, profiles
 from platint_tui.services.deadletters import DeadLetterFilter
@@ -24,6 +25,7 @@ from platint_tui.tui.dialogs.confirm import ConfirmScreen
 from platint_tui.tui.screens.deadletters.bulk import BulkScreen
 from platint_tui.tui.screens.deadletters.editing import EditScreen
 from platint_tui.tui.screens.deadletters.section import DeadLettersSection
+from platint_tui.tui.widgets.form import Form
 
 
 @pytest.fixture
@@ -216,3 +218,81 @@ async def test_dead_letters_of_two_targets_are_not_mixed(live: Workspace) -> Non
         assert app.screen.query_one("#confirm", Button).disabled
         await pilot.press("y")
         assert isinstance(app.screen, BulkScreen)
+
+
+async def test_a_canary_goes_first_and_the_others_at_a_word(live: Workspace, tmp_path: Path) -> None:
+    """A paused replay of another console is shown and cancelled; then one is simulated, planned with a canary, which
+    arrives, and everything else goes at one key, with a report."""
+    numbers = list(await deadletters.numbers(live, DeadLetterFilter()))
+    ids = [letter.id for letter in await deadletters.rows(live, numbers)]
+    job = await live.store.replays.plan(ids, Trigger.BULK, options=ReplayOptions(canary=1), operator="anna")
+    await live.store.replays.pause(job.id)
+    integration = await live.store.integrations.get("demo-to-crm")
+    assert integration is not None
+    await profiles.add(
+        live,
+        name="rescue",
+        platform="sqlite",
+        environment="sandbox",
+        values={"path": str(tmp_path / "rescue.sqlite")},
+        secrets={},
+    )
+    await live.store.integrations.put(
+        replace(integration, target_profile="rescue", target_platform="sqlite", text=integration.text + "\n")
+    )
+    async with open_console(live, "deadletters") as (app, pilot):
+        await wait_for(pilot, lambda: "anna: Replay paused" in text_of(app) and "P goes on" in text_of(app))
+        await pilot.press("x")
+        await wait_said(app, pilot, "The replay is being cancelled")
+        await wait_for(pilot, lambda: not inbox(app).has_class("-busy"))
+        issue = inbox(app).issues_pane.listing.rows[0]
+        await pilot.press("t")
+        await wait_for(pilot, lambda: f"{issue.open} of {issue.open} would pass" in text_of(app))
+        assert "Nothing was sent" in text_of(app)
+        await pilot.press("r")
+        screen = await planned(app, pilot)
+        form = screen.query_one(Form)
+        form.query_one("#input-canary", Input).value = "two"
+        await wait_for(pilot, lambda: "A whole number from 0" in text_of(app))
+        assert screen.query_one("#confirm", Button).disabled
+        form.query_one("#input-canary", Input).value = "2"
+        await wait_for(pilot, lambda: screen.plan is not None)
+        screen.query_one("#confirm", Button).press()
+        await wait_said(app, pilot, f"The canary is back: 2 arrived. {issue.open - 2} wait for your word.")
+        await wait_for(pilot, lambda: "P sends the others" in text_of(app))
+        await pilot.press("P")
+        await wait_said(app, pilot, f"Replay ended: {issue.open} arrived.")
+        await pilot.press("J")
+        await wait_for(pilot, lambda: "canary of 2" in text_of(app))
+        assert "Replay ended" in text_of(app)
+
+
+async def test_an_edit_becomes_a_rule_for_all_that_fail_alike(live: Workspace) -> None:
+    async with open_console(live, "deadletters") as (app, pilot):
+        wanted = next(issue for issue in inbox(app).issues_pane.listing.rows if issue.code == "missing_field")
+        app.go("deadletters", "issue", wanted.fingerprint)
+        await wait_for(pilot, lambda: inbox(app).items_pane.table.cursor_row is not None)
+        await pilot.press("e")
+        await wait_for(pilot, lambda: isinstance(app.screen, EditScreen))
+        area = app.screen.query_one(TextArea)
+        lines = [line for line in area.text.splitlines() if f'"{wanted.field}"' not in line]
+        area.text = "\n".join([lines[0], f'  "{wanted.field}": "fixed@example.com",', *lines[1:]])
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: "Nothing is known that would refuse it" in text_of(app))
+        await pilot.press("ctrl+s")
+        await wait_for(pilot, lambda: isinstance(app.screen, ChooseScreen))
+        await pilot.press("f")
+        await planned(app, pilot)
+        others = wanted.open - 1
+        await wait_said(app, pilot, f"edited {others} dead letters")
+        assert f"Replay {others} edits of rule 1" in text_of(app)
+        await pilot.press("y")
+        await wait_said(app, pilot, f"Replay ended: {others} arrived.")
+        await pilot.press("f")
+        await wait_for(pilot, lambda: inbox(app).level == "rules" and "fixed@example.com" in text_of(app))
+        await pilot.press("d")
+        await wait_said(app, pilot, "Fix rule 1 is revoked")
+        await pilot.press("z")
+        await wait_said(app, pilot, "The rule is in force again")
+    after = await states(live)
+    assert after["edited"] == wanted.open and after["succeeded"] == others

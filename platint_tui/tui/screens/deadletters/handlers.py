@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from platint_tui.core.errors import ConfigError, PlatintError
 from platint_tui.core.model import NATIVE, DeadLetter, Issue
 from platint_tui.core.states import DeadLetterState, IssueState
+from platint_tui.core.text import clean
 from platint_tui.services import deadletters, export
 from platint_tui.services.deadletters import DeadLetterFilter
 from platint_tui.tui import present
@@ -285,12 +286,14 @@ class Handlers(Replaying, Correcting):
             rows = "\n".join(output.as_json(letter) for letter in found)
             view.console.copy(rows, f"{present.plural(len(found), 'dead letter')} as JSON")
 
-    def copy_curl(self) -> None:
-        """The request that failed as a curl line."""
+    async def copy_curl(self) -> None:
+        """The request that failed as a line for a shell."""
         letter = self.one_letter
         if letter is None or not letter.request:
             raise ConfigError("No request was recorded for this dead letter.")
-        _me(self).console.copy(output.as_curl(letter.request), "the request as curl, secrets left out")
+        console = _me(self).console
+        line = clean(await export.curl_of(console.workspace, letter), lines=True)
+        console.copy(line, "the request as curl, secrets left out")
 
     async def save_file(self) -> str | None:
         """Everything that is listed, as JSON lines, into a new private file."""
@@ -319,4 +322,4 @@ class Handlers(Replaying, Correcting):
             return None
         path = output.chosen_path(answer)
         lines = export.letters(view.console.workspace, where, export.Form.JSONL, export.Exported())
-        return f"Saved {present.plural(await output.write_lines(path, lines), 'dead letter')} to {path}."
+        return f"Saved {present.plural(await export.write_new(path, lines), 'dead letter')} to {path}."

@@ -8,13 +8,13 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from platint_tui.core.errors import ConfigError
 from platint_tui.core.model import DeadLetter, Issue
-from platint_tui.core.redaction import MASK, SENSITIVE_NAME
+from platint_tui.core.redaction import SENSITIVE_NAME
 from platint_tui.core.text import clean
 from platint_tui.services.deadletters import summary
 
@@ -35,57 +35,9 @@ def issue_json(issue: Issue) -> str:
     return clean(json.dumps(asdict(issue), ensure_ascii=True, indent=2), lines=True)
 
 
-def as_curl(request: Mapping[str, object]) -> str:
-    """A request as a curl line. What could be a secret is left as a mask to be filled in."""
-    method = str(request.get("method") or "POST").upper()
-    parts = ["curl", "-X", method, str(request.get("url") or "")]
-    headers = request.get("headers")
-    if isinstance(headers, Mapping):
-        for name, value in headers.items():
-            shown = MASK if SENSITIVE_NAME.search(str(name)) else str(value)
-            parts += ["-H", f"{name}: {shown}"]
-    body = request.get("body")
-    if body is not None:
-        parts += ["--data", body if isinstance(body, str) else json.dumps(body)]
-    return clean(shlex.join(parts))
-
-
 def chosen_path(text: str) -> Path:
     """A path as a person types it: `~` is the home folder, a bare name is in the current folder."""
     return Path.cwd() / Path(text).expanduser()
-
-
-async def write_lines(path: Path, lines: AsyncIterator[str]) -> int:
-    """Write lines into a new private file and return how many. Raises ConfigError when it cannot be made.
-
-    An existing file or a link is never written to; a file that could not be finished is taken away.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        handle = os.open(path, flags, 0o600)
-    except FileExistsError:
-        raise ConfigError(f"{path} exists already.", hint="Choose another name.") from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
-    written = 0
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
-            async for line in lines:
-                file.write(line + "\n")
-                written += 1
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        _remove(path)
-        raise ConfigError(f"{path} could not be written whole: {error.strerror}; it was removed.") from None
-    except BaseException:
-        _remove(path)
-        raise
-    return written
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
 
 
 def editor_command(environ: Mapping[str, str]) -> list[str]:

@@ -26,6 +26,7 @@ from platint_tui.tui.screens.deadletters.handlers import Handlers
 from platint_tui.tui.screens.deadletters.jobs import JobsPane, RulesPane
 from platint_tui.tui.screens.deadletters.keys import ACTIONS
 from platint_tui.tui.screens.deadletters.panes import EMPTY_ISSUES, IssuesPane, ItemPane, ItemsPane
+from platint_tui.tui.screens.deadletters.planwords import first_line
 from platint_tui.tui.screens.deadletters.source import Letters
 from platint_tui.tui.sections import SectionView
 from platint_tui.tui.widgets.filterbar import FilterBar
@@ -265,8 +266,11 @@ class DeadLettersSection(Handlers, SectionView):
             self.item_pane.focus_face()
 
     def open_jobs(self) -> None:
-        """Show the replay jobs."""
+        """Show the replay jobs, the cursor on the one in the line, else on the newest."""
         self._go_beside("jobs")
+        job = first_line(self.jobs) or (self.jobs[0] if self.jobs else None)
+        if job is not None:
+            self.jobs_pane.listing.go_to(job.id)
 
     def open_rules(self, rule: FixRule | None) -> None:
         """Show the fix rules, the cursor on this one."""

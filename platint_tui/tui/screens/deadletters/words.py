@@ -223,7 +223,9 @@ def _tries(letter: DeadLetter) -> str:
 def attempts_text(view: DeadLetterView, now_ms: int) -> Pieces:
     """Attempts and lineage of one dead letter."""
     letter = view.letter
-    pieces: Pieces = [("attempts\n", "strong")]
+    pieces: Pieces = [("attempts, the newest first\n", "strong")]
+    for attempt in reversed(view.attempts):
+        pieces += _attempt(attempt)
     pieces += [
         (f"  {present.moment(letter.first_seen_ms, seconds=True)}  ", "muted"),
         (f"{Trigger.INITIAL:<11} ", ""),
@@ -234,8 +236,6 @@ def attempts_text(view: DeadLetterView, now_ms: int) -> Pieces:
         pieces += _under("sent", request_words(letter.request))
     if letter.response:
         pieces += _under("answer", answer_words(letter.response))
-    for attempt in view.attempts:
-        pieces += _attempt(attempt)
     pieces += [
         ("\nlineage\n", "strong"),
         *indented(

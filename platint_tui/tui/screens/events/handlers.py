@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, cast
 
 from platint_tui.core.errors import ConfigError, PlatintError
 from platint_tui.core.events import SourceState
+from platint_tui.core.exports import as_curl
 from platint_tui.core.gaps import StoredGap
 from platint_tui.core.text import clean
-from platint_tui.services import events, gaps, inbound, subscriptions
+from platint_tui.services import events, export, gaps, inbound, subscriptions
 from platint_tui.services.events import EventFilter, Resent
 from platint_tui.services.inbound import SourceView
 from platint_tui.tui import present
@@ -292,13 +293,8 @@ class Handlers:
             return
         receiver = view.snapshot.inbound.receiver
         base = receiver.public_url or receiver.address
-        request = {
-            "method": item.method,
-            "url": f"{base.rstrip('/')}{item.target}",
-            "headers": dict(item.headers),
-            "body": text_of(item.body)[0],
-        }
-        view.console.copy(output.as_curl(request), "the request as curl, secrets left out")
+        line = clean(as_curl(export.event_request(item, base)), lines=True)
+        view.console.copy(line, "the request as curl, secrets left out")
 
     async def save_file(self) -> str | None:
         """The events that are listed, or the open one, as JSON lines into a new private file."""
@@ -322,8 +318,9 @@ class Handlers:
         if answer is None:
             return None
         path = output.chosen_path(answer)
-        lines = inbound.export(view.console.workspace, where)
-        return f"Saved {present.plural(await output.write_lines(path, lines), 'event')} to {path}."
+        ids = await events.matching(view.console.workspace, (), where)
+        lines = export.event_texts(view.console.workspace, ids, export.Form.JSONL, export.Exported())
+        return f"Saved {present.plural(await export.write_new(path, lines), 'event')} to {path}."
 
 
 def resend_question(plan: Resent, again: bool, source: SourceView | None) -> Confirmation:
