@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TypeVar
 
+from platint_tui.cli import exporting
 from platint_tui.cli.output import document, line, moment, note, plural, table
 from platint_tui.cli.session import confirm, opened
 from platint_tui.core.errors import ConfigError, ExitCode, UsageError
 from platint_tui.core.events import Delivery, DeliveryState, EventState, SourceState
-from platint_tui.core.text import clean
 from platint_tui.core.units import parse_duration
-from platint_tui.services import events
+from platint_tui.services import events, export
 from platint_tui.services.events import DeliveryFilter, EventFilter, Resent
 from platint_tui.services.workspace import Workspace
 
@@ -98,27 +96,16 @@ async def show(options: Namespace) -> int:
     return ExitCode.DONE
 
 
-async def export(options: Namespace) -> int:
-    """Events as JSON lines, a table or requests; a file must be new and is readable by its owner only."""
+async def export_events(options: Namespace) -> int:
+    """Events as text; a file must be new and is readable by its owner only."""
     async with opened(options) as workspace:
         ids = await events.matching(workspace, options.events, _where(options, workspace))
-        texts = events.export(workspace, ids, options.format)
-        if options.output is None:
-            async for text in texts:
-                # Payloads may hold what drives a terminal; JSON lines are ASCII as they are.
-                sys.stdout.write(text if options.format == "jsonl" else clean(text, lines=True))
+        if options.dry_run:
+            note(f"{plural(len(ids), 'event')} would be exported.")
             return ExitCode.DONE
-        try:
-            handle = os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise ConfigError(
-                f"Cannot write {options.output}: {error.strerror}.", hint="Name a file that is not there yet."
-            ) from None
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            async for text in texts:
-                file.write(text)
-    note(f"{plural(len(ids), 'event')} written to {options.output}.")
-    return ExitCode.DONE
+        told = export.Exported()
+        texts = export.event_texts(workspace, ids, export.Form(options.format), told)
+        return await exporting.write(texts, told, options.output, "event")
 
 
 async def deliveries(options: Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,14 +18,13 @@ async def write(texts: AsyncIterator[str], told: Exported, output: Path | None, 
     nothing could be written. Raises ConfigError when the file cannot be written."""
     if output is not None:
         await write_new(output, texts)
-    elif sys.stdout.isatty():
-        async for text in texts:
-            sys.stdout.write(clean(text, lines=True) + "\n")
     else:
+        # What drives a terminal is shown there as a picture; a file or a program gets it as it is.
+        screen = sys.stdout.isatty()
+        if not screen and isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogatepass", newline="\n")
         async for text in texts:
-            # As bytes: what a locale cannot encode is written all the same.
-            sys.stdout.buffer.write(text.encode("utf-8", "surrogatepass") + b"\n")
-        sys.stdout.buffer.flush()
+            sys.stdout.write((clean(text, lines=True) if screen else text) + "\n")
     for why, count in told.left_out.items():
         note(f"{count:,} left out: {why}")
     if output is not None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from platint_tui.cli.inbox_parser import inbox_verbs
+from platint_tui.cli.inbox_parser import add_export, inbox_verbs
 from platint_tui.cli.replay_parser import replay_verbs
 from platint_tui.cli.webhook_parser import webhook_verbs
 
@@ -254,14 +254,11 @@ def _received(group: Any) -> None:
         if verb == "disable":
             command.add_argument("--yes", action="store_true", help="do not ask")
     export = _command(
-        group, "export", "events:export", "events as JSON lines, a table or requests", json=False
+        group, "export", "events:export_events", "events as JSON lines, a table or requests", json=False
     )
     export.add_argument("events", nargs="*", metavar="EVENT")
     _which_events(export)
-    export.add_argument(
-        "--format", choices=("jsonl", "csv", "curl", "http"), default="jsonl", help="the form (jsonl)"
-    )
-    export.add_argument("--output", type=Path, help="a new file instead of stdout")
+    add_export(export, "events")
     _command(group, "sources", "events:sources", "profiles with webhooks: state, counts, what holds them up")
     found = _command(group, "deliveries", "events:deliveries", "where events went, newest first")
     found.add_argument("--event", default="", help="of this event")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import itertools
 import json
 import re
 import shlex
@@ -209,7 +210,11 @@ def as_curl(request: Mapping[str, Any], credential: Credential = NO_CREDENTIAL) 
 
 def _shell(pieces: Sequence[_Piece]) -> str:
     """One word of a POSIX shell: texts in single quotes, variables in double quotes."""
-    return "".join(f'"${{{piece.text}}}"' if piece.secret else shlex.quote(piece.text) for piece in pieces)
+    words: list[str] = []
+    for secret, run in itertools.groupby(pieces, lambda piece: piece.secret):
+        texts = [piece.text for piece in run]
+        words += [f'"${{{text}}}"' for text in texts] if secret else [shlex.quote("".join(texts))]
+    return "".join(words)
 
 
 def as_http(request: Mapping[str, Any], credential: Credential = NO_CREDENTIAL) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from platint_tui.core.errors import ConfigError, NotFound
@@ -17,7 +17,7 @@ from platint_tui.core.events import (
     SourceState,
     TargetHealth,
 )
-from platint_tui.core.exports import as_curl, as_http, csv_line, exact, json_line
+from platint_tui.core.exports import exact
 from platint_tui.core.model import Json
 from platint_tui.manifest.problems import did_you_mean
 from platint_tui.services.engine import call, refuse_read_only
@@ -205,50 +205,7 @@ async def resend(
     return total
 
 
-FORMATS = ("jsonl", "csv", "curl", "http")
-_COLUMNS = (
-    "number",
-    "event_id",
-    "profile",
-    "type",
-    "order_key",
-    "state",
-    "occurred_ms",
-    "received_ms",
-    "seen",
-    "size",
-)
-
-
-async def export(workspace: Workspace, ids: Sequence[str], form: str) -> AsyncIterator[str]:
-    """Events in the order in which they came, a text with its end for each.
-
-    `jsonl` is exact to the byte, `csv` a table that no spreadsheet runs (with the body as text), `curl` and `http`
-    are the requests as they came, to be sent to our own receiver; what signed them is left to variables. Raises
-    StoreError for an event that the disk changed.
-    """
-    if form == "csv":
-        yield csv_line([*_COLUMNS, "body"]) + "\n"
-    base = await _receiver_url(workspace)
-    for identity in ids:
-        event = await find(workspace, identity)
-        facts = summary(event)
-        if form == "jsonl":
-            yield json_line(facts, event.body) + "\n"
-        elif form == "csv":
-            body = event.body.decode("utf-8", "backslashreplace")
-            yield csv_line([*(facts[name] for name in _COLUMNS), body]) + "\n"
-        else:
-            request = {
-                "method": event.method,
-                "url": base + event.target,
-                "headers": facts["headers"],
-                "body": event.body.decode("utf-8", "backslashreplace"),
-            }
-            yield as_curl(request) + "\n" if form == "curl" else f"### {event.event_id}\n{as_http(request)}\n"
-
-
-async def _receiver_url(workspace: Workspace) -> str:
+async def receiver_url(workspace: Workspace) -> str:
     """The address under which platforms reach the receiver, or its own on this machine."""
     kept = await workspace.store.settings.get("webhooks")
     said = kept if isinstance(kept, dict) else {}

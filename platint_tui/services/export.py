@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from platint_tui.core import exports
 from platint_tui.core.errors import ConfigError, PlatintError, StoreError
-from platint_tui.core.events import Event
+from platint_tui.core.events import Event, Rejection
 from platint_tui.core.exports import NO_CREDENTIAL, Credential, variable
 from platint_tui.core.model import DeadLetter, Json, JsonObject
 from platint_tui.manifest.signin import chosen_auth
@@ -95,12 +96,12 @@ async def letters(
 
 
 async def event_texts(
-    workspace: Workspace, ids: Sequence[str], form: Form, told: Exported, base: str
+    workspace: Workspace, ids: Sequence[str], form: Form, told: Exported
 ) -> AsyncIterator[str]:
-    """These events in that order, like `letters`. `base` is the address before the path of a request: the receiver
-    that it would be sent to once more."""
+    """These events in that order, like `letters`. Requests go to the receiver of this installation."""
     if form is Form.CSV:
         yield exports.csv_line(_EVENT_COLUMNS)
+    base = await events.receiver_url(workspace)
     requests = _Requests(workspace, form, told)
     async for event in _whole_events(workspace, ids, told):
         if form is Form.JSONL:
@@ -112,13 +113,18 @@ async def event_texts(
             told.written += 1
             yield _row(_EVENT_COLUMNS, events.summary(event), event.body, "body")
         else:
-            request = {
-                "method": event.method,
-                "url": f"{base}{event.target}",
-                "headers": [list(pair) for pair in event.headers],
-                "body": event.body,
-            }
-            yield await requests.text(f"event {event.number}, {event.profile}: {event.type}", request)
+            title = f"event {event.number}, {event.profile}: {event.event_id} {event.type}"
+            yield await requests.text(title, event_request(event, base))
+
+
+def event_request(event: Event | Rejection, base: str) -> dict[str, Any]:
+    """The request that brought an event, as it came, to the receiver at `base`."""
+    return {
+        "method": event.method,
+        "url": f"{base.rstrip('/')}{event.target}",
+        "headers": [list(pair) for pair in event.headers],
+        "body": event.body,
+    }
 
 
 def _request_text(request: Mapping[str, Json], form: Form, signed: Credential) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from platint_tui.core.errors import NotFound, PlatintError, UsageError
+from platint_tui.core.errors import PlatintError, UsageError
 from platint_tui.core.events import (
     Alert,
     Delivery,
@@ -253,16 +252,6 @@ async def show(workspace: Workspace, event: str) -> EventView:
     found = await events.find(workspace, event)
     sent = await events.deliveries(workspace, DeliveryFilter(event=found.id), limit=_DELIVERIES)
     return EventView(found, tuple(sent))
-
-
-async def export(workspace: Workspace, where: EventFilter) -> AsyncIterator[str]:
-    """The events that match as JSON lines, oldest first, with their exact bodies and their deliveries."""
-    for number in reversed(await events.numbers(workspace, where)):
-        try:
-            view = await show(workspace, str(number))
-        except NotFound:
-            continue  # retention took it meanwhile
-        yield json.dumps(events.document(view.event, view.deliveries), ensure_ascii=False)
 
 
 async def acknowledge_alert(workspace: Workspace, number: int) -> None:
