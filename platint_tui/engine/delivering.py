@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from platint_tui.core.backoff import RetryPolicy
 from platint_tui.core.errors import (
     ErrorClass,
-    NotFound,
     PlatintError,
     RateLimited,
     RecordError,
@@ -115,7 +114,11 @@ class RouteTask:
     async def execute(self) -> None:
         """Deliver until nothing waits. Raises Held when the route has to wait, StoreError."""
         try:
-            found = await self._integration()
+            found = await self._context.store.integrations.get(self._name)
+            if found is None:
+                # It was removed while something was on its way; nobody else ends that.
+                await self._store.abandon(self._name, self._stream)
+                return
             stamp = await self._stamp()
             await self._recover(found)
             await self._serve(found, stamp)
@@ -131,12 +134,6 @@ class RouteTask:
             await self._fetcher.close()
 
     # --- opening ----------------------------------------------------------------------------------------
-
-    async def _integration(self) -> Integration:
-        found = await self._context.store.integrations.get(self._name)
-        if found is None:
-            raise NotFound(f"There is no integration '{self._name}' any more.")
-        return found
 
     async def _stamp(self) -> tuple[object, ...]:
         """Changes when the integration or one of its accounts does: then everything is opened anew."""

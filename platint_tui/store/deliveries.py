@@ -42,6 +42,8 @@ from platint_tui.store.overtaking import OVERTAKEN, later_written, overtake, sup
 from platint_tui.store.ports import ClaimedDelivery, DeliveryFilter, RoutedEvent
 
 _PAUSED = "(SELECT profile FROM sources WHERE state = 'paused')"
+REMOVED = "The integration was removed before this event was delivered."
+LOST = "The integration was removed while this was on its way: whether it arrived is not known."
 _LONGEST_MS = 86_400_000 + 60_000
 """No delivery waits longer: a time further ahead says that the clock was set back."""
 _DUE = f"(d.next_ms <= ?1 OR d.next_ms > ?1 + {_LONGEST_MS})"
@@ -284,6 +286,23 @@ class Deliveries(Noun):
                     _settle(connection, row, item, now)
 
         await self._database.write(task)
+
+    async def abandon(self, integration: str, stream: str) -> int:
+        """Skip what waits for a stream of an integration that is gone, and what was on its way when its engine died,
+        with the reason. Returns how many; 0 when the integration is there again."""
+        now = self._clock.now_ms()
+
+        def task(connection: sqlite3.Connection) -> int:
+            if connection.execute("SELECT 1 FROM integrations WHERE name = ?", (integration,)).fetchone():
+                return 0
+            lost = connection.execute(
+                f"UPDATE deliveries SET state = 'skipped', ended_ms = ?, code = 'unknown', message = ?, raw = NULL"
+                f" WHERE {WAITING} AND state = 'sending' AND integration = ? AND stream = ?",
+                (now, LOST, integration, stream),
+            ).rowcount
+            return lost + cancel_waiting(connection, integration, REMOVED, now)
+
+        return await self._database.write(task)
 
     # --- held routes and broken targets ------------------------------------------------------------------
 

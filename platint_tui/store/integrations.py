@@ -11,11 +11,9 @@ from typing import Any
 from platint_tui.core.model import Contract, Evolution, Integration, StreamMapping
 from platint_tui.store import positions
 from platint_tui.store.codec import dump, load, text
-from platint_tui.store.deliveries import cancel_waiting
+from platint_tui.store.deliveries import REMOVED, cancel_waiting
 from platint_tui.store.noun import Noun
 from platint_tui.store.runrows import refuse_second
-
-_REMOVED = "The integration was removed before this event was delivered."
 
 
 class Integrations(Noun):
@@ -86,7 +84,7 @@ class Integrations(Noun):
         now = self._clock.now_ms()
 
         def task(connection: sqlite3.Connection) -> bool:
-            cancel_waiting(connection, name, _REMOVED, now)
+            cancel_waiting(connection, name, REMOVED, now)
             found = connection.execute("SELECT stream FROM positions WHERE integration = ?", (name,))
             for row in found.fetchall():
                 positions.reset(connection, name, row["stream"])

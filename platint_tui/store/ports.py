@@ -623,6 +623,10 @@ class Deliveries(Protocol):
         engine may have taken it over since.
         """
 
+    async def abandon(self, integration: str, stream: str) -> int:
+        """Skip what waits for a stream of an integration that is gone, and what was on its way when its engine died,
+        with the reason. Returns how many; 0 when the integration is there again."""
+
     async def hold(self, integration: str, stream: str, code: str, message: str, until_ms: int) -> None:
         """Nothing is delivered for this stream until `until_ms`, and why."""
 

@@ -132,6 +132,30 @@ async def test_an_event_that_comes_late_overwrites_nothing_that_happened_after_i
     assert "b" not in rows or rows["b"]["_deleted"]
 
 
+async def test_what_a_dead_engine_had_on_its_way_ends_with_its_integration(
+    installation: Installation, peer: Peer, webhooks: Webhooks
+) -> None:
+    await installation.integrate(hooks.integration("short", {"items": "sink"}))
+    peer.write = down
+    await webhooks.items(2)
+    async with installation.engine():
+        await until(installation.store.deliveries.waiting)
+    claimed: list[Any] = []
+
+    async def taken() -> bool:
+        claimed.extend(await installation.store.deliveries.claim("short", "items", "an engine that died", 1))
+        return bool(claimed)
+
+    await until(taken)
+    assert await installation.store.integrations.remove("short")
+    async with installation.engine():
+        found = await settled(installation, 2, DeliveryState.SKIPPED)
+    told = {item.number: item.message for item in found}
+    assert "whether it arrived is not known" in told.pop(claimed[0].delivery.number)
+    assert "removed before" in next(iter(told.values()))
+    assert not await installation.store.deliveries.holds()
+
+
 async def test_record_faults_are_dead_at_once_and_a_later_version_supersedes_them(
     installation: Installation, peer: Peer, webhooks: Webhooks
 ) -> None:
