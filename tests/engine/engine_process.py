@@ -14,9 +14,10 @@ from typing import Any
 from platint_tui.core.errors import PlatintError
 from platint_tui.core.events import NewEvent
 from platint_tui.core.ids import new_id
-from platint_tui.core.model import Batch, Confirmed, Op, Page, Row, WriteResult
+from platint_tui.core.model import Batch, Confirmed, DeadLetter, Op, Page, Row, WriteResult
 from platint_tui.core.paths import find_paths
 from platint_tui.core.ports import Target
+from platint_tui.core.replays import Settlement
 from platint_tui.engine import delivering, replay
 from platint_tui.engine.delivering import RouteTask
 from platint_tui.engine.deliveryoutcomes import done
@@ -24,6 +25,7 @@ from platint_tui.engine.failpoints import failpoint
 from platint_tui.engine.plan import StreamPlan
 from platint_tui.engine.receiver import server
 from platint_tui.engine.receiver.batches import Batches, Done
+from platint_tui.engine.replayroutes import Route
 from platint_tui.engine.rows import Prepared, prepare
 from platint_tui.engine.serve import serve
 from platint_tui.engine.streams import StreamRun
@@ -67,6 +69,16 @@ def plant(design: str) -> None:
 
         replay.make_row = fresh  # type: ignore[attr-defined]
         delivering.make_row = fresh  # type: ignore[attr-defined]
+    if design == "settled_first":
+
+        async def settled_first(
+            self: replay.ReplayTask, route: Route, items: Sequence[tuple[DeadLetter, Row]]
+        ) -> None:
+            self._settler.put(*(Settlement(letter.id, "succeeded") for letter, _ in items))
+            await self._settler.flush()
+            await self._write(route, items)
+
+        replay.ReplayTask._send = settled_first  # type: ignore[method-assign]
     if design == "settle_first":
 
         async def settled_first(self: RouteTask, way: Any, items: Any) -> None:
