@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 import time
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -13,7 +13,7 @@ _PLACES = range(70, -1, -10)
 
 def new_id(prefix: str) -> str:
     """A new identifier such as `run_01jd8f3k9qm2v7xa`: 9 characters of milliseconds, 7 random ones."""
-    value = time.time_ns() // 1_000_000 << 35 | secrets.randbits(35)
+    value = time.time_ns() // 1_000_000 << 35 | int.from_bytes(os.urandom(5)) >> 5
     return f"{prefix}_{''.join([_PAIRS[value >> place & 1023] for place in _PLACES])}"
 
 

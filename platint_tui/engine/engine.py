@@ -144,7 +144,8 @@ class Engine:
                 # A full disk, a locked file: what runs keeps its place, and it is tried again.
                 log.error("%s", REDACTOR.redact(error.sentence()))
                 await _sleep(stop, _STORE_PAUSE)
-            await _first(stop, self.context.wake, _POLL)
+            # Every webhook that is stored is a change; while many come, the engine need not look at each.
+            await _first(stop, self.context.wake, _LOOK_ANYWAY if self.context.pressure.busy else _POLL)
 
     async def _look(self) -> None:
         self._forget_done()

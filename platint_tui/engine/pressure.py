@@ -25,7 +25,12 @@ class Pressure:
         if requests >= BUSY:
             self._busy_until = time.monotonic() + _LASTS
 
+    @property
+    def busy(self) -> bool:
+        """Whether requests come faster than the disk takes them one by one."""
+        return time.monotonic() < self._busy_until
+
     async def give_way(self, worked: float) -> None:
         """Rest after `worked` seconds of work that can wait, while the receiver is busy; at most a second."""
-        if time.monotonic() < self._busy_until:
+        if self.busy:
             await asyncio.sleep(min(worked * _SHARE, _LONGEST))

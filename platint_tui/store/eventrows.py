@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from json.encoder import encode_basestring as _quoted
 from typing import Any
 
 from platint_tui.core.errors import StoreError
@@ -26,7 +26,6 @@ _ONE = f"({marks(COLUMNS.split(','))})"
 _TOGETHER = 64
 """Rows of one INSERT. After each statement the writer's thread waits for its turn in the process again, which costs
 more than the statement when requests come in meanwhile: so a batch is as few statements as can be."""
-_encoded = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(slots=True)
@@ -44,7 +43,7 @@ def new_row(event: NewEvent, event_id: str = "") -> NewRow:
     identity = new_id("evt")
     event_id = text(event_id or event.event_id)
     kind, key, target = text(event.type), text(event.order_key), text(event.target)
-    headers = _encoded(event.headers)
+    headers = f"[{','.join([f'[{_quoted(name)},{_quoted(value)}]' for name, value in event.headers])}]"
     if not headers.isascii():
         headers = dump([list(item) for item in event.headers])
     size = len(event.body)

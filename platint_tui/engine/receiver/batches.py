@@ -52,7 +52,8 @@ class Batches:
 
     def add(self, events: Sequence[NewEvent], done: Done) -> None:
         """Store the events of one request, all of them or none, and call `done`."""
-        self._waiting.append(_Entry(events, sum(len(event.body) for event in events), done))
+        size = len(events[0].body) if len(events) == 1 else sum(len(event.body) for event in events)
+        self._waiting.append(_Entry(events, size, done))
         if self._idle.is_set():
             self._idle.clear()
             self._begin()
@@ -135,7 +136,7 @@ class Batches:
             self._failing = ""
         now = self._context.clock.monotonic()
         fresh = any(item.outcome is not IngestOutcome.DUPLICATE for item in outcomes)
-        if fresh and now - self._told >= _LOOK_SECONDS:
+        if fresh and not self._context.pressure.busy and now - self._told >= _LOOK_SECONDS:
             self._told = now
             self._context.wake.set()
 

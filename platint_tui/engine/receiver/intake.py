@@ -69,6 +69,12 @@ class Intake:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
+    def follow(self, listening: Listening) -> None:
+        """Go by these settings from now on."""
+        self._listening = listening
+        self._public = urlsplit(listening.public_url)
+        self._last_host = ""
+
     # --- memory -----------------------------------------------------------------------------------------
 
     def reserve(self, count: int) -> bool:

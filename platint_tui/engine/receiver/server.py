@@ -99,7 +99,7 @@ class Receiver:
                 log.error("webhooks: %s", REDACTOR.redact(error.sentence()))
             except Exception as error:
                 log.error("webhooks: %s", REDACTOR.redact(repr(error)), exc_info=error)
-            await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.sleep(1.0 if self._context.pressure.busy else WATCH_SECONDS)
 
     async def stop(self) -> None:
         """Take nothing more, answer what is in hand, close."""
@@ -123,6 +123,10 @@ class Receiver:
 
     async def _listen(self, wanted: Listening | None) -> None:
         self._retry_at = 0.0
+        if self._serving is not None and wanted is not None and self._serving.follow(wanted):
+            self._wanted = wanted
+            await self._show(self._serving.address, "")
+            return
         await self._end_serving()
         self._wanted = wanted
         if wanted is None:
@@ -186,6 +190,7 @@ class _Serving:
         self._empty = asyncio.Event()
         self.address = ""
         self.date = b""
+        self.now = self._loop.time()
         self.begun = self.intake.begun
         self.received = self.intake.received
         self.too_large = self.intake.too_large
@@ -200,7 +205,7 @@ class _Serving:
             self._most = max(16, min(MAX_CONNECTIONS, files // 2))
         self._tick()
         self._server = await self._loop.create_server(
-            lambda: Connection(self, self._loop),
+            lambda: Connection(self),
             self._where.host,
             self._where.port,
             ssl=tls,
@@ -211,6 +216,19 @@ class _Serving:
         host = f"[{self._where.host}]" if ":" in self._where.host else self._where.host
         self.address = f"{self._where.scheme}://{host}:{port}"
         self._sweeper = asyncio.create_task(self._sweep())
+
+    def follow(self, wanted: Listening) -> bool:
+        """Go by other settings without interrupting anything; False when that needs another address."""
+        if (wanted.host, wanted.port, wanted.cert, wanted.key) != (
+            self._where.host,
+            self._where.port,
+            self._where.cert,
+            self._where.key,
+        ):
+            return False
+        self._where = wanted
+        self.intake.follow(wanted)
+        return True
 
     async def stop(self) -> None:
         """Take no new connection and no new request; answer what came whole; close."""
@@ -262,11 +280,11 @@ class _Serving:
         while True:
             await asyncio.sleep(1.0)
             self._tick()
-            now = self._loop.time()
-            for connection in [item for item in self._connections if item.deadline < now]:
+            for connection in [item for item in self._connections if item.deadline < self.now]:
                 connection.expire()
 
     def _tick(self) -> None:
+        self.now = self._loop.time()
         self.date = date_line(self._context.clock.now_ms() / 1000)
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast
 
 import httptools
 
@@ -39,9 +39,12 @@ Answer: TypeAlias = tuple[bytes, bytes]
 """An answer as it is sent: the status line, and everything after it but Date and Connection."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Head:
-    """A request without its body. Header names are in lower case; bytes that are no UTF-8 are kept as surrogates."""
+    """A request without its body, never changed.
+
+    Header names are in lower case; bytes that are no UTF-8 are kept as surrogates.
+    """
 
     method: str
     target: str
@@ -60,6 +63,8 @@ class Handler(Protocol):
 
     date: bytes
     """The present Date, as a whole header line."""
+    now: float
+    """The loop's time, at most a second old."""
 
     def begun(self, head: Head, length: int) -> int | Answer:
         """The head is there: how many bytes the body may have, or an answer that needs none of it.
@@ -127,9 +132,8 @@ class _Refused(Exception):
 class Connection(asyncio.Protocol):
     """One connection: reads requests, answers them in their order."""
 
-    def __init__(self, handler: Handler, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, handler: Handler) -> None:
         self._handler = handler
-        self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._reading: _Reading | None = None
@@ -141,14 +145,13 @@ class Connection(asyncio.Protocol):
         self._blocked = False
         self._cut = False
         self._encrypted = False
-        self.deadline = loop.time() + HEAD_SECONDS
+        self.deadline = handler.now + HEAD_SECONDS
         """When the connection is closed unless something happens."""
 
     # --- the transport ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._encrypted = transport.get_extra_info("sslcontext") is not None
         if not self._handler.opened(self):
             self._done_reading = True
@@ -185,7 +188,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._blocked = True
-        self.deadline = self._loop.time() + WRITE_SECONDS
+        self.deadline = self._handler.now + WRITE_SECONDS
         self._pace()
 
     def resume_writing(self) -> None:
@@ -206,7 +209,7 @@ class Connection(asyncio.Protocol):
         if self._replayed or self._done_reading:
             return
         self._reading = _Reading()
-        self.deadline = self._loop.time() + HEAD_SECONDS
+        self.deadline = self._handler.now + HEAD_SECONDS
 
     def on_url(self, part: bytes) -> None:
         reading = self._reading
@@ -262,7 +265,7 @@ class Connection(asyncio.Protocol):
         keep = version == "1.1" and parser.should_keep_alive()
         exchange = reading.exchange = Exchange(self, head, keep, expects and has_body)
         self._exchanges.append(exchange)
-        self.deadline = self._loop.time() + BODY_SECONDS
+        self.deadline = self._handler.now + BODY_SECONDS
         wanted = self._handler.begun(head, length)
         if not isinstance(wanted, int):
             if has_body:
@@ -302,7 +305,7 @@ class Connection(asyncio.Protocol):
             return
         self._reading = None
         self._replayed = False
-        self.deadline = self._loop.time() + IDLE_SECONDS
+        self.deadline = self._handler.now + IDLE_SECONDS
         if not reading.exchange.keep:
             self._done_reading = True
         if reading.exchange.answered is None:
@@ -423,7 +426,7 @@ class Connection(asyncio.Protocol):
         if self._cut and self._transport.can_write_eof():
             self._cut = False
             self._transport.write_eof()
-            self.deadline = self._loop.time() + _LINGER_SECONDS
+            self.deadline = self._handler.now + _LINGER_SECONDS
         else:
             self._transport.close()
 
@@ -453,7 +456,7 @@ class Connection(asyncio.Protocol):
             self.abort()
         else:
             # Whole requests wait for the store, which has deadlines of its own.
-            self.deadline = self._loop.time() + IDLE_SECONDS
+            self.deadline = self._handler.now + IDLE_SECONDS
 
     def abort(self) -> None:
         """Close at once."""

@@ -28,6 +28,7 @@ from platint_tui.drivers.http.webhooks.views import (
     headers_hold,
 )
 from platint_tui.manifest.schema import Connector
+from platint_tui.manifest.template import lookup
 from platint_tui.manifest.verifying import Verify
 from platint_tui.manifest.webhooks import SHOWN, EventFields, Webhooks
 
@@ -70,6 +71,7 @@ class _Shape:
     time: _Ways
     time_format: str
     order_key: _Ways
+    reads_body: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +101,16 @@ def events_of(
     plan = _plan(connector)
     view = View(request)
     headers = view.headers
-    shape = next((item for item in plan.shapes if headers_hold(item.tests, headers)), _ANY)
+    for shape in plan.shapes:
+        if not shape.tests or headers_hold(shape.tests, headers):
+            break
+    else:
+        shape = _ANY
     view.payload = shape.payload
     kept = tuple([item for item in request.headers if item[0] in plan.kept])
     if not _is_storable("".join([value for _, value in kept])):
         kept = tuple([(name, _storable(value)) for name, value in kept])
-    target = _storable(_masked(request.target, plan.hidden))
+    target = _storable(_masked(request.target, plan.hidden) if plan.hidden else request.target)
     make = partial(_event, connector.platform, profile, view, shape, received_ms, kept, target, verified_by)
     if shape.many is not None and not view.is_form:
         elements = _elements(request.body, shape.many)
@@ -126,8 +132,11 @@ def _event(
     element: Json,
     part: int | None,
 ) -> NewEvent:
+    # Most events are the whole document: it is looked up once, where something of it is asked for.
+    root = element if element is not MISSING or not shape.reads_body else view.document
+
     def texts(ways: _Ways) -> tuple[str, ...]:
-        return _texts(view, ways, element, body)
+        return _texts(view, ways, root, element, body) if ways else ()
 
     moment = texts(shape.time)
     return NewEvent(
@@ -147,11 +156,17 @@ def _event(
     )
 
 
-def _texts(view: View, ways: _Ways, element: Json, body: bytes) -> tuple[str, ...]:
-    """The values of the first way whose sources are all there."""
+def _texts(view: View, ways: _Ways, root: Json, element: Json, body: bytes) -> tuple[str, ...]:
+    """The values of the first way whose sources are all there; `root` is where those of the body are looked for."""
     for way in ways:
-        if len(way) == 1 and way[0][0] != "hash":
-            text = _text(view.value(*way[0], element))
+        if len(way) == 1:
+            kind, name = way[0]
+            if kind == "body":
+                text = _text(_member(root, name))
+            elif kind == "hash":
+                text = _digest(body)
+            else:
+                text = _text(view.value(kind, name, element))
             if text:
                 return (text,)
             continue
@@ -164,6 +179,16 @@ def _texts(view: View, ways: _Ways, element: Json, body: bytes) -> tuple[str, ..
         else:
             return tuple(values)
     return ()
+
+
+def _member(data: Json, path: str | tuple[str, ...]) -> Json:
+    """`lookup` of a path that mostly is one of plain objects."""
+    found = data
+    for name in path:
+        if type(found) is not dict:
+            return lookup(data, path, MISSING)
+        found = found.get(name, MISSING)
+    return found
 
 
 def _text(value: Json) -> str:
@@ -311,6 +336,12 @@ def _shape(fields: EventFields) -> _Shape:
         time=_ways(fields.time),
         time_format=fields.time_format,
         order_key=_ways(fields.order_key),
+        reads_body=any(
+            item.startswith("body:")
+            for ways in (fields.id, fields.type, fields.time, fields.order_key)
+            for way in ways
+            for item in way
+        ),
     )
 
 

@@ -44,22 +44,16 @@ def form_of(text: str) -> dict[str, str]:
 class View:
     """One request. `payload` is the form parameter that holds the JSON document, where a form has one."""
 
-    __slots__ = ("_document", "_form", "_headers", "_query", "payload", "request")
+    __slots__ = ("_document", "_form", "_query", "headers", "payload", "request")
 
     def __init__(self, request: WebhookRequest, payload: str | None = None) -> None:
         self.request = request
         self.payload = payload
-        self._headers: dict[str, str] | None = None
+        self.headers: Mapping[str, str] = dict(reversed(request.headers))
+        """The headers by name in lower case; of a repeated one the first."""
         self._query: dict[str, str] | None = None
         self._form: dict[str, str] | None = None
         self._document: Json = None
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers by name in lower case; of a repeated one the first."""
-        if self._headers is None:
-            self._headers = dict(reversed(self.request.headers))
-        return self._headers
 
     @property
     def is_form(self) -> bool:
