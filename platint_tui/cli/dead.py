@@ -14,6 +14,7 @@ from platint_tui.core.exports import exact
 from platint_tui.core.filtertext import parse_filter
 from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import NATIVE, Attempt, DeadLetter, JsonObject
+from platint_tui.core.states import DeadLetterState
 from platint_tui.services import deadletters, export
 from platint_tui.services.deadletters import DeadLetterFilter
 from platint_tui.services.engine import local_engine, refuse_read_only
@@ -36,8 +37,11 @@ async def chosen(options: Namespace, workspace: Workspace) -> DeadLetterFilter:
 async def list_letters(options: Namespace) -> int:
     """Dead letters, newest first."""
     async with opened(options) as workspace:
-        numbers = await deadletters.numbers(workspace, await chosen(options, workspace))
+        where = await chosen(options, workspace)
+        numbers = await deadletters.numbers(workspace, where)
         found = await deadletters.rows(workspace, numbers[: options.limit])
+        unknown = replace(where, states=(DeadLetterState.UNKNOWN,))
+        asking = await deadletters.count(workspace, unknown) if where.states == (DeadLetterState.OPEN,) else 0
     if options.json:
         document([deadletters.summary(letter) for letter in found])
         return ExitCode.DONE
@@ -58,6 +62,11 @@ async def list_letters(options: Namespace) -> int:
         ],
     )
     note(f"{len(found):,} of {len(numbers):,}.")
+    if asking:
+        note(
+            f"Of {asking:,} more nobody knows whether they arrived, and they ask you:"
+            " platint-tui dead list --state unknown"
+        )
     return ExitCode.DONE
 
 

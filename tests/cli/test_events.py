@@ -11,6 +11,7 @@ import shlex
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ from cli.kit import Cli, rows, wait_for
 
 from platint_tui.cli.main import run
 from platint_tui.core.clock import SystemClock
-from platint_tui.core.events import EventState, NewEvent
+from platint_tui.core.errors import ErrorClass
+from platint_tui.core.events import DeliveryState, EventState, NewDelivery, NewEvent
 from platint_tui.core.exports import payload_of
+from platint_tui.core.model import Fault, NewDeadLetter
 from platint_tui.store import open_store
+from platint_tui.store.ports import EventFilter, RoutedEvent
 
 FILE = """
 integration: payments
@@ -194,6 +198,44 @@ def test_alerts_are_seen_until_they_are_acknowledged(shop: Shop) -> None:
     assert not shop.json("alerts", "list")
     assert shop.json("alerts", "list", "--all")[0]["acknowledged_ms"]
     assert "There is no alert 99" in shop("alerts", "ack", "99", code=4)
+
+
+async def lose_an_answer(cli: Cli) -> None:
+    """A delivery that was sent and whose answer never came."""
+    fault = Fault(ErrorClass.TRANSIENT, "unknown_outcome", "The engine ended before the answer arrived.")
+    letter = NewDeadLetter(
+        profile="shop",
+        platform="stripe",
+        integration="elsewhere",
+        stream="customers",
+        run="",
+        manifest_version="1.0.0",
+        record_key='["cus_9"]',
+        payload=b"{}",
+        content_hash="c",
+        idempotency_key="k",
+        fingerprint="f",
+        fault=fault,
+        direction="event",
+    )
+    made = NewDelivery(
+        "elsewhere", 1, "customers", '["cus_9"]', "k", b"{}", state=DeliveryState.DEAD, letter=letter
+    )
+    store = await open_store(cli.database, clock=SystemClock(), role="console")
+    try:
+        await store.events.ingest([replace(event(99), state=EventState.NEW)])
+        (came,) = await store.events.rows(await store.events.numbers(EventFilter(), limit=1))
+        assert await store.deliveries.route([RoutedEvent(came, EventState.ROUTED, [made])]) == 1
+    finally:
+        await store.close()
+
+
+def test_what_nobody_knows_the_outcome_of_is_told_beside_the_open_ones(shop: Shop) -> None:
+    asyncio.run(lose_an_answer(shop.cli))
+    said = shop("dead", "list")
+    assert "cus_9" not in said and "Of 1 more nobody knows whether they arrived" in said
+    assert "cus_9" in shop("dead", "list", "--state", "unknown")
+    assert "nobody knows" not in shop("dead", "list", "--integration", "payments")
 
 
 def test_a_webhook_as_stripe_signs_it_is_a_row_a_moment_later(shop: Shop) -> None:
