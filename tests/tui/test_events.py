@@ -256,7 +256,7 @@ async def test_copies_hold_no_signature_and_no_control_character(
         await walk(app, pilot, ("enter", "*events", "enter", "*open", "y"))
         await wait_for(pilot, lambda: '"event_id": "evt_0039"' in app.clipboard)
         await pilot.press("Y")
-        assert app.clipboard.startswith("curl -X POST https://hooks.example.com/webhooks/stripe-live")
+        assert "curl " in app.clipboard and "https://hooks.example.com/webhooks/stripe-live" in app.clipboard
         assert "5f2a90" not in app.clipboard and "evt_0039" in app.clipboard
         await pilot.press("escape", "o")
         await wait_for(pilot, lambda: len(app.screen_stack) > 1)
