@@ -200,6 +200,42 @@ def test_alerts_are_seen_until_they_are_acknowledged(shop: Shop) -> None:
     assert "There is no alert 99" in shop("alerts", "ack", "99", code=4)
 
 
+def test_a_webhook_as_stripe_signs_it_is_a_row_a_moment_later(shop: Shop) -> None:
+    """From the request to the table through one `serve`; what is forged reaches nothing."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    wait_for(lambda: shop.cli.engine_pid() is None, "the end of the engine that delivered before")
+    process = shop.cli.start("serve", "--listen", address)
+    wait_for(lambda: post(address, b"{}", {}) is not None, "the receiver's start")
+    body = event(7).body
+    assert post(address, body, {"stripe-signature": "t=1,v1=00"}) == 401
+    signature = stripe.WebhookSignature.generate_signature_header(body.decode(), shop.cli.env["STRIPE_HOOK"])
+    assert post(address, body, {"stripe-signature": signature}) == 200
+
+    def written() -> bool:
+        found = rows(shop.folder / "w.sqlite", "SELECT name FROM customers WHERE id = 'cus_1'")
+        return [row["name"] for row in found] == ["n7"]
+
+    wait_for(written, "the row")
+    process.terminate()
+    process.wait(10)
+    ended = rows(shop.cli.database, "SELECT state FROM deliveries WHERE idempotency_key IS NOT NULL")
+    assert {row["state"] for row in ended} == {"done"}
+
+
+def post(address: str, body: bytes, headers: dict[str, str]) -> int | None:
+    """The status of a request to the source `shop`, None while nobody listens."""
+    connection = http.client.HTTPConnection(address, timeout=10)
+    try:
+        connection.request("POST", "/webhooks/shop", body, {"content-type": "application/json", **headers})
+        return connection.getresponse().status
+    except ConnectionRefusedError:
+        return None
+    finally:
+        connection.close()
+
+
 async def lose_an_answer(cli: Cli) -> None:
     """A delivery that was sent and whose answer never came."""
     fault = Fault(ErrorClass.TRANSIENT, "unknown_outcome", "The engine ended before the answer arrived.")
@@ -236,39 +272,3 @@ def test_what_nobody_knows_the_outcome_of_is_told_beside_the_open_ones(shop: Sho
     assert "cus_9" not in said and "Of 1 more nobody knows whether they arrived" in said
     assert "cus_9" in shop("dead", "list", "--state", "unknown")
     assert "nobody knows" not in shop("dead", "list", "--integration", "payments")
-
-
-def test_a_webhook_as_stripe_signs_it_is_a_row_a_moment_later(shop: Shop) -> None:
-    """From the request to the table through one `serve`; what is forged reaches nothing."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    wait_for(lambda: shop.cli.engine_pid() is None, "the end of the engine that delivered before")
-    process = shop.cli.start("serve", "--listen", address)
-    wait_for(lambda: post(address, b"{}", {}) is not None, "the receiver's start")
-    body = event(7).body
-    assert post(address, body, {"stripe-signature": "t=1,v1=00"}) == 401
-    signature = stripe.WebhookSignature.generate_signature_header(body.decode(), shop.cli.env["STRIPE_HOOK"])
-    assert post(address, body, {"stripe-signature": signature}) == 200
-
-    def written() -> bool:
-        found = rows(shop.folder / "w.sqlite", "SELECT name FROM customers WHERE id = 'cus_1'")
-        return [row["name"] for row in found] == ["n7"]
-
-    wait_for(written, "the row")
-    process.terminate()
-    process.wait(10)
-    ended = rows(shop.cli.database, "SELECT state FROM deliveries WHERE idempotency_key IS NOT NULL")
-    assert {row["state"] for row in ended} == {"done"}
-
-
-def post(address: str, body: bytes, headers: dict[str, str]) -> int | None:
-    """The status of a request to the source `shop`, None while nobody listens."""
-    connection = http.client.HTTPConnection(address, timeout=10)
-    try:
-        connection.request("POST", "/webhooks/shop", body, {"content-type": "application/json", **headers})
-        return connection.getresponse().status
-    except ConnectionRefusedError:
-        return None
-    finally:
-        connection.close()
