@@ -217,7 +217,8 @@ async def test_M12_copies_hold_no_secret_and_no_escape(
         assert json.loads(copied["payload"])["id"].startswith("cus_")
         await pilot.press("Y")
         await wait_said(app, pilot, "Copied the request as curl")
-        assert app.clipboard == "curl -X POST http://127.0.0.1:4702/v1/contacts"
+        line = "curl --request POST --url http://127.0.0.1:4702/v1/contacts"
+        assert app.clipboard == f"{line} --header 'Authorization: Bearer '\"${{ACCESS_TOKEN}}\""
 
 
 async def test_M10_a_file_is_new_private_and_whole(
@@ -243,7 +244,7 @@ async def test_M10_a_file_is_new_private_and_whole(
             await wait_for(pilot, lambda: bool(app.screen.query("#answer")))
             app.screen.query_one("#answer", Input).value = str(target)
             await pilot.press("enter")
-            await wait_said(app, pilot, f"{target} exists already")
+            await wait_said(app, pilot, f"Cannot write {target}: File exists")
         assert path.read_bytes() == before
 
 
