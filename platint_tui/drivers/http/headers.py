@@ -12,12 +12,14 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_pairs", "_values")
 
     def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]] = ()) -> None:
-        pairs = fields.items() if isinstance(fields, Mapping) else fields
-        self._pairs = [(_text(name).lower(), _text(value)) for name, value in pairs]
+        self._pairs: list[tuple[str, str]] = []
         self._values: dict[str, str] = {}
-        for name, value in self._pairs:
-            known = self._values.get(name)
-            self._values[name] = value if known is None else f"{known}, {value}"
+        values = self._values
+        for name, value in fields.items() if isinstance(fields, Mapping) else fields:
+            key = (name if isinstance(name, str) else name.decode("latin-1")).lower()
+            text = value if isinstance(value, str) else _text(value)
+            self._pairs.append((key, text))
+            values[key] = text if key not in values else f"{values[key]}, {text}"
 
     def __getitem__(self, name: str) -> str:
         return self._values[name.lower()]
@@ -36,13 +38,7 @@ class Headers(Mapping[str, str]):
         return [value for known, value in self._pairs if known == name.lower()]
 
 
-def _text(value: str | bytes) -> str:
-    if isinstance(value, str):
-        return value
-    try:
-        return value.decode("ascii")
-    except UnicodeDecodeError:
-        pass
+def _text(value: bytes) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
