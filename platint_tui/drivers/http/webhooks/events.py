@@ -134,17 +134,13 @@ def _event(
 ) -> NewEvent:
     # Most events are the whole document: it is looked up once, where something of it is asked for.
     root = element if element is not MISSING or not shape.reads_body else view.document
-
-    def texts(ways: _Ways) -> tuple[str, ...]:
-        return _texts(view, ways, root, element, body) if ways else ()
-
-    moment = texts(shape.time)
+    moment = _texts(view, shape.time, root, element, body) if shape.time else ()
     return NewEvent(
         profile=profile,
         platform=platform,
-        event_id=_joined_id(texts(shape.id)) or _hash_id(view.request, body),
-        type=_storable(shape.join.join(texts(shape.type)))[:MAX_TYPE],
-        order_key=_joined_id(texts(shape.order_key)),
+        event_id=_joined_id(_texts(view, shape.id, root, element, body)) or _hash_id(view.request, body),
+        type=_storable(shape.join.join(_texts(view, shape.type, root, element, body)))[:MAX_TYPE],
+        order_key=_joined_id(_texts(view, shape.order_key, root, element, body)),
         occurred_ms=time_ms(moment[0], shape.time_format) if moment else None,
         received_ms=received_ms,
         method=view.request.method,
@@ -185,9 +181,12 @@ def _member(data: Json, path: str | tuple[str, ...]) -> Json:
     """`lookup` of a path that mostly is one of plain objects."""
     found = data
     for name in path:
-        if type(found) is not dict:
+        if type(found) is dict:
+            found = found.get(name, MISSING)
+        elif found is MISSING:
+            break
+        else:
             return lookup(data, path, MISSING)
-        found = found.get(name, MISSING)
     return found
 
 
@@ -306,7 +305,7 @@ def _plan(connector: Connector) -> _Plan:
 
 def _compiled(webhooks: Webhooks) -> _Plan:
     shapes = tuple(_shape(item) for item in webhooks.event)
-    kept = {"content-type", *(name.lower() for name in webhooks.keep_headers)}
+    kept = {"content-type", "user-agent", *(name.lower() for name in webhooks.keep_headers)}
     for shape in shapes:
         kept |= {name for name, _ in shape.tests}
         for ways in (shape.id, shape.type, shape.time, shape.order_key):
