@@ -227,6 +227,12 @@ async def test_a_disabled_source_tells_its_senders_to_come_back(served: Served) 
     answer = await served.send(request(b"{}"))
     assert (answer.status, answer.headers["retry-after"]) == (503, "300")
     assert [item.cause for item in await rejections(served, "gh")] == ["disabled"]
+    forged = await served.send(request(b"{}", secret="wrong"))
+    assert (forged.status, set(forged.headers)) == (401, {"date", "content-length"})
+    disabled = [item for item in await rejections(served, "gh") if item.cause == "disabled"]
+    assert [item.times for item in disabled] == [1], (
+        "what is forged is not counted among what was refused for that"
+    )
     assert await served.events() == []
     set_state(served, "gh", "paused")
     await until(lambda: served.receiver.receives("gh").state == "paused")  # type: ignore[union-attr]

@@ -111,12 +111,6 @@ class Intake:
             text = f"'{name}' takes {allowed}, not {head.method[:20]}."
             self.refusals.add(name, Cause.WRONG_METHOD, text, head, b"", webhooks=endpoint.webhooks)
             return _not_allowed(endpoint.answers)
-        if endpoint.state is SourceState.DISABLED:
-            name = endpoint.profile.name
-            self.refusals.add(
-                name, Cause.DISABLED, f"'{name}' is disabled.", head, b"", webhooks=endpoint.webhooks
-            )
-            return DISABLED
         return endpoint.webhooks.max_body
 
     def too_large(self, head: Head, beginning: bytes) -> None:
@@ -194,7 +188,10 @@ class Intake:
         verdict = self._verify(endpoint, request)
         if not verdict.accepted:
             return False
-        self._accept(exchange, endpoint, request, verdict, handshake)
+        if endpoint.state is SourceState.DISABLED:
+            self._disabled(exchange, endpoint)
+        else:
+            self._accept(exchange, endpoint, request, verdict, handshake)
         return True
 
     async def _judge(self, exchange: Exchange, endpoint: Endpoint, request: WebhookRequest) -> None:
@@ -202,6 +199,9 @@ class Intake:
         try:
             handshake = handshake_of(endpoint.connector, request)
             if handshake is not None and not handshake.verified:
+                if endpoint.state is SourceState.DISABLED:
+                    self._disabled(exchange, endpoint)
+                    return
                 exchange.answer(_reply(handshake, request))
                 if handshake.tells is not None:
                     name, head = endpoint.profile.name, exchange.head
@@ -217,6 +217,8 @@ class Intake:
             verdict = await self._verdict(endpoint, request)
             if not verdict.accepted:
                 self._refuse(exchange, endpoint, request, verdict, began)
+            elif endpoint.state is SourceState.DISABLED:
+                self._disabled(exchange, endpoint)
             elif await self._confirmed(endpoint, request, handshake):
                 self._accept(exchange, endpoint, request, verdict, handshake)
             else:
@@ -286,6 +288,13 @@ class Intake:
             exchange.answer(reply if stored else NOT_STORED)
 
         self.batches.add(events, done)
+
+    def _disabled(self, exchange: Exchange, endpoint: Endpoint) -> None:
+        """Tell a genuine sender to come back: only these are counted, and only these learn that it is disabled."""
+        name = endpoint.profile.name
+        text = f"'{name}' is disabled."
+        self.refusals.add(name, Cause.DISABLED, text, exchange.head, b"", webhooks=endpoint.webhooks)
+        exchange.answer(DISABLED)
 
     def _refuse(
         self,
