@@ -241,7 +241,7 @@ async def test_a_canary_goes_first_and_the_others_at_a_word(live: Workspace, tmp
         replace(integration, target_profile="rescue", target_platform="sqlite", text=integration.text + "\n")
     )
     async with open_console(live, "deadletters") as (app, pilot):
-        await wait_for(pilot, lambda: "anna: Replay paused" in text_of(app) and "P goes on" in text_of(app))
+        await wait_for(pilot, lambda: "anna: paused" in text_of(app) and "P goes on" in text_of(app))
         await pilot.press("x")
         await wait_said(app, pilot, "The replay is being cancelled")
         await wait_for(pilot, lambda: not inbox(app).has_class("-busy"))
@@ -259,7 +259,7 @@ async def test_a_canary_goes_first_and_the_others_at_a_word(live: Workspace, tmp
         await wait_for(pilot, lambda: screen.plan is not None)
         screen.query_one("#confirm", Button).press()
         await wait_said(app, pilot, f"The canary is back: 2 arrived. {issue.open - 2} wait for your word.")
-        await wait_for(pilot, lambda: "P sends the others" in text_of(app))
+        await wait_for(pilot, lambda: "P sends the other" in text_of(app))
         await pilot.press("P")
         await wait_said(app, pilot, f"Replay ended: {issue.open} arrived.")
         await pilot.press("J")

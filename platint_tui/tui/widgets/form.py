@@ -35,6 +35,7 @@ class FieldSpec:
     secret: bool = False
     required: bool = False
     choices: tuple[tuple[str, str], ...] = ()
+    placeholder: str = ""
 
 
 def single_line(text: str, most: int) -> tuple[str, str]:
@@ -63,8 +64,8 @@ class Line(LineInput):
         line: Line
         text: str
 
-    def __init__(self, *, most: int, secret: bool, value: str, id: str) -> None:
-        hint = "not shown as you type" if secret else ""
+    def __init__(self, *, most: int, secret: bool, value: str, id: str, placeholder: str = "") -> None:
+        hint = "not shown as you type" if secret else placeholder
         super().__init__(value=value, password=secret, placeholder=hint, id=id, max_length=most, compact=True)
         self._most = most
 
@@ -202,7 +203,13 @@ class Form(VerticalScroll, can_focus=False):
         if field.choices:
             return Choice(field.choices, field.value, field_id=field.id, ascii_only=self._ascii)
         most = MOST_SECRET if field.secret else MOST_TEXT
-        return Line(most=most, secret=field.secret, value=clean(field.value), id=f"input-{_slug(field.id)}")
+        return Line(
+            most=most,
+            secret=field.secret,
+            value=clean(field.value),
+            id=f"input-{_slug(field.id)}",
+            placeholder=field.placeholder,
+        )
 
     def values(self) -> dict[str, str]:
         """Every field's answer as it stands, secrets included; nobody keeps it longer than needed."""

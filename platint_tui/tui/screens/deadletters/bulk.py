@@ -29,9 +29,9 @@ FIELDS = (
         "order",
         "order",
         choices=(
-            (Order.NEWEST, "newest of each"),
+            (Order.NEWEST, "newest only"),
             (Order.OLDEST, "oldest first"),
-            (Order.ARRIVED, "one by one"),
+            (Order.ARRIVED, "as arrived"),
         ),
     ),
     FieldSpec(
@@ -40,12 +40,12 @@ FIELDS = (
         choices=((MappingOf.TODAY, "of today"), (MappingOf.THEN, "of that time")),
     ),
     FieldSpec("unknown", "answer was lost", choices=(("", "leave out"), ("yes", "send again"))),
-    FieldSpec("canary", "canary, so many"),
+    FieldSpec("canary", "canary first", placeholder="so many go first, then it waits"),
     FieldSpec(
         "auto", "after the canary", choices=(("", "wait for my word"), ("yes", "go on if all arrived"))
     ),
-    FieldSpec("rate", "at most a second"),
-    FieldSpec("target", "another target"),
+    FieldSpec("rate", "at most a second", placeholder="as fast as the limits allow"),
+    FieldSpec("target", "another target", placeholder="a profile, or profile/table"),
     FieldSpec("settle", "if elsewhere", choices=(("", "they stay open"), ("yes", "they are done"))),
 )
 
@@ -93,6 +93,8 @@ class BulkScreen(Dialog[ReplayOptions]):
         Binding("y", "confirm", "Replay", show=False),
         Binding("n", "leave", "Cancel", show=False),
         Binding("t", "simulate", "Simulate", show=False),
+        Binding("pagedown", "scroll_plan(1)", "Plan down", show=False, priority=True),
+        Binding("pageup", "scroll_plan(-1)", "Plan up", show=False, priority=True),
         Binding("down", "app.focus_next", "Next", show=False, priority=True),
         Binding("up", "app.focus_previous", "Before", show=False, priority=True),
     ]
@@ -171,10 +173,18 @@ class BulkScreen(Dialog[ReplayOptions]):
             self._say(error.sentence(), "bad")
             return
         self._plan = plan
-        self._say("Nothing is sent yet.", "muted")
         rows = plan_lines(plan, options, self._now(), self.size.width - 12)
         self.query_one("#plan", Static).update(present.lined(rows))
         self._ask_name(plan)
+        self.call_after_refresh(self._say_plan)
+
+    def _say_plan(self) -> None:
+        more = self.query_one("#plan-scroll", VerticalScroll).max_scroll_y > 0
+        self._say(f"Nothing is sent yet.{' PgDn shows more of the plan.' if more else ''}", "muted")
+
+    def action_scroll_plan(self, direction: int) -> None:
+        """See more of the plan where it does not fit."""
+        self.query_one("#plan-scroll", VerticalScroll).scroll_relative(y=4 * direction, animate=False)
 
     def _say(self, text: str, tone: str) -> None:
         self.query_one("#verdict", Static).update(present.toned(text, tone))

@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Button, Static
 
 from platint_tui.core.errors import PlatintError
@@ -16,7 +16,6 @@ from platint_tui.core.replays import Simulation
 from platint_tui.tui import present
 from platint_tui.tui.dialogs.base import Dialog, label, words
 from platint_tui.tui.screens.deadletters.planwords import forecast_lines, verdict
-from platint_tui.tui.widgets.lines import LinesView
 
 Progress = Callable[[int, int], None]
 Simulator = Callable[[Progress], Awaitable[Simulation]]
@@ -49,7 +48,8 @@ class ForecastScreen(Dialog[str]):
         with Vertical():
             yield words(self._title, "strong", classes="title")
             yield Static(present.toned("Asking the engine…", "muted"), id="verdict", markup=False)
-            yield LinesView(id="reasons")
+            with VerticalScroll(id="reasons"):
+                yield Static("", id="reasons-text", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button(label("Close  esc"), id="close")
                 if self._onward:
@@ -67,7 +67,7 @@ class ForecastScreen(Dialog[str]):
             self._say(error.sentence(), "bad")
             return
         self._say(*verdict(self.result))
-        self.query_one("#reasons", LinesView).show(forecast_lines(self.result))
+        self.query_one("#reasons-text", Static).update(present.lined(forecast_lines(self.result)))
         if self._onward:
             self.query_one("#onward", Button).disabled = not self.result.passing
 

@@ -185,7 +185,10 @@ class Handlers(Replaying, Correcting):
         answer = await view.app.push_screen_wait(
             ChooseScreen(
                 "What becomes of this issue?",
-                (issue.message, f"It is {issue.state}, {present.count(issue.open)} open."),
+                (
+                    issue.message,
+                    f"It is {issue.state}; {present.count(issue.open)} of {present.count(issue.total)} are open.",
+                ),
                 (
                     Choice("stay", "escape", "nothing", "It stays as it is."),
                     Choice("acknowledged", "a", "acknowledge", "Somebody looks after it."),

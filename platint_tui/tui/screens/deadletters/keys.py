@@ -49,6 +49,10 @@ def _all(context: Context) -> str | None:
     return None if listed else _issue(context)
 
 
+def _not_beside(context: Context) -> str | None:
+    return "Back to the inbox first: esc." if _view(context).level in ("jobs", "rules") else None
+
+
 def _at_issues(context: Context) -> str | None:
     return None if _view(context).level == "issues" else "The list of issues has this: esc."
 
@@ -147,7 +151,7 @@ ACTIONS: tuple[Action, ...] = (
             "choose_state", _issue, writes=True, footer=13),
     _action("bin", "i", "fault", "Issues of records, of systems (target, credential, network), or both.",
             "next_bin", _at_issues, footer=14),
-    _action("steer", "P", "pause replay", "Pause a replay, let it go on, or send the rest after its canary.",
+    _action("steer", "P", "pause/go on", "Pause a replay, let it go on, or send the rest after its canary.",
             "steer_job", _steerable, writes=True, footer=9),
     _action("jobs", "J", "replays", "Replays of every console, with their reports.",
             "show_jobs", lambda context: None, footer=12),
@@ -158,10 +162,10 @@ ACTIONS: tuple[Action, ...] = (
     _action("filter", "slash", "filter", "Filter as you type: key:cus_1 code:too_long since:2h; or search a payload.",
             "start_filter", _filter, footer=4),
     _action("view", "v", "view", "Unresolved or all; in a dead letter: payload, raw, exchange, attempts.",
-            "change_view", lambda context: None, footer=5),
+            "change_view", _not_beside, footer=5),
     _action("copy", "y", "copy", "Copy the row as JSON.", "copy_row", _anything, footer=10),
     _action("pull", "a", "brokers", "Bring in the dead letters that brokers keep themselves; nothing is taken there.",
-            "pull_native", lambda context: None, writes=True, footer=11),
+            "pull_native", _not_beside, writes=True, footer=11),
     _action("curl", "Y", "copy curl", "Copy the request as curl, without secrets.", "copy_curl", _sent),
     _action("save", "o", "save", "Save what is listed to a new file, as JSON lines.", "save_file", _anything),
 )  # fmt: skip

@@ -50,7 +50,7 @@ def _fact(name: str, text: str, tone: str = "") -> list[tuple[str, str]]:
 
 def plan_lines(plan: BulkPlan, options: ReplayOptions, now_ms: int, width: int) -> Lines:
     """Count, targets, age, duplicates, what is left out, time, and the first as they would be sent."""
-    lines: Lines = [_target(item) for item in plan.targets]
+    lines: Lines = [line for item in plan.targets for line in _target(item)]
     if not plan.total:
         lines.append([("Nothing is left to send.", "warn")])
     else:
@@ -74,14 +74,16 @@ def plan_lines(plan: BulkPlan, options: ReplayOptions, now_ms: int, width: int) 
     return lines
 
 
-def _target(item: PlannedTarget) -> list[tuple[str, str]]:
+def _target(item: PlannedTarget) -> Lines:
     sure = "may be sent twice" if item.idempotent else "must not be sent twice"
     rate = f", {present.rate(item.rate)} allowed" if item.rate is not None else ""
     return [
-        *_fact("to", f"{item.profile} ", "strong"),
-        (item.environment, "accent" if item.environment == "production" else "muted"),
-        (f"  {present.count(item.count)} to {item.address or item.platform}", ""),
-        (f"  {sure}{rate}", "muted"),
+        [
+            *_fact("to", f"{item.profile} ", "strong"),
+            (item.environment, "accent" if item.environment == "production" else "muted"),
+            (f"  {present.count(item.count)} to {item.address or item.platform}", ""),
+        ],
+        _fact("", f"{sure}{rate}", "muted"),
     ]
 
 
@@ -219,6 +221,22 @@ def job_words(job: ReplayJob) -> tuple[str, str]:
     tone = "ok" if job.succeeded + job.superseded == job.total else "warn" if job.succeeded else "bad"
     why = f" {job.error}" if job.error else ""
     return f"{end}: {counts(job)}{left}.{why}", tone
+
+
+def line_words(job: ReplayJob) -> tuple[str, str, str]:
+    """A job in the line under the lists: what it does, the tone, and the keys that steer it. Short enough for 80."""
+    rest = present.count(job.total - settled(job))
+    if job.state == ReplayState.WAITING:
+        return f"canary back: {counts(job)}", "warn", f"P sends the other {rest}, x leaves them"
+    if job.state == ReplayState.PAUSED:
+        return f"paused: {counts(job)}, {rest} left", "warn", "P goes on, x ends it"
+    if job.state in (ReplayState.PLANNING, ReplayState.CANCELLING):
+        return str(job.state), "info", ""
+    return (
+        f"{present.count(settled(job))} of {present.count(job.total)}: {counts(job)}",
+        "info",
+        "P pauses, x cancels",
+    )
 
 
 def option_words(options: ReplayOptions) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from platint_tui.tui.screens.deadletters.section import DeadLettersSection
 
 _TALL = 26
+_BAR_FROM = 100
 _STEERABLE = (ReplayState.CANARY, ReplayState.RUNNING, ReplayState.PAUSED, ReplayState.WAITING)
 
 
@@ -202,21 +203,20 @@ class Replaying:
     def draw_jobs(self) -> None:
         """The line of the job that wants attention most."""
         job = planwords.first_line(self.jobs)
-        if job is None:
+        if job is None or _me(self).level == "jobs":
             self._draw_line("", "")
             return
-        text, tone = planwords.job_words(job)
+        text, tone, keys = planwords.line_words(job)
         others = sum(1 for item in self.jobs if item.ended_ms is None) - 1
-        keys = {ReplayState.WAITING: "P sends the others, x leaves them", ReplayState.PAUSED: "P goes on"}
-        hint = keys.get(job.state, "P pauses, x cancels")
         more = f", J has {present.plural(others, 'more', 'more')}" if others else ""
         whose = f"{job.operator}: " if job.operator else ""
         share = planwords.settled(job) / job.total if job.total else 0.0
+        wide = _me(self).app.size.width >= _BAR_FROM
         pieces = [
-            (present.bar(share, 12), "info"),
-            (f"  {whose}", "muted"),
+            (f"{present.bar(share, 12)}  " if wide else "", "info"),
+            (whose, "muted"),
             (text, tone),
-            (f"   {hint}{more}", "muted"),
+            (f"   {keys}{more}", "muted"),
         ]
         self._put_line(pieces)
 

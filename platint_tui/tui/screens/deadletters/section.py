@@ -211,6 +211,7 @@ class DeadLettersSection(Handlers, SectionView):
     def watch_level(self) -> None:
         """Show the pane of the depth."""
         self.query_one("#panes", ContentSwitcher).current = f"pane-{self.level}"
+        self.draw_jobs()
         self.focus_first()
         self.console.refresh_keys()
 

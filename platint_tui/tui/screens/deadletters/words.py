@@ -70,10 +70,10 @@ def issue_columns(now: Callable[[], int]) -> tuple[Column[Issue], ...]:
             grow=1,
             most=18,
         ),
-        Column("platform", lambda issue: Cell(issue.platform, "muted"), 10, grow=1, most=16, priority=5),
+        Column("platform", lambda issue: Cell(issue.platform, "muted"), 10, grow=1, most=16, priority=6),
         Column("sync", lambda issue: Cell(issue.place), 14, grow=1, most=28, priority=1),
-        Column("message", lambda issue: Cell(issue.message, "muted"), 20, grow=3, priority=7),
-        Column("first", lambda issue: _age(issue.first_seen_ms, now()), 9, align="right", priority=6),
+        Column("message", lambda issue: Cell(issue.message, "muted"), 20, grow=3, priority=5),
+        Column("first", lambda issue: _age(issue.first_seen_ms, now()), 9, align="right", priority=7),
         Column("last", lambda issue: _age(issue.last_seen_ms, now()), 9, align="right", priority=2),
     )
 
@@ -189,12 +189,8 @@ def _origin(letter: DeadLetter, now_ms: int) -> Pieces:
 
 def rule_facts(rule: FixRule, open_letters: int) -> Pieces:
     """A fix rule of an issue, offered when there is something to apply it to."""
-    offer = "f applies it" if open_letters else "f lists it"
-    return [
-        ("\n", ""),
-        *fact("fix rule", f"#{rule.number} {rule.words()}", "info", end=""),
-        (f"   {offer}", "key"),
-    ]
+    offer = "f applies" if open_letters else "f lists"
+    return [("\n", ""), *fact("fix rule", offer, "key", end=""), (f" #{rule.number}: {rule.words()}", "info")]
 
 
 def queue_facts(queue: SeenQueue, now_ms: int) -> Pieces:
