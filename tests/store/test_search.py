@@ -11,7 +11,8 @@ from store.samples import FakeClock, commit, dead_letter, running
 
 from platint_tui.core.errors import ErrorClass
 from platint_tui.core.model import Fault
-from platint_tui.core.states import IssueState
+from platint_tui.core.states import DeadLetterState, IssueState
+from platint_tui.store import search
 from platint_tui.store.ports import DeadLetterFilter
 from platint_tui.store.sqlite import SqliteStore
 
@@ -122,3 +123,25 @@ async def test_the_newest_are_the_first_of_all_that_match(three: SqliteStore) ->
         assert list(await three.dead_letters.newest(wanted, 9)) == list(
             await three.dead_letters.numbers(wanted)
         )
+
+
+@pytest.mark.parametrize("looked_at", [0, 5_000])
+async def test_words_with_other_fields_find_the_same_either_way(
+    three: SqliteStore, looked_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the rows of the words are read one by one, or the numbers of both are compared."""
+    monkeypatch.setattr(search, "_LOOKED_AT", looked_at)
+    assert await found(three, text="cus_77", bin="systemic") == [3]
+    assert await found(three, text="cus_77", states=(DeadLetterState.OPEN,)) == [1, 3]
+    assert await found(three, text="cus_77", key="cus_779*") == [3]
+    assert await found(three, text="late", key="cus_77*") == []
+    assert await three.dead_letters.count(DeadLetterFilter(text="cus_77", code="connect")) == 1
+    newest = await three.dead_letters.numbers(DeadLetterFilter(text="cus_77", integration="billing"))
+    assert list(newest) == [3, 1]
+
+
+async def test_the_records_that_wait_in_an_issue(three: SqliteStore) -> None:
+    assert await three.dead_letters.keys("f1") == 2 and await three.dead_letters.keys("f1", most=1) == 1
+    (letter,) = await three.dead_letters.rows([1])
+    await three.dead_letters.discard([letter.id])
+    assert await three.dead_letters.keys("f1") == 1 and await three.dead_letters.keys("none") == 0
