@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -51,15 +51,26 @@ class WebhookKeeping:
 
     async def run(self) -> None:
         """Look every few seconds; never ends by itself."""
+        # A platform that answers late must not make it look as if nobody had listened meanwhile.
+        await asyncio.gather(self._repeat(self.listen), self._repeat(self.look))
+
+    async def _repeat(self, look: Callable[[], Awaitable[bool]]) -> None:
         listens = False
         while True:
             await asyncio.sleep(LOOK_SECONDS if listens else SOON_SECONDS)
             try:
-                listens = await self.look()
+                listens = await look()
             except PlatintError as error:
                 log.error("webhooks: %s", REDACTOR.redact(error.sentence()))
             except Exception as error:
                 log.error("webhooks: %s", REDACTOR.redact(repr(error)), exc_info=error)
+
+    async def listen(self) -> bool:
+        """Note whether this engine receives webhooks, which it returns, and since when nobody did."""
+        if not await self._listens():
+            return False
+        await self._listened(await self._used(await self._context.store.subscriptions.list()))
+        return True
 
     async def look(self) -> bool:
         """One look, and whether this engine receives webhooks: one that does not asks nobody."""
@@ -67,9 +78,7 @@ class WebhookKeeping:
             return False
         store = self._context.store
         rows = await store.subscriptions.list()
-        used = {item.profile for item in rows if item.state in LIVING}
-        used |= {item.profile for item in await store.events.sources() if item.events}
-        await self._listened(used)
+        used = await self._used(rows)
         for row in rows:
             await self._renew(row)
         for profile in sorted({row.profile for row in rows}):
@@ -86,6 +95,11 @@ class WebhookKeeping:
             await self._now_and_then(f"missed {profile}", every, partial(self._compare, profile))
         return True
 
+    async def _used(self, rows: Sequence[Subscription]) -> set[str]:
+        """The profiles whose platforms send something: those with webhooks, and those that something came of."""
+        used = {item.profile for item in rows if item.state in LIVING}
+        return used | {item.profile for item in await self._context.store.events.sources() if item.events}
+
     async def _listens(self) -> bool:
         status = await self._context.store.settings.get(STATUS)
         if not isinstance(status, Mapping) or not status.get("address"):
@@ -99,7 +113,7 @@ class WebhookKeeping:
         heard = await store.settings.get(HEARD)
         if isinstance(heard, int) and now - heard > SILENCE_MS:
             for profile in sorted(used):
-                reason = "Nobody listened for webhooks: the engine did not run, or the machine slept."
+                reason = "Nobody listened for webhooks: the engine did not run or could not listen, or the machine slept."
                 await store.gaps.begin(profile, GapKind.RECEIVER_DOWN, reason, heard, now)
                 self._due[f"missed {profile}"] = now + UNDER_WAY_MS + 1_000
         if not isinstance(heard, int) or not 0 <= now - heard < HEARD_MS:

@@ -22,6 +22,7 @@ from platforms.vendor import Asked, Reply, Vendor, running
 
 from platint_tui.core.gaps import GapKind, GapState, MissedState
 from platint_tui.core.subscriptions import Subscription, SubscriptionState
+from platint_tui.engine import webhookkeeping
 from platint_tui.engine.webhookkeeping import WebhookKeeping
 
 __all__ = ["served"]
@@ -180,6 +181,37 @@ async def test_a_webhook_that_expires_is_renewed_and_a_failure_is_told(served: S
         assert "Not yours" in second.error
         [alert] = await served.store.alerts.list()
         assert alert.subject == "webhook desk/sub_2" and "cannot be renewed" in alert.text
+
+
+async def test_a_platform_that_answers_late_makes_no_gap_in_listening(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked of platforms may take minutes; that somebody listens is noted all the while."""
+    await served.store.settings.put(
+        webhookkeeping.STATUS, {"address": "http://127.0.0.1:1", "since_ms": 2**53}
+    )
+    monkeypatch.setattr(webhookkeeping, "LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(webhookkeeping, "SOON_SECONDS", 0.005)
+    monkeypatch.setattr(webhookkeeping, "HEARD_MS", 0)
+    asked = asyncio.Event()
+
+    async def late(self: WebhookKeeping) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(WebhookKeeping, "_compare_every", late)
+    task = asyncio.create_task(WebhookKeeping(served.installation.context()).run())
+    try:
+        await asyncio.wait_for(asked.wait(), 10)
+        before = await served.store.settings.get(webhookkeeping.HEARD)
+
+        async def goes_on() -> bool:
+            return await served.store.settings.get(webhookkeeping.HEARD) != before
+
+        await until(goes_on)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_crash_before_the_platforms_secret_is_kept_makes_the_webhook_anew(
