@@ -65,8 +65,8 @@ async def deliveries(workspace: Workspace, where: DeliveryFilter, limit: int = 1
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """A profile with webhooks: its state and counts, its deliveries that wait, and those of the last day that
-    arrived or were given up."""
+    """A profile with webhooks: its state and counts, its deliveries that wait, and those that ended
+    lately (see `sources`): arrived, or given up."""
 
     source: Source
     waiting: int
@@ -75,7 +75,7 @@ class SourceRow:
 
     @property
     def success_rate(self) -> float | None:
-        """Of the deliveries that ended within the last day, the share that arrived; None when none ended."""
+        """Of the deliveries that ended lately, the share that arrived; None when none ended."""
         ended = self.delivered + self.given_up
         return self.delivered / ended if ended else None
 
@@ -89,11 +89,11 @@ class Sources:
     targets: tuple[TargetHealth, ...]
 
 
-async def sources(workspace: Workspace) -> Sources:
-    """Every profile whose platform has webhooks, as it stands."""
+async def sources(workspace: Workspace, within_ms: int = _DAY_MS) -> Sources:
+    """Every profile whose platform has webhooks, as it stands; deliveries that ended are counted `within_ms`."""
     store = workspace.store
     known = {item.profile: item for item in await store.events.sources()}
-    counts = await store.deliveries.counts(workspace.clock.now_ms() - _DAY_MS)
+    counts = await store.deliveries.counts(workspace.clock.now_ms() - within_ms)
     found = []
     for profile in await store.profiles.list():
         source = known.get(profile.name)

@@ -33,6 +33,8 @@ __all__ = ["EventFilter"]
 
 STALE_MS = 30_000
 """After this time without a sign of life an engine is not believed to listen."""
+_HOUR_MS = 3_600_000
+"""Deliveries that ended are counted within this time: a screen is read again and again."""
 _DELIVERIES = 200
 """Deliveries of one event that are shown."""
 
@@ -161,7 +163,7 @@ async def load(workspace: Workspace) -> Inbound:
     """The sources in use first, then the other profiles whose platform sends webhooks, each by name."""
     store = workspace.store
     listener = await receiver(workspace)
-    found = await events.sources(workspace)
+    found = await events.sources(workspace, _HOUR_MS)
     subscriptions = await store.subscriptions.list()
     gaps = [
         item

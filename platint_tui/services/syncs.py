@@ -29,14 +29,14 @@ from platint_tui.services.workspace import Workspace
 from platint_tui.store.ports import DeliveryFilter
 
 _LAG_WINDOW_MS = 3_600_000
-_DAY_MS = 86_400_000
+_FED_WINDOW_MS = 3_600_000
 _LOOKED_BACK = 20
 """How many runs back the last part of each stream is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fed:
-    """What webhooks bring to one stream of an integration: deliveries that wait, and those of the last day that
+    """What webhooks bring to one stream of an integration: deliveries that wait, and those of the last hour that
     arrived or were given up. `held` says why nothing is delivered at present, "" when it is."""
 
     waiting: int
@@ -229,7 +229,7 @@ async def list_syncs(workspace: Workspace) -> list[SyncView]:
     known_gaps = await workspace.store.gaps.list(
         kinds=(GapKind.READING,), states=OPEN_GAP_STATES, limit=1_000
     )
-    routes = await workspace.store.deliveries.counts_by_route(workspace.clock.now_ms() - _DAY_MS)
+    routes = await workspace.store.deliveries.counts_by_route(workspace.clock.now_ms() - _FED_WINDOW_MS)
     holds = await workspace.store.deliveries.holds()
     breakers = {item.profile: item for item in await workspace.store.deliveries.health()}
     for integration in await workspace.store.integrations.list():

@@ -136,12 +136,12 @@ def source_facts(row: SourceView, now_ms: int) -> Lines:
 
 
 def delivery_words(row: SourceView) -> Pieces:
-    """What became of the deliveries of a source within the last day, and what waits."""
+    """What became of the deliveries of a source within the last hour, and what waits."""
     share = row.row.success_rate
     pieces: Pieces = [(f"{present.count(row.row.waiting)} waiting", "warn" if row.row.waiting else "muted")]
     if share is not None:
         pieces += [
-            (f", last day {present.count(row.row.delivered)} arrived", ""),
+            (f", last hour {present.count(row.row.delivered)} arrived", ""),
             (f", {present.count(row.row.given_up)} given up", "bad" if row.row.given_up else "muted"),
             (f" ({present.percent(share)} well)", "muted"),
         ]

@@ -49,7 +49,7 @@ def _fed_lines(view: SyncView, now_ms: int) -> list[Pieces]:
     lines: list[Pieces] = []
     wide = max((len(name) for name in view.fed), default=0) + 2
     for name, fed in view.fed.items():
-        lines.append([(f"{name:<{wide}}", ""), (f"last day {fed_words(fed)}", "muted")])
+        lines.append([(f"{name:<{wide}}", ""), (f"last hour {fed_words(fed)}", "muted")])
         if fed.held:
             lines.append([(f"{'':<{wide}}held: {fed.held}", "warn")])
     if view.breaker is not None and view.breaker.state != "closed":

@@ -120,7 +120,7 @@ def fed_state(view: SyncView, stream: StreamMapping | None) -> tuple[str, str]:
 
 
 def fed_words(fed: Fed) -> str:
-    """What webhooks brought within a day: `35 arrived, 5 waiting`."""
+    """What webhooks brought within an hour: `35 arrived, 5 waiting`."""
     words = [f"{present.count(fed.delivered)} arrived"]
     if fed.waiting:
         words.append(f"{present.count(fed.waiting)} waiting")
