@@ -13,18 +13,19 @@ from pathlib import Path
 import pytest
 from console_kit import Console, text_of, wait_for
 from live_kit import open_console
-from seeding import MINUTE, NOW_MS, FixedClock, seed
+from seeding import FAULTS, MINUTE, NOW_MS, FixedClock, seed
 from seeding_events import PUBLIC, account, listen, new_event, refusal, seed_events
 from syrupy.assertion import SnapshotAssertion
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
 from platint_tui.core.clock import SystemClock
-from platint_tui.core.events import EventState, SourceState
+from platint_tui.core.events import DeliveryOutcome, DeliveryState, EventState, SourceState
 from platint_tui.core.gaps import GapState
+from platint_tui.core.model import NewDeadLetter
 from platint_tui.core.text import clean
 from platint_tui.services import events, inbound
-from platint_tui.services.events import EventFilter
+from platint_tui.services.events import DeliveryFilter, EventFilter
 from platint_tui.services.workspace import Workspace, open_workspace
 from platint_tui.tui.app import PlatintApp
 from platint_tui.tui.dialogs.confirm import ConfirmScreen
@@ -297,6 +298,33 @@ async def test_a_sync_that_webhooks_feed_shows_them_instead_of_a_position(
     async with console(section="syncs") as (app, _):
         text = text_of(app)
         assert "25 arrived, 5 waiting" in text and "held: The target does not answer." in text
+
+
+async def test_a_dead_delivery_leads_to_its_dead_letter(
+    workspace: Workspace, clock: FixedClock, console: Console
+) -> None:
+    await seed(workspace, clock)
+    await seed_events(workspace, clock)
+    store = workspace.store
+    (waiting,) = (await store.deliveries.list(DeliveryFilter(states=(DeliveryState.PENDING,)), limit=1))[:1]
+    clock.at_ms += 60_000
+    claimed = await store.deliveries.claim("webhook-customers", "customers", "eng_test", 100)
+    mine = next(item.delivery for item in claimed if item.delivery.number == waiting.number)
+    why = FAULTS[0]
+    lost = NewDeadLetter(
+        profile="books", platform="sqlite", integration="webhook-customers", stream="customers", run="",
+        manifest_version="0.1.0", record_key=mine.record_key, payload=b"{}", content_hash="h",
+        idempotency_key="k", fingerprint="f" * 16, fault=why, direction="event",
+    )  # fmt: skip
+    await store.deliveries.settle(
+        [DeliveryOutcome(mine.number, DeliveryState.DEAD, why.code, why.message, letter=lost)]
+    )
+    async with console(section="events") as (app, pilot):
+        app.go("events", "event", str(mine.event_number))
+        await walk(app, pilot, ("*open", "v", "v", "v"))
+        assert "enter opens it" in text_of(app)
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: app.section == "deadletters" and why.message in text_of(app))
 
 
 ATTACKS = (

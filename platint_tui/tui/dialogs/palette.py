@@ -38,7 +38,14 @@ _COLUMNS: tuple[Column[Hit], ...] = (
     Column("", lambda hit: Cell(hit.title), 24, grow=2),
     Column("", lambda hit: Cell(hit.detail, "muted"), 16, grow=3, priority=1),
 )
-_WORDS = {"dead": "deadletters", "run": "history", "profile": "profiles", "sync": "syncs"}
+_WORDS = {
+    "dead": "deadletters",
+    "run": "history",
+    "profile": "profiles",
+    "sync": "syncs",
+    "event": "events",
+    "source": "events",
+}
 
 
 class PaletteScreen(Dialog[None]):

@@ -59,6 +59,19 @@ class Handlers:
             return
         view.open_source(view.source, refused=not view.events_pane.refused)
 
+    @property
+    def dead_letter(self) -> str:
+        """The dead letter of the open event's deliveries, "" for none."""
+        shown = _me(self).event_pane.event
+        found = (item.dead_letter for item in shown.deliveries) if shown is not None else ()
+        return next((letter for letter in found if letter), "")
+
+    def open_letter(self) -> None:
+        """Go to the dead letter of the open event."""
+        view = _me(self)
+        if view.level == "event" and self.dead_letter:
+            view.console.go("deadletters", "dead", self.dead_letter)
+
     def mark_row(self) -> None:
         """Mark the event under the cursor."""
         view = _me(self)

@@ -32,6 +32,13 @@ def _resend(context: Context) -> str | None:
     return None if view.chosen_events else "Open a source and choose an event."
 
 
+def _dead_letter(context: Context) -> str | None:
+    view = _view(context)
+    if view.level != "event":
+        return None if view.something else "There is nothing here to open."
+    return None if view.dead_letter else "No delivery of this event is a dead letter."
+
+
 def _mark(context: Context) -> str | None:
     view = _view(context)
     marks = view.level == "events" and not view.events_pane.refused and view.events_pane.table.count
@@ -101,6 +108,8 @@ def _action(
 
 
 ACTIONS: tuple[Action, ...] = (
+    _action("open", "enter", "open", "Open the row; in the deliveries of an event its dead letter.",
+            "open_letter", _dead_letter),
     _action("resend", "r", "resend", "Deliver the event, or the marked ones, to the integrations of today.",
             "resend", _resend, writes=True, footer=1),
     _action("filter", "slash", "filter", "Filter as you type: type:customer.* state:unwanted since:2h a text.",
