@@ -6,32 +6,17 @@ from argparse import Namespace
 from dataclasses import asdict, replace
 
 from platint_tui.cli import exporting
+from platint_tui.cli.choosing import chosen
 from platint_tui.cli.output import document, line, moment, note, plural, table
 from platint_tui.cli.session import confirm, opened
 from platint_tui.core.blame import what_next, whose_fault
-from platint_tui.core.errors import ConfigError, ExitCode
+from platint_tui.core.errors import ConfigError, ExitCode, UsageError
 from platint_tui.core.exports import exact
-from platint_tui.core.filtertext import parse_filter
 from platint_tui.core.jsontext import dumps
 from platint_tui.core.model import NATIVE, Attempt, DeadLetter, JsonObject
 from platint_tui.core.states import DeadLetterState
 from platint_tui.services import deadletters, export
-from platint_tui.services.deadletters import DeadLetterFilter
 from platint_tui.services.engine import local_engine, refuse_read_only
-from platint_tui.services.letterfilters import FILTER_NAMES, filter_of, whole_fingerprint
-from platint_tui.services.workspace import Workspace
-
-
-async def chosen(options: Namespace, workspace: Workspace) -> DeadLetterFilter:
-    """The dead letters that --filter and the other options mean, the open ones without a state. Raises UsageError,
-    ConfigError for a fingerprint that is not there."""
-    read = parse_filter(options.filter, FILTER_NAMES)
-    for name in ("fingerprint", "integration", "stream", "platform"):
-        read = read.plus(name, getattr(options, name))
-    read = read.plus("state", *options.state)
-    where = filter_of(read, workspace.clock.now_ms())
-    text = " ".join(part for part in (where.text, options.text) if part)
-    return replace(where, text=text, fingerprint=await whole_fingerprint(workspace, where.fingerprint))
 
 
 async def list_letters(options: Namespace) -> int:
@@ -245,8 +230,22 @@ async def discard(options: Namespace) -> int:
     """Mark dead letters as discarded."""
     async with opened(options) as workspace:
         refuse_read_only(workspace, "discard dead letters")
-        ids = [(await deadletters.show(workspace, item)).letter.id for item in options.ids]
+        if bool(options.ids) == bool(options.filter):
+            raise UsageError("Which dead letters?", hint="Give their numbers, or --filter, not both.")
+        if options.filter:
+            ids = await deadletters.ids(workspace, await chosen(options, workspace))
+        else:
+            ids = [(await deadletters.show(workspace, item)).letter.id for item in options.ids]
+        if not ids:
+            raise ConfigError("No open dead letter matches.", hint="`dead list --filter …` shows what does.")
         native = await deadletters.native_ids(workspace, ids)
+        if options.dry_run:
+            if options.json:
+                document({"discarded": 0, "would": len(ids), "removed_at_their_platform": len(native)})
+            note(
+                f"{plural(len(ids), 'dead letter')} would be discarded, {len(native):,} of them at their platform."
+            )
+            return ExitCode.DONE
         question = f"Discard {plural(len(ids), 'dead letter')}?"
         if native:
             question += f" {len(native)} of them are removed at their platform, which is not taken back."

@@ -34,17 +34,28 @@ def inbox_verbs(group: Any, command: Command, count: Callable[[str], int]) -> No
     show.add_argument("id")
     show.add_argument("--hex", action="store_true", help="the payload as bytes, 16 a line")
     _issue_verbs(group, command, count)
+    discard = command(group, "discard", "dead:discard", "mark as not needed; can be reopened until retention")
+    discard.add_argument("ids", nargs="*", metavar="ID")
+    add_filter(discard)
+    discard.add_argument("--dry-run", action="store_true", help="only say how many it would be")
+    discard.add_argument("--yes", action="store_true", help="do not ask")
+    command(group, "reopen", "dead:reopen", "undo a discard").add_argument("ids", nargs="+", metavar="ID")
 
 
 def which_letters(verb: argparse.ArgumentParser) -> None:
     """The options by which dead letters are chosen."""
-    verb.add_argument("--filter", default="", metavar="TEXT", help=_FILTER)
+    add_filter(verb)
     for name in ("fingerprint", "integration", "stream", "platform"):
         verb.add_argument(f"--{name}", default="")
     verb.add_argument(
         "--state", action="append", default=[], help="open (default), unknown, succeeded, …, any"
     )
     verb.add_argument("--text", default="", help="words in key, code, message or payload")
+
+
+def add_filter(verb: argparse.ArgumentParser) -> None:
+    """The option --filter."""
+    verb.add_argument("--filter", default="", metavar="TEXT", help=_FILTER)
 
 
 def add_export(verb: argparse.ArgumentParser, what: str) -> None:

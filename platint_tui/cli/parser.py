@@ -285,12 +285,6 @@ def _dead(commands: Any) -> None:
     pull.add_argument("profiles", nargs="*", metavar="PROFILE", help="all that keep some, without one")
     _command(group, "queues", "dead:queues", "the platforms' own dead-letter queues: depth and age")
     replay_verbs(group, _command)
-    discard = _command(
-        group, "discard", "dead:discard", "mark as not needed; can be reopened until retention"
-    )
-    discard.add_argument("ids", nargs="+", metavar="ID")
-    discard.add_argument("--yes", action="store_true", help="do not ask")
-    _command(group, "reopen", "dead:reopen", "undo a discard").add_argument("ids", nargs="+", metavar="ID")
 
 
 def _alerts(commands: Any) -> None:

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from platint_tui.cli.inbox_parser import add_filter
+
 Command = Callable[..., argparse.ArgumentParser]
 
 
@@ -102,6 +104,7 @@ def _fix_verbs(group: Any, command: Command) -> None:
 
 def _which(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("ids", nargs="*", metavar="ID")
+    add_filter(verb)
     verb.add_argument("--fingerprint", default="", help="all open ones of this cause")
     for name in ("integration", "stream", "platform", "run"):
         verb.add_argument(f"--{name}", default="", help=argparse.SUPPRESS if name == "run" else None)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+from platint_tui.cli.choosing import chosen
 from platint_tui.cli.output import document, line, moment, note, plural, table
 from platint_tui.cli.session import confirm, opened, pairs
 from platint_tui.core.errors import ConfigError, ExitCode, PlatintError, UsageError
@@ -20,47 +21,35 @@ from platint_tui.core.states import DeadLetterState, ReplayState
 from platint_tui.services import deadletters, edits, replays, rules
 from platint_tui.services.deadletters import DeadLetterFilter
 from platint_tui.services.engine import local_engine, refuse_read_only
+from platint_tui.services.letterfilters import whole_fingerprint
 from platint_tui.services.replays import Selection
 from platint_tui.services.workspace import Workspace
 
 # --- what is meant ----------------------------------------------------------------------------------------
 
 
-async def _fingerprint(workspace: Workspace, beginning: str) -> str:
-    """The one fingerprint that starts like this. Raises ConfigError."""
-    known = [issue.fingerprint for issue in await deadletters.issues(workspace)]
-    matches = [item for item in known if item.startswith(beginning)]
-    if len(matches) != 1:
-        raise ConfigError(
-            f"{len(matches) or 'No'} fingerprints start with '{beginning}'.", hint="`dead groups` shows them."
-        )
-    return matches[0]
-
-
 async def _selection(options: Namespace, workspace: Workspace, *, rule: FixRule | None = None) -> Selection:
     """The dead letters that the options mean. Raises UsageError without any, ConfigError for unknown ones."""
-    filtered = {name: getattr(options, name) for name in ("integration", "stream", "platform", "text", "run")}
-    fingerprint = options.fingerprint
-    if fingerprint:
-        fingerprint = await _fingerprint(workspace, fingerprint)
-    elif rule is not None and not options.ids and not any(filtered.values()):
-        fingerprint = rule.fingerprint
-    if options.ids and (fingerprint or any(filtered.values())):
-        raise UsageError("Say which by number or by a filter, not both.")
-    if options.ids:
-        letters = [(await deadletters.show(workspace, item)).letter for item in options.ids]
-        return Selection(ids=tuple(letter.id for letter in letters))
-    if not fingerprint and not any(filtered.values()):
-        raise UsageError(
-            "Which dead letters?",
-            hint="Give their numbers, --fingerprint, --integration, --stream or --text.",
-        )
     states = [DeadLetterState.OPEN]
     if options.unknown:
         states.append(DeadLetterState.UNKNOWN)
     if options.force:
         states.append(DeadLetterState.SUCCEEDED)
-    return Selection(where=DeadLetterFilter(fingerprint=fingerprint, states=tuple(states), **filtered))
+    where = await chosen(options, workspace, tuple(states))
+    narrowed = where != DeadLetterFilter(states=tuple(states))
+    if options.ids and narrowed:
+        raise UsageError("Say which by number or by a filter, not both.")
+    if options.ids:
+        letters = [(await deadletters.show(workspace, item)).letter for item in options.ids]
+        return Selection(ids=tuple(letter.id for letter in letters))
+    if rule is not None and not narrowed:
+        where = replace(where, fingerprint=rule.fingerprint)
+    elif not narrowed:
+        raise UsageError(
+            "Which dead letters?",
+            hint="Give their numbers, --filter, --fingerprint, --integration, --stream or --text.",
+        )
+    return Selection(where=where)
 
 
 def _options(options: Namespace) -> ReplayOptions:
@@ -346,7 +335,7 @@ async def add_fix(options: Namespace) -> int:
         if options.from_edit:
             rule = await rules.rule_from_edit(workspace, options.from_edit, note=options.note)
         elif options.fingerprint:
-            fingerprint = await _fingerprint(workspace, options.fingerprint)
+            fingerprint = await whole_fingerprint(workspace, options.fingerprint)
             rule = await rules.add_rule(workspace, fingerprint, _patch(options), note=options.note)
         else:
             raise UsageError(
@@ -360,7 +349,7 @@ async def add_fix(options: Namespace) -> int:
 async def list_fixes(options: Namespace) -> int:
     """Fix rules, newest first."""
     async with opened(options) as workspace:
-        fingerprint = await _fingerprint(workspace, options.fingerprint) if options.fingerprint else ""
+        fingerprint = await whole_fingerprint(workspace, options.fingerprint) if options.fingerprint else ""
         found = await rules.list_rules(workspace, fingerprint, revoked=options.all)
     _show_rules(found, json=options.json)
     return ExitCode.DONE

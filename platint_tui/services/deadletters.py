@@ -161,14 +161,17 @@ async def discard(workspace: Workspace, ids: Sequence[str]) -> int:
     return await workspace.store.dead_letters.discard([item for item in ids if item not in native])
 
 
+async def ids(workspace: Workspace, where: DeadLetterFilter) -> list[str]:
+    """The ids of all dead letters that match, oldest first."""
+    wanted = await workspace.store.dead_letters.numbers(where, newest_first=False)
+    return list(await workspace.store.replays.ids(wanted))
+
+
 async def native_ids(workspace: Workspace, ids: Sequence[str]) -> list[str]:
     """Those of these dead letters that their platform keeps in a queue of its own."""
-    found = []
-    for item in ids:
-        letter = await workspace.store.dead_letters.get(item)
-        if letter is not None and letter.direction == NATIVE:
-            found.append(letter.id)
-    return found
+    native = await workspace.store.dead_letters.numbers(DeadLetterFilter(direction=NATIVE))
+    known = set(await workspace.store.replays.ids(native))
+    return [item for item in ids if item in known]
 
 
 async def environment_of(workspace: Workspace, profile: str) -> str:

@@ -255,6 +255,24 @@ def test_discard_and_reopen(inbox: Inbox) -> None:
     accounted(inbox)
 
 
+def test_many_are_discarded_by_a_filter(inbox: Inbox) -> None:
+    cli = inbox.cli
+    which = ("--filter", "code:too_long")
+    count = len(cli.json("dead", "list", *which, "--limit", "1000"))
+    told = cli("dead", "discard", *which, "--dry-run", "--json")
+    assert told.json == {"discarded": 0, "would": count, "removed_at_their_platform": 0}
+    assert cli.json("dead", "discard", *which, "--yes") == {"discarded": count}
+    gone = cli.json("dead", "list", "--filter", "code:too_long state:discarded", "--limit", "1000")
+    assert len(gone) >= count > 0
+    cli("dead", "reopen", *(item["id"] for item in gone))
+    one_sentence(cli("dead", "discard", "1", *which, code=2), 2, "not both")
+    one_sentence(
+        cli("dead", "discard", "--filter", "code:none", "--yes", code=4), 4, "no open dead letter matches"
+    )
+    one_sentence(cli("dead", "simulate", "--filter", "strem:x", code=2), 2, "did you mean stream:?")
+    accounted(inbox)
+
+
 def test_export(inbox: Inbox, tmp_path: Path) -> None:
     cli = inbox.cli
     settled, *letters = open_letters(cli)
