@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from receiver.support import Served, body_of, request, until
 
-from platint_tui.engine.receiver import intake, wire
+from platint_tui.engine.receiver import intake, server, wire
 
 
 async def test_an_event_is_stored_whole_before_its_answer(served: Served) -> None:
@@ -221,6 +221,9 @@ async def test_J18_of_too_many_connections_the_idle_ones_go(
     await until(lambda: served.receiver.connections == (3, 0))
     answer = await served.send(b"")
     assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+    monkeypatch.setattr(server, "SLOW_SECONDS", 0.0)
+    assert (await served.send(request(b"{}", "not kept out"))).status == 200
+    await until(lambda: served.receiver.connections == (2, 0))
     for peer in busy:
         peer.close()
 

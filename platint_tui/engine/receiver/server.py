@@ -29,6 +29,8 @@ log = logging.getLogger("platint.receiver")
 
 MAX_CONNECTIONS = 1_000
 BACKLOG = 1_024
+SLOW_SECONDS = 2.0
+"""How long a request may take where others wait for its connection."""
 WATCH_SECONDS = 0.25
 RETRY_SECONDS = 5.0
 """How often an address that cannot be had is tried again."""
@@ -259,12 +261,18 @@ class _Serving:
         return len(self._connections), sum(item.idle for item in self._connections)
 
     def opened(self, connection: Connection) -> bool:
-        """Count a connection; where there are too many, the one goes that has been idle longest."""
+        """Count a connection; where there are too many, the one goes that has been idle longest, else the slowest."""
         if len(self._connections) >= self._most:
             idle = [item for item in self._connections if item.idle]
-            if not idle:
+            # Whoever sends a request byte by byte must not keep others out for as long as that may take.
+            late = self.now - SLOW_SECONDS
+            slow = [item for item in self._connections if item.unfinished and item.since <= late]
+            if idle:
+                min(idle, key=lambda item: item.deadline).abort()
+            elif slow:
+                min(slow, key=lambda item: item.since).abort()
+            else:
                 return False
-            min(idle, key=lambda item: item.deadline).abort()
         self._connections.add(connection)
         self._empty.clear()
         return True

@@ -145,6 +145,8 @@ class Connection(asyncio.Protocol):
         self._blocked = False
         self._cut = False
         self._encrypted = False
+        self.since = handler.now
+        """When the request that is being read began; the connection, before its first."""
         self.deadline = handler.now + HEAD_SECONDS
         """When the connection is closed unless something happens."""
 
@@ -209,6 +211,7 @@ class Connection(asyncio.Protocol):
         if self._replayed or self._done_reading:
             return
         self._reading = _Reading()
+        self.since = self._handler.now
         self.deadline = self._handler.now + HEAD_SECONDS
 
     def on_url(self, part: bytes) -> None:
@@ -436,6 +439,12 @@ class Connection(asyncio.Protocol):
     def idle(self) -> bool:
         """Whether nothing of it is being read or answered."""
         return self._reading is None and not self._exchanges
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether all that there is of it is a request that is not whole."""
+        reading = self._reading
+        return reading is not None and all(item is reading.exchange for item in self._exchanges)
 
     def finish(self) -> None:
         """Take nothing more; close after the answers to what is whole. What has begun gets a 503."""
