@@ -42,7 +42,7 @@ class Inflow:
         """Start what is to be done and is not being done. Raises StoreError."""
         now = self._context.clock.monotonic()
         deliveries = self._context.store.deliveries
-        if self._routing is None and now >= self._not_before and await deliveries.unrouted(1):
+        if self._routing is None and now >= self._not_before and await deliveries.unrouted_sources():
             self._routing = asyncio.create_task(self._route(), name="routing")
         for pair in await deliveries.waiting():
             if pair not in self._routes and now >= self._held.get(pair, (0, 0.0))[1]:
@@ -59,7 +59,7 @@ class Inflow:
     async def wanted(self) -> bool:
         """Whether something is to be routed, or waits and is not held."""
         deliveries = self._context.store.deliveries
-        if self._context.clock.monotonic() >= self._not_before and await deliveries.unrouted(1):
+        if self._context.clock.monotonic() >= self._not_before and await deliveries.unrouted_sources():
             return True
         return any(pair not in self._held for pair in await deliveries.waiting())
 

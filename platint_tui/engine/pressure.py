@@ -9,7 +9,7 @@ BUSY = 12
 """Requests in one commit from which on the receiver is busy: they came faster than the disk takes them one by one."""
 _LASTS = 0.25
 """Seconds for which that is believed."""
-_SHARE = 8.0
+_SHARE = 15.0
 """What can wait rests this many times as long as it worked."""
 _LONGEST = 1.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 BATCH = 200
 """Events routed in one transaction."""
+AT_ONCE = 10
+"""Events looked at before others have their turn."""
 EVENT = "event"
 """The direction of a dead letter that came as an event."""
 EVERY_STREAM = "*"
@@ -62,15 +65,21 @@ class Router:
         """
         deliveries = self._context.store.deliveries
         done, self.blocked = 0, set()
-        while events := await deliveries.unrouted(BATCH, sorted(self.blocked)):
+        while profiles := {*await deliveries.unrouted_sources()} - self.blocked:
             began = self._context.clock.monotonic()
-            takers, broken = await self._takers({event.profile for event in events})
+            takers, broken = await self._takers(profiles)
             self.blocked |= broken
-            routed = [
-                _routed(takers.get(event.profile, ()), event)
-                for event in events
-                if event.profile not in self.blocked
-            ]
+            nobodys = profiles - takers.keys() - self.blocked
+            for profile in sorted(nobodys):
+                done += await deliveries.unwanted(profile, BATCH)
+            events = await deliveries.unrouted(BATCH, sorted(self.blocked | nobodys))
+            routed = []
+            for number, event in enumerate(events):
+                if number % AT_ONCE == 0:
+                    # Whoever sends us something meanwhile is not to wait for the whole batch.
+                    await asyncio.sleep(0)
+                if event.profile in takers and event.profile not in self.blocked:
+                    routed.append(_routed(takers[event.profile], event))
             await deliveries.route(routed)
             failpoint("route.after_commit")
             done += len(routed)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from platint_tui.core import jsontext
 from platint_tui.core.model import Json
@@ -38,9 +39,12 @@ def _number(text: str) -> float | Decimal:
     return number if Decimal(repr(number)) == Decimal(text) else Decimal(text)
 
 
+_decode: Callable[[str], Any] = json.JSONDecoder(parse_float=_number).decode
+
+
 def load(text: str) -> Any:
     """The value of JSON text that `dump` wrote; long decimals keep their digits."""
-    return json.loads(text, parse_float=_number)
+    return _decode(text)
 
 
 def load_optional(text: str | None) -> Any:
@@ -80,3 +84,24 @@ def contains(value: str) -> str:
     r"""A LIKE pattern (with ESCAPE '\') for texts that contain `value` as it stands."""
     escaped = value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{text(escaped)}%"
+
+
+class Fields(Protocol):
+    """A row: one that SQLite gave, or one of `at_once`."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+def at_once(
+    connection: sqlite3.Connection, names: Sequence[str], select: str, values: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """The rows of a query (whose columns are called `names`, none a blob), put together by SQLite into one.
+
+    Each row that is fetched alone hands Python's lock to another thread and has to get it back: where the other
+    thread is busy, that takes longer than everything else.
+    """
+    row = connection.execute(
+        f"SELECT json_group_array(json_array({', '.join(names)})) FROM ({select})",  # noqa: S608 - names of columns
+        values,
+    ).fetchone()
+    return [dict(zip(names, item, strict=True)) for item in json.loads(row[0])]

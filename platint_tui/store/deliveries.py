@@ -54,6 +54,22 @@ class Deliveries(Noun):
 
     # --- routing ----------------------------------------------------------------------------------------
 
+    async def unrouted_sources(self) -> Sequence[str]:
+        """The sources with new events that are not paused."""
+        return await self._database.read(_sources_with_new)
+
+    async def unwanted(self, profile: str, limit: int) -> int:
+        """Up to `limit` new events of a source that nobody wants anything of; returns how many they were."""
+
+        def task(connection: sqlite3.Connection) -> int:
+            return connection.execute(
+                "UPDATE events SET state = 'unwanted' WHERE number IN (SELECT number FROM events INDEXED BY events_new"
+                " WHERE state = 'new' AND profile = ? ORDER BY number LIMIT ?)",
+                (profile, limit),
+            ).rowcount
+
+        return await self._database.write(task)
+
     async def unrouted(self, limit: int, skip: Collection[str] = ()) -> Sequence[Event]:
         """Up to `limit` new events of sources that are not paused nor in `skip`, whole; those of one in order."""
 
@@ -63,7 +79,8 @@ class Deliveries(Noun):
                 if profile in skip:
                     continue
                 rows = connection.execute(
-                    "SELECT * FROM events WHERE state = 'new' AND profile = ? ORDER BY number LIMIT ?",
+                    "SELECT * FROM events INDEXED BY events_new WHERE state = 'new' AND profile = ?"
+                    " ORDER BY number LIMIT ?",
                     (profile, limit - len(found)),
                 )
                 found += [checked(row) for row in rows]
@@ -495,7 +512,8 @@ def _sources_with_new(connection: sqlite3.Connection) -> list[str]:
     last = ""
     while True:
         row = connection.execute(
-            f"SELECT profile, profile IN {_PAUSED} AS paused FROM events WHERE state = 'new' AND profile > ?"
+            f"SELECT profile, profile IN {_PAUSED} AS paused FROM events INDEXED BY events_new"
+            " WHERE state = 'new' AND profile > ?"
             " ORDER BY profile LIMIT 1",
             (last,),
         ).fetchone()

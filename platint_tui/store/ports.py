@@ -560,6 +560,12 @@ class DeliveryFilter:
 class Deliveries(Protocol):
     """Events on their way to the targets of integrations."""
 
+    async def unrouted_sources(self) -> Sequence[str]:
+        """The sources with new events that are not paused."""
+
+    async def unwanted(self, profile: str, limit: int) -> int:
+        """Up to `limit` new events of a source that nobody wants anything of; returns how many they were."""
+
     async def unrouted(self, limit: int, skip: Collection[str] = ()) -> Sequence[Event]:
         """Up to `limit` new events of sources that are not paused nor in `skip`, whole; those of one in order."""
 

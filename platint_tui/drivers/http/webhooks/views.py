@@ -27,8 +27,8 @@ _decode: Callable[[str], Any] = json.JSONDecoder(parse_float=str).decode
 def decoded(data: bytes | str) -> Json:
     """The JSON value of a text, `MISSING` when it is no JSON. Names that occur twice are not refused here."""
     try:
-        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
-        return _decode(text)
+        text = data.decode() if isinstance(data, bytes) else data
+        return _decode(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         return MISSING
 
