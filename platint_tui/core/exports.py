@@ -24,6 +24,8 @@ _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _NOT_SENT = {"host", "content-length", "transfer-encoding", "connection", "accept-encoding"}
 """Headers that whoever sends the request makes himself."""
 _MASKED_PARAMETER = re.compile(rf"([?&]([^=&#]+)=){MASK}")
+_LONGEST_WORD = 100_000
+"""Bytes of a body that are one word of a command; Linux takes no word of 128 KiB or more."""
 _OWN_LINE = re.compile(r"^\s*(###|//|#|[<>] |[<>]\{)", re.M)
 """What an HTTP file takes for a border, a comment, or the name of a file to read or to write."""
 
@@ -187,10 +189,11 @@ def _body(body: Any) -> bytes:
 def as_curl(request: Mapping[str, Any], credential: Credential = NO_CREDENTIAL) -> str:
     """A request {method, url, headers, body} as a line for a POSIX shell.
 
-    Secrets are variables of the shell. A body of bytes that are no text goes through a pipe.
+    Secrets are variables of the shell. A body that is no text, or too long for a word of a command, goes through a
+    pipe. Brackets and braces in the address mean themselves: curl would make several requests of them.
     """
     parts = _parts(request, credential)
-    words = ["curl", "--request", shlex.quote(parts.method), "--url", _shell(parts.url) or "''"]
+    words = ["curl", "--globoff", "--request", shlex.quote(parts.method), "--url", _shell(parts.url) or "''"]
     if parts.basic is not None:
         words += ["--user", _shell((_Piece(parts.basic[0], True), _Piece(":"), _Piece(parts.basic[1], True)))]
     for name, value in parts.headers:
@@ -199,13 +202,16 @@ def as_curl(request: Mapping[str, Any], credential: Credential = NO_CREDENTIAL) 
         return " ".join(words)
     try:
         text = parts.body.decode("utf-8")
-        if "\x00" not in text:
-            # --data-raw: a body that begins with @ is no file.
-            return " ".join([*words, "--data-raw", shlex.quote(text)])
+        quoted = shlex.quote(text) if "\x00" not in text else ""
     except UnicodeDecodeError:
-        pass
+        quoted = ""
+    if quoted and len(quoted.encode()) <= _LONGEST_WORD:
+        # --data-raw: a body that begins with @ is no file.
+        return " ".join([*words, "--data-raw", quoted])
+    # printf is part of the shell, so its words may be of any length.
     octal = "".join(f"\\{byte:03o}" for byte in parts.body)
-    return f"printf '{octal}' | {' '.join([*words, '--data-binary', '@-'])}"
+    printed = f"printf %s {quoted}" if quoted else f"printf '{octal}'"
+    return f"{printed} | {' '.join([*words, '--data-binary', '@-'])}"
 
 
 def _shell(pieces: Sequence[_Piece]) -> str:
@@ -220,10 +226,17 @@ def _shell(pieces: Sequence[_Piece]) -> str:
 def as_http(request: Mapping[str, Any], credential: Credential = NO_CREDENTIAL) -> str:
     """A request as an HTTP file (as editors of JetBrains and the REST client of VS Code read it).
 
-    Secrets are `{{VARIABLES}}` of its environment. Raises ConfigError for a body that the format cannot hold:
-    one that is no text, or has lines that it takes for its own.
+    Secrets are `{{VARIABLES}}` of its environment. Raises ConfigError for a body that the format cannot hold (one
+    that is no text, or has lines that it takes for its own), and for an address or a header that an editor would
+    take for a variable (`{{$processEnv HOME}}`).
     """
     parts = _parts(request, credential)
+    values = [parts.url, *(value for _, value in parts.headers)]
+    if any("{{" in piece.text for value in values for piece in value if not piece.secret):
+        raise ConfigError(
+            "Its address or a header has braces that an HTTP file takes for a variable.",
+            hint="Export it as curl, which is exact.",
+        )
     lines = [f"{parts.method} {_braces(parts.url)}"]
     if parts.basic is not None:
         lines.append(f"Authorization: Basic {{{{{parts.basic[0]}}}}} {{{{{parts.basic[1]}}}}}")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import http.server
 import io
 import json
+import shutil
 import subprocess
+import threading
 
 import pytest
 from hypothesis import given, settings
@@ -80,6 +83,7 @@ def test_a_shell_reads_the_line_as_it_is_meant(url: str, value: str, body: str |
         Credential(headers=(("Authorization", "Bearer `$x\\", "API_KEY"),)),
     )
     words, piped = said(line, API_KEY='it\'s "$HOME" `id`')
+    assert words.pop(0) == "--globoff"
     assert words[:3] == ["--request", "POST", "--url"] and words[4] == words[6] == "--header"
     assert words[3].split() == url.replace("\0", " ").split() or "\0" in url
     assert words[5].startswith("X-Test: ") and "\n" not in words[3] + words[5]
@@ -104,7 +108,7 @@ def test_secrets_are_variables() -> None:
         "body": '{"a":"it\'s"}',
     }
     credential = Credential(query=(("sig", "SAS"), ("api_key", "KEY")), basic=("USER", "PASSWORD"))
-    curl, http = as_curl(request, credential), as_http(request, credential)
+    curl, file = as_curl(request, credential), as_http(request, credential)
     values = {
         "X_SIGNATURE": "s",
         "X_API_KEY": "k",
@@ -114,6 +118,7 @@ def test_secrets_are_variables() -> None:
         "PASSWORD": "p w",
     }
     words, _ = said(curl, **values)
+    assert words.pop(0) == "--globoff"
     assert words[3] == "https://api.example.com/v1/x?a=1&b='2'&api_key=a&sig=t"
     assert words[4:6] == ["--user", "u:p w"]
     assert words[6:] == [
@@ -128,10 +133,10 @@ def test_secrets_are_variables() -> None:
         *("--data-raw", '{"a":"it\'s"}'),
     ]
     assert sorted(variables(request, credential)) == sorted(values)
-    assert "X-Api-Key: {{X_API_KEY}}" in http and "Authorization: Basic {{USER}} {{PASSWORD}}" in http
-    assert http.startswith("POST https://api.example.com/v1/x?a=1&b='2'&api_key={{API_KEY}}&sig={{SAS}}\n")
-    assert http.endswith('\n\n{"a":"it\'s"}\n')
-    for text in (curl, http):
+    assert "X-Api-Key: {{X_API_KEY}}" in file and "Authorization: Basic {{USER}} {{PASSWORD}}" in file
+    assert file.startswith("POST https://api.example.com/v1/x?a=1&b='2'&api_key={{API_KEY}}&sig={{SAS}}\n")
+    assert file.endswith('\n\n{"a":"it\'s"}\n')
+    for text in (curl, file):
         assert "sk_live_1" not in text and MASK not in text and "Content-Length" not in text
 
 
@@ -139,6 +144,38 @@ def test_secrets_are_variables() -> None:
 def test_a_body_that_an_http_file_would_misread_is_refused(body: str | bytes) -> None:
     with pytest.raises(ConfigError, match="HTTP file"):
         as_http({"method": "POST", "url": "https://x.example", "headers": {}, "body": body})
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_curl_itself_makes_one_request_of_brackets_braces_and_a_long_body() -> None:
+    body = json.dumps({"text": "it's " * 40_000})
+    taken: list[tuple[str, bytes]] = []
+
+    class Target(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            taken.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is told."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Target) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        request = {"url": f"http://127.0.0.1:{server.server_port}/a{{x,y}}?b=[1-3]", "body": body}
+        line = as_curl(request)
+        subprocess.run(["/bin/sh"], input=line.encode(), check=True, capture_output=True, timeout=20)
+        server.shutdown()
+    assert taken == [("/a{x,y}?b=[1-3]", body.encode())]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [{"url": "https://x.example/{{$guid}}"}, {"url": "https://x.example", "headers": {"A": "{{$x}}"}}],
+)
+def test_what_an_http_file_would_take_for_a_variable_is_refused(request_: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="variable"):
+        as_http(request_)
 
 
 @given(texts)
