@@ -40,7 +40,7 @@ from platint_tui.engine.settling import Settler
 
 log = logging.getLogger("platint.engine")
 
-AHEAD = 150
+AHEAD = 500
 """Dead letters taken beyond those in flight where a repeat does no harm; elsewhere none are, because what is
 claimed when the engine dies counts as sent."""
 STOP_AFTER = 5

@@ -13,6 +13,9 @@ from platint_tui.engine.failpoints import failpoint
 from platint_tui.store.ports import Replays
 
 _AT_ONCE = 200
+_BUSY = 4
+"""Settlements of one commit from which on the next one waits a moment for more: a commit costs as much as several."""
+_MOMENT = 0.015
 
 
 class Settler:
@@ -46,8 +49,12 @@ class Settler:
             await asyncio.wait({self._drain})
 
     async def _store(self) -> None:
+        busy = False
         while self._waiting:
+            if busy and len(self._waiting) < _AT_ONCE:
+                await asyncio.sleep(_MOMENT)
             batch = list(islice(self._waiting, _AT_ONCE))
+            busy = len(batch) >= _BUSY
             try:
                 await self._write(batch)
             except Exception as error:

@@ -10,7 +10,7 @@ from platint_tui.core.errors import ErrorClass, StoreError, UnknownOutcome
 from platint_tui.core.ids import new_id
 from platint_tui.core.model import DeadLetter, NewDeadLetter, Op
 from platint_tui.core.states import DeadLetterState, IssueState
-from platint_tui.store.codec import dump_optional, load_optional, row_hash, text
+from platint_tui.store.codec import Fields, dump_optional, load_optional, row_hash, text
 from platint_tui.store.search import add_words
 
 SUMMARY = (
@@ -264,7 +264,7 @@ def _checksum(
     return row_hash(identity, idempotency_key, payload, request or "", response or "")
 
 
-def is_intact(row: sqlite3.Row) -> bool:
+def is_intact(row: Fields) -> bool:
     """Whether a row with SUMMARY and BODY is what was written."""
     return bool(
         row["row_hash"]
@@ -284,7 +284,7 @@ def verified(row: sqlite3.Row) -> DeadLetter:
 
 
 def letter_of(
-    row: sqlite3.Row,
+    row: Fields,
     payload: bytes = b"",
     request: str | None = None,
     response: str | None = None,

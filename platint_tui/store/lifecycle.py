@@ -16,7 +16,7 @@ from platint_tui.core.states import (
     IssueState,
     check_dead_letter_move,
 )
-from platint_tui.store.codec import chunks, marks
+from platint_tui.store.codec import Fields, chunks, marks
 
 RESOLVED_FOR_GOOD = frozenset({DeadLetterState.SUCCEEDED, DeadLetterState.SUPERSEDED})
 _COUNTED = {"succeeded", "failed", "unknown", "superseded"}
@@ -51,7 +51,7 @@ class IssueCounts:
 
 def move(
     connection: sqlite3.Connection,
-    letter: sqlite3.Row,
+    letter: Fields,
     new: DeadLetterState,
     now: int,
     counts: IssueCounts,
@@ -65,7 +65,7 @@ def move(
 
 def move_all(
     connection: sqlite3.Connection,
-    letters: Sequence[sqlite3.Row],
+    letters: Sequence[Fields],
     new: DeadLetterState,
     now: int,
     counts: IssueCounts,

@@ -16,8 +16,8 @@ from platint_tui.core.errors import SystemicError
 from platint_tui.core.model import DeadLetter, Trigger
 from platint_tui.core.replays import Order, ReplayOptions, Settlement, options_of
 from platint_tui.core.states import SENDING_REPLAY_STATES, DeadLetterState, ReplayState
-from platint_tui.store.codec import chunks, dump_optional, marks, text
-from platint_tui.store.letters import BODY, SUMMARY, is_intact, letter_of
+from platint_tui.store.codec import Fields, at_once, chunks, dump_optional, marks, text
+from platint_tui.store.letters import SUMMARY, is_intact, letter_of
 from platint_tui.store.lifecycle import IssueCounts, count_items, move_all, supersede
 
 _SETTLED = {
@@ -27,6 +27,7 @@ _SETTLED = {
     "superseded": DeadLetterState.SUPERSEDED,
 }
 _LOST = "The engine ended before the answer arrived."
+_REPLAYED = "A replay of its dead letter delivered it."
 _OVERTAKEN = (
     "A newer version of this record was written while this one was on its way, so the target may hold either. "
     "Compare the record in the target; resetting the stream's position writes the newer one again."
@@ -35,6 +36,10 @@ _MOVING = (
     "d.number, d.id, d.state, d.parent, d.fingerprint, d.newer_written, d.integration, d.stream, d.record_key,"
     " d.rank, d.attempts, i.was, i.worker"
 )
+
+_MOST_BYTES = 16 * 1024 * 1024
+"""Payloads that are claimed at a time."""
+_MOVED = tuple(name.strip()[2:] for name in _MOVING.split(","))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,12 @@ def _turn(order: Order) -> str:
     )
 
 
+_CLAIMED = (
+    *(name.strip().removeprefix("d.") for name in SUMMARY.split(",")),
+    *("payload", "request", "response", "item_trigger", "item_key", "item_number"),
+)
+
+
 def claim(connection: sqlite3.Connection, job: str, worker: str, count: int, now: int) -> list[DeadLetter]:
     """Up to `count` pending items become sending: attempt rows written, dead letters replaying."""
     found = _job(connection, job)
@@ -92,14 +103,21 @@ def claim(connection: sqlite3.Connection, job: str, worker: str, count: int, now
         count = 0 if busy is not None else min(count, 1)
     if count <= 0:
         return []
+    count = _fitting(connection, job, count)
     turn = "1 = 1" if found.options.order is Order.ARRIVED else _turn(found.options.order)
-    rows = connection.execute(
-        f"SELECT {SUMMARY}, {BODY}, i.trigger AS item_trigger, i.idempotency_key AS item_key"
+    rows = at_once(
+        connection,
+        _CLAIMED,
+        f"SELECT {SUMMARY}, hex(b.payload) AS payload, b.request, b.response, i.trigger AS item_trigger,"
+        " i.idempotency_key AS item_key, i.number AS item_number"
         " FROM replay_items AS i JOIN dead_letters AS d ON d.id = i.dead_letter"
         " LEFT JOIN dead_letter_bodies AS b ON b.number = d.number"
         f" WHERE i.job = ? AND i.state = 'pending' AND {turn} ORDER BY i.number LIMIT ?",
         (job, count),
-    ).fetchall()
+    )
+    rows.sort(key=lambda row: (row["item_number"], row["number"]))
+    for row in rows:
+        row["payload"] = None if row["size"] and not row["payload"] else bytes.fromhex(row["payload"] or "")
     if found.options.forced:
         rows = [row for row in rows if _alone(row, sending)]
     sound = [row for row in rows if row["payload"] is not None and _is_sound(row)]
@@ -109,11 +127,22 @@ def claim(connection: sqlite3.Connection, job: str, worker: str, count: int, now
     return [_claimed(row) for row in sound]
 
 
-def _is_sound(row: sqlite3.Row) -> bool:
+def _fitting(connection: sqlite3.Connection, job: str, count: int) -> int:
+    """How many of the next `count` items may be in memory at once; one always may."""
+    row = connection.execute(
+        "SELECT COUNT(*) FROM (SELECT SUM(d.size) OVER (ORDER BY i.number, d.number) AS bytes"
+        " FROM (SELECT dead_letter, number FROM replay_items WHERE job = ? AND state = 'pending'"
+        " ORDER BY number LIMIT ?) AS i JOIN dead_letters AS d ON d.id = i.dead_letter) WHERE bytes <= ?",
+        (job, count, _MOST_BYTES),
+    ).fetchone()
+    return max(1, min(count, int(row[0]))) if row[0] else 1
+
+
+def _is_sound(row: Fields) -> bool:
     return is_intact(row) and row["item_key"] == row["idempotency_key"]
 
 
-def _claimed(row: sqlite3.Row) -> DeadLetter:
+def _claimed(row: Fields) -> DeadLetter:
     arrived = row["state"] == DeadLetterState.SUCCEEDED
     state = DeadLetterState.SUCCEEDED if arrived else DeadLetterState.REPLAYING
     return letter_of(row, row["payload"], row["request"], row["response"], state=state, attempt=1)
@@ -129,7 +158,7 @@ def _sending_keys(connection: sqlite3.Connection, job: str) -> set[tuple[str, st
     return {(row["integration"], row["stream"], row["record_key"]) for row in rows}
 
 
-def _alone(row: sqlite3.Row, taken: set[tuple[str, str, str]]) -> bool:
+def _alone(row: Fields, taken: set[tuple[str, str, str]]) -> bool:
     key = (row["integration"], row["stream"], row["record_key"])
     if row["record_key"] and key in taken:
         return False
@@ -157,7 +186,7 @@ def _fail_damaged(connection: sqlite3.Connection, job: str, ids: list[str], now:
 
 
 def _begin_attempts(
-    connection: sqlite3.Connection, job: _Job, worker: str, rows: Sequence[sqlite3.Row], now: int
+    connection: sqlite3.Connection, job: _Job, worker: str, rows: Sequence[Fields], now: int
 ) -> None:
     if not rows:
         return
@@ -182,7 +211,7 @@ def _begin_attempts(
     counts.write(connection)
 
 
-def _count_attempts(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row], more: int) -> None:
+def _count_attempts(connection: sqlite3.Connection, rows: Sequence[Fields], more: int) -> None:
     connection.execute(
         "UPDATE dead_letters SET attempts = attempts + ? WHERE number IN (SELECT value FROM json_each(?))",
         (more, json.dumps([row["number"] for row in rows])),
@@ -196,7 +225,7 @@ def _count_attempts(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row],
 class _End:
     """How one item ends: its own outcome, its attempt's, and where its dead letter goes (None: it stays)."""
 
-    row: sqlite3.Row
+    row: Fields
     item: str
     attempt: tuple[str, str, str, str | None, str | None]
     letter: DeadLetterState | None
@@ -212,7 +241,7 @@ def settle(connection: sqlite3.Connection, job: str, settlements: Sequence[Settl
         if item.outcome != "released" and item.outcome not in _SETTLED:
             raise SystemicError(f"A replay cannot end as '{item.outcome}'.", code="state")
     rows = _sending_rows(connection, job, [item.dead_letter for item in settlements])
-    released, ends = list[sqlite3.Row](), list[_End]()
+    released, ends = list[Fields](), list[_End]()
     for item in settlements:
         row = rows.get(item.dead_letter)
         if row is None:
@@ -229,19 +258,19 @@ def settle(connection: sqlite3.Connection, job: str, settlements: Sequence[Settl
     advance(connection, job, now)
 
 
-def _sending_rows(connection: sqlite3.Connection, job: str, ids: list[str]) -> dict[str, sqlite3.Row]:
-    found: dict[str, sqlite3.Row] = {}
-    for some in chunks(ids):
-        for row in connection.execute(
-            f"SELECT {_MOVING} FROM replay_items AS i JOIN dead_letters AS d ON d.id = i.dead_letter"
-            f" WHERE i.job = ? AND i.dead_letter IN ({marks(some)}) AND i.state || '' = 'sending'",
-            [job, *some],
-        ):
-            found[row["id"]] = row
-    return found
+def _sending_rows(connection: sqlite3.Connection, job: str, ids: list[str]) -> dict[str, Fields]:
+    rows = at_once(
+        connection,
+        _MOVED,
+        f"SELECT {_MOVING} FROM json_each(?) AS c CROSS JOIN replay_items AS i ON i.job = ?"
+        " AND i.dead_letter = c.value CROSS JOIN dead_letters AS d ON d.id = i.dead_letter"
+        " WHERE i.state || '' = 'sending'",
+        (json.dumps(ids), job),
+    )
+    return {row["id"]: row for row in rows}
 
 
-def _end(job: _Job, row: sqlite3.Row, item: Settlement, overtaken: bool) -> _End:
+def _end(job: _Job, row: Fields, item: Settlement, overtaken: bool) -> _End:
     outcome, code, message = item.outcome, text(item.code), text(item.message)
     letter: DeadLetterState | None
     if row["was"] == DeadLetterState.SUCCEEDED:
@@ -285,10 +314,22 @@ def _finish(connection: sqlite3.Connection, job: _Job, ends: Sequence[_End], now
     counts.write(connection)
     for outcome in dict.fromkeys(end.item for end in ends):
         count_items(connection, job.id, outcome, sum(end.item == outcome for end in ends), now)
-    _supersede_older(connection, [end.row for end in ends if end.letter is DeadLetterState.SUCCEEDED], now)
+    arrived = [end.row for end in ends if end.letter is DeadLetterState.SUCCEEDED]
+    _supersede_older(connection, arrived, now)
+    _deliveries_arrived(connection, [row["id"] for row in arrived], now)
 
 
-def _supersede_older(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row], now: int) -> None:
+def _deliveries_arrived(connection: sqlite3.Connection, letters: Sequence[str], now: int) -> None:
+    """Events whose dead letters arrived are delivered."""
+    connection.execute(
+        "UPDATE deliveries SET state = 'done', ended_ms = ?, code = '', message = ? WHERE state = 'dead'"
+        " AND number IN (SELECT json_extract(letter.origin, '$.delivery') FROM json_each(?) AS one"
+        " CROSS JOIN dead_letters AS letter ON letter.id = one.value WHERE letter.direction = 'event')",
+        (now, _REPLAYED, json.dumps(letters)),
+    )
+
+
+def _supersede_older(connection: sqlite3.Connection, rows: Sequence[Fields], now: int) -> None:
     """Versions arrived: sending older ones after them would put old data over them."""
     places: dict[tuple[str, str], dict[str, int]] = {}
     for row in rows:
@@ -306,7 +347,7 @@ def _supersede_older(connection: sqlite3.Connection, rows: Sequence[sqlite3.Row]
                 supersede(connection, integration, stream, [key], now, below=ranks[key])
 
 
-def _release(connection: sqlite3.Connection, job: str, rows: Sequence[sqlite3.Row], now: int) -> None:
+def _release(connection: sqlite3.Connection, job: str, rows: Sequence[Fields], now: int) -> None:
     """Nothing was sent: as if the items had not been claimed."""
     if not rows:
         return
@@ -375,7 +416,7 @@ def recover(
         (job,),
     ).fetchall()
     lost = [row for row in rows if row["worker"] not in living]
-    again, ends = list[sqlite3.Row](), list[_End]()
+    again, ends = list[Fields](), list[_End]()
     for row in lost:
         repeats = idempotent if isinstance(idempotent, bool) else row["id"] in idempotent
         overtaken = row["newer_written"] and row["was"] != DeadLetterState.SUCCEEDED
@@ -391,7 +432,7 @@ def recover(
     return len(lost)
 
 
-def _send_again(connection: sqlite3.Connection, job: str, rows: Sequence[sqlite3.Row], now: int) -> None:
+def _send_again(connection: sqlite3.Connection, job: str, rows: Sequence[Fields], now: int) -> None:
     """Pending again under the same key; what came of the lost attempt is not known."""
     counts = IssueCounts()
     waiting = [row for row in rows if row["state"] == DeadLetterState.REPLAYING]
