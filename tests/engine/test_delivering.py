@@ -204,7 +204,9 @@ async def test_a_dead_letter_of_an_event_is_replayed_like_any_other(
             return (await installation.letters())[0].state == DeadLetterState.SUCCEEDED
 
         await until(gone)
-    assert {key for key, _ in peer.sent} == {delivery.idempotency_key}
+        assert {key for key, _ in peer.sent} == {delivery.idempotency_key}
+        (delivery,) = await settled(installation, 1)
+        assert delivery.message == "A replay of its dead letter delivered it." and not delivery.code
 
 
 async def test_K1_a_target_that_dies_halfway_is_left_alone_and_gets_everything_when_it_is_back(
