@@ -38,7 +38,7 @@ from platint_tui.store.deliveryrows import (
 from platint_tui.store.eventrows import checked
 from platint_tui.store.letters import insert_new
 from platint_tui.store.noun import Noun
-from platint_tui.store.overtaking import OVERTAKEN, later_written, overtake, supersede_older
+from platint_tui.store.overtaking import OVERTAKEN, happened_ms, later_written, overtake, supersede_older
 from platint_tui.store.ports import ClaimedDelivery, DeliveryFilter, RoutedEvent
 
 _PAUSED = "(SELECT profile FROM sources WHERE state = 'paused')"
@@ -549,7 +549,7 @@ def _insert(
             event.id,
             event.number,
             event.profile,
-            event.occurred_ms,
+            happened_ms(event),
             event.received_ms,
             item.integration,
             item.version,

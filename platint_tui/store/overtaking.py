@@ -15,6 +15,7 @@ from platint_tui.store.deliveryrows import WAITING
 from platint_tui.store.lifecycle import supersede
 
 OVERTAKEN = "A later event of this record was delivered before."
+_AHEAD_MS = 86_400_000
 _RECORD = "integration = :integration AND stream = :stream AND record_key = :key"
 _LATER = (
     "occurred_ms > :occurred",
@@ -28,13 +29,20 @@ _WRITTEN = (
 )
 
 
+def happened_ms(event: Event) -> int | None:
+    """When an event happened, None when that is not known: a time far ahead of its arrival is that of a wrong clock,
+    and would be later than everything that comes for years."""
+    occurred = event.occurred_ms
+    return None if occurred is not None and occurred > event.received_ms + _AHEAD_MS else occurred
+
+
 def later_written(connection: sqlite3.Connection, event: Event, item: NewDelivery) -> bool:
     """Whether a later event of the same record was delivered: an older one must not follow it."""
     values = {
         "integration": item.integration,
         "stream": item.stream,
         "key": text(item.record_key),
-        "occurred": event.occurred_ms,
+        "occurred": happened_ms(event),
         "event": event.number,
     }
     return any(

@@ -103,6 +103,19 @@ async def test_equal_and_unknown_times_go_by_arrival(
     assert await send(store) == ["two"]
 
 
+async def test_a_time_of_a_wrong_clock_does_not_hold_up_a_record_for_years(
+    store: SqliteStore, clock: FakeClock
+) -> None:
+    await happen(store, clock, "of 2077", clock.ms + 50 * 365 * 86_400_000)
+    assert await send(store) == ["of 2077"]
+    await happen(store, clock, "today", clock.ms)
+    assert await send(store) == ["today"]
+    await happen(store, clock, "a little ahead", clock.ms + 60_000)
+    assert await send(store) == ["a little ahead"]
+    await happen(store, clock, "late", clock.ms)
+    assert await send(store) == []
+
+
 async def test_the_fallback_keeps_the_later_one_too(store: SqliteStore, clock: FakeClock) -> None:
     await happen(store, clock, "first", 100)
     await happen(store, clock, "new", 300)
