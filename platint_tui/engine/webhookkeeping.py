@@ -113,7 +113,7 @@ class WebhookKeeping:
         heard = await store.settings.get(HEARD)
         if isinstance(heard, int) and now - heard > SILENCE_MS:
             for profile in sorted(used):
-                reason = "Nobody listened for webhooks: the engine did not run or could not listen, or the machine slept."
+                reason = "Nobody listened for webhooks: the engine did not run, could not listen, or the machine slept."
                 await store.gaps.begin(profile, GapKind.RECEIVER_DOWN, reason, heard, now)
                 self._due[f"missed {profile}"] = now + UNDER_WAY_MS + 1_000
         if not isinstance(heard, int) or not 0 <= now - heard < HEARD_MS:
