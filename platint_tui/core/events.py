@@ -59,7 +59,8 @@ class NewEvent:
 
     `event_id` is what the source calls it (the hash of the body where it has no name), `order_key` the object that
     it is about ("" when events are not ordered). `body` is the exact part of the request's body, `headers` those
-    that are kept. `part` is its place in a request with several events, None for a request that is one.
+    that are kept. `part` is its place in a request with several events, None for one that is one. `varies` are
+    the members of its JSON, as paths, that differ from one delivery of the event to the next.
     """
 
     profile: str
@@ -77,6 +78,7 @@ class NewEvent:
     part: int | None = None
     origin: str = "webhook"
     state: EventState = EventState.NEW
+    varies: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,9 @@ class EventFields(Model):
     looked for in the element.
 
     `id` identifies the event; several values are joined by `:`. Where it is not there, the hash of the bytes
-    identifies it. `order_key` is the object whose events must keep their order.
+    identifies it. `order_key` is the object whose events must keep their order. `varies` are members of the event's
+    JSON that differ from one delivery of it to the next (the number of the try): an event with the same id is the
+    same one when all else is equal.
     """
 
     headers: dict[HeaderName, Line] = Field(default_factory=dict)
@@ -73,6 +75,7 @@ class EventFields(Model):
     time: Ways = ()
     time_format: Literal["iso8601", "epoch_s", "epoch_ms", "rfc2822"] = "iso8601"
     order_key: Ways = ()
+    varies: tuple[DataPath, ...] = ()
 
 
 def _listed(value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 from platint_tui.core.errors import StoreError
 from platint_tui.core.events import FETCHED, Event, Ingested, IngestOutcome, NewEvent
 from platint_tui.core.ids import new_id
+from platint_tui.core.jsoncut import equal_but
 from platint_tui.store import alerts
 from platint_tui.store.codec import chunks, dump, marks, row_hash, text
 from platint_tui.store.deliveryrows import event_of
@@ -150,14 +151,26 @@ def _come_again(connection: sqlite3.Connection, row: NewRow, now: int) -> Ingest
 def _seen(connection: sqlite3.Connection, event_id: str, event: NewEvent, now: int) -> bool:
     """Count an event once more; False when the one with this id has other bytes.
 
-    One that was fetched may have: a platform's list can write an event otherwise than its webhook does.
+    One that was fetched may have: a platform's list can write an event otherwise than its webhook does. So may the
+    members that the manifest names as `varies`.
     """
     counted = connection.execute(
         "UPDATE events SET seen = seen + 1, last_seen_ms = MAX(last_seen_ms, ?)"
         " WHERE profile = ? AND event_id = ? AND (body = ? OR origin = ?)",
         (now, event.profile, event_id, event.body, FETCHED),
     )
-    return counted.rowcount > 0
+    if counted.rowcount or not event.varies:
+        return counted.rowcount > 0
+    stored = connection.execute(
+        "SELECT number, body FROM events WHERE profile = ? AND event_id = ?", (event.profile, event_id)
+    ).fetchone()
+    if stored is None or not equal_but(bytes(stored["body"]), event.body, event.varies):
+        return False
+    connection.execute(
+        "UPDATE events SET seen = seen + 1, last_seen_ms = MAX(last_seen_ms, ?) WHERE number = ?",
+        (now, stored["number"]),
+    )
+    return True
 
 
 def count(

@@ -227,3 +227,15 @@ def test_rows_have_ids_in_the_order_in_which_they_were_made() -> None:
     rows = [new_row(event(n)) for n in range(3)]
     assert len({row.id for row in rows}) == 3
     assert all(len(row.id) == len("evt_") + 16 for row in rows)
+
+
+async def test_what_only_a_retry_changes_makes_no_other_event(store: SqliteStore) -> None:
+    varies = (("attempt",), ("meta", "try"))
+    first = event(1, body=b'{"id": 1, "attempt": 0, "meta": {"try": 1, "x": 2}}', varies=varies)
+    again = event(1, body=b'{"id":1,"meta":{"x":2,"try":9},"attempt":3}', varies=varies)
+    other = event(1, body=b'{"id": 1, "attempt": 0, "meta": {"try": 1, "x": 3}}', varies=varies)
+    no_json = event(1, body=b"attempt", varies=varies)
+    found = [outcomes(await store.events.ingest([item])) for item in (first, again, other, no_json)]
+    assert found == [["stored"], ["duplicate"], ["conflict"], ["conflict"]]
+    kept = await store.events.get("1")
+    assert kept is not None and kept.seen == 2 and kept.body == first.body

@@ -72,6 +72,7 @@ class _Shape:
     time_format: str
     order_key: _Ways
     reads_body: bool
+    varies: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ def _event(
         body=body,
         verified_by=verified_by,
         part=part,
+        varies=shape.varies,
     )
 
 
@@ -334,6 +336,7 @@ def _shape(fields: EventFields) -> _Shape:
         join=fields.type_join,
         time=_ways(fields.time),
         time_format=fields.time_format,
+        varies=tuple(tuple(path.split(".")) for path in fields.varies),
         order_key=_ways(fields.order_key),
         reads_body=any(
             item.startswith("body:")
