@@ -107,7 +107,7 @@ async def sources(workspace: Workspace, within_ms: int = _DAY_MS) -> Sources:
             SourceRow(
                 source or Source(profile.name, SourceState.ACTIVE, 0),
                 count(*WAITING_DELIVERIES),
-                count(DeliveryState.DONE, DeliveryState.SUPERSEDED),
+                count(DeliveryState.DONE),
                 count(DeliveryState.DEAD),
             )
         )

@@ -287,7 +287,7 @@ def _fed_stream(states: Mapping[DeliveryState, int], held: str) -> Fed:
 
     return Fed(
         count(*WAITING_DELIVERIES),
-        count(DeliveryState.DONE, DeliveryState.SUPERSEDED),
+        count(DeliveryState.DONE),
         count(DeliveryState.DEAD),
         held,
     )
