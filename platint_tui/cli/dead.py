@@ -114,7 +114,8 @@ def _print_cause(letter: DeadLetter) -> None:
     )
     line(f"  cause   {letter.error_class.value}/{letter.code} {letter.field}: {letter.message}")
     line(f"  fault   {whose_fault(letter.error_class, letter.code, native=native)}, bin {letter.bin}")
-    line(f"  next    {what_next(letter.error_class, letter.code, letter.hint, native=native)}")
+    following = what_next(letter.error_class, letter.code, letter.hint, native=native, state=letter.state)
+    line(f"  next    {following}")
     version = (
         ""
         if letter.integration_version is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from platint_tui.core.errors import ErrorClass, UnknownOutcome
+from platint_tui.core.states import DeadLetterState
 
 
 class Blame(StrEnum):
@@ -66,6 +67,15 @@ _NEXT: dict[ErrorClass, str] = {
 _NEXT_BY_CODE: dict[str, str] = {
     UnknownOutcome.code: "Its answer was lost: look at the target, then replay it or discard it.",
 }
+_NEXT_BY_STATE: dict[DeadLetterState, str] = {
+    DeadLetterState.UNKNOWN: "Its answer was lost: look at the target, then replay it or discard it.",
+    DeadLetterState.REPLAYING: "It is on its way.",
+    DeadLetterState.SUCCEEDED: "Nothing: the target took it.",
+    DeadLetterState.EDITED: "Nothing: an edited copy took its place.",
+    DeadLetterState.SUPERSEDED: "Nothing: the target has a newer version of this record.",
+    DeadLetterState.DISCARDED: "Nothing: it was discarded.",
+    DeadLetterState.GONE: "Nothing: its platform holds it no longer.",
+}
 NATIVE_NEXT = "Mend what reads the queue, or the message; a replay sends it back to where it came from."
 
 
@@ -95,8 +105,18 @@ def whose_fault(error_class: ErrorClass, code: str = "", *, native: bool = False
     return _WHOSE[error_class]
 
 
-def what_next(error_class: ErrorClass, code: str = "", hint: str = "", *, native: bool = False) -> str:
-    """What a person can do about it: the connector's hint where there is one, else what the class asks for."""
+def what_next(
+    error_class: ErrorClass,
+    code: str = "",
+    hint: str = "",
+    *,
+    native: bool = False,
+    state: DeadLetterState | None = None,
+) -> str:
+    """What a person can do about it: what the state of a dead letter that is not open asks for, the connector's
+    hint where there is one, else what the class asks for."""
+    if state in _NEXT_BY_STATE:
+        return _NEXT_BY_STATE[state]
     if hint:
         return hint
     if native:

@@ -265,3 +265,5 @@ class Survey:
     """How many per (integration, stream, version of the integration); of a platform's own: ("", profile, None)."""
     first: tuple[str, ...] = field(default=())
     """Ids of the first five in the order in which they would go."""
+    lost: int = 0
+    """How many of the total were sent before and never answered."""

@@ -24,6 +24,7 @@ from platint_tui.core.replays import (
     Rendered,
     ReplayOptions,
     Simulation,
+    Survey,
 )
 from platint_tui.core.states import DeadLetterState
 from platint_tui.engine.context import Context
@@ -317,7 +318,7 @@ async def plan_replay(context: Context, args: JsonObject) -> dict[str, Any]:
             closed=left_out.get("closed", 0),
             first=tuple(first),
             seconds=await _seconds(context, targets, options),
-            notes=(*notes, *_notes(options, survey.same_record)),
+            notes=(*notes, *_notes(options, survey, targets)),
         )
     )
 
@@ -426,9 +427,14 @@ async def _seconds(
     return slowest
 
 
-def _notes(options: ReplayOptions, same_record: int) -> list[str]:
+def _notes(options: ReplayOptions, survey: Survey, targets: Sequence[PlannedTarget]) -> list[str]:
     notes = []
-    if options.order is Order.NEWEST and same_record:
+    if survey.lost and not all(target.idempotent for target in targets):
+        notes.append(
+            f"The answer of {survey.lost:,} of them was lost, so they may have arrived: sent again, they may be there "
+            "twice. Look at the target first."
+        )
+    if options.order is Order.NEWEST and survey.same_record:
         notes.append(
             "Of each record the newest version goes; when it arrives, the older ones are superseded."
         )

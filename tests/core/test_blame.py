@@ -6,6 +6,7 @@ import pytest
 
 from platint_tui.core.blame import Blame, blame, what_next, whose_fault
 from platint_tui.core.errors import ErrorClass
+from platint_tui.core.states import DeadLetterState
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,9 @@ def test_every_class_says_whose_fault_and_what_next() -> None:
     assert "the source" in whose_fault(ErrorClass.RECORD, "key")
     assert "network" in whose_fault(ErrorClass.TRANSIENT, "dns")
     assert "answer was lost" in what_next(ErrorClass.TRANSIENT, "unknown_outcome")
+
+
+def test_what_was_sent_and_not_answered_is_looked_at_before_anything_else() -> None:
+    said = what_next(ErrorClass.RECORD, "invalid_email", "Correct it.", state=DeadLetterState.UNKNOWN)
+    assert said.startswith("Its answer was lost: look at the target")
+    assert what_next(ErrorClass.RECORD, "", "Correct it.", state=DeadLetterState.OPEN) == "Correct it."

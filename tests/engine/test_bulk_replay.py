@@ -352,7 +352,11 @@ async def test_unknown_ones_go_only_when_they_are_asked_for(installation: Instal
         await job_ended(installation, await started(installation, ids[:1]))
         peer.write = lambda request: None
         without = await job_ended(installation, await started(installation, ids))
+        plan = bulk_plan_of(
+            await call(installation, "plan_replay", dead_letters=ids, options={"unknown": True})
+        )
         asked = await job_ended(installation, await started(installation, ids, unknown=True))
+    assert plan.total == 1 and "answer of 1 of them was lost" in plan.notes[0]
     assert (without.total, asked.total, asked.succeeded) == (1, 1, 1)
 
 

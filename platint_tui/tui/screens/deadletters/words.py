@@ -20,24 +20,12 @@ Pieces = list[tuple[str, str]]
 _LONG = 400
 """Characters of a recorded request or answer under an attempt; the exchange has the whole."""
 
-_STATE_NEXT: dict[DeadLetterState, str] = {
-    DeadLetterState.UNKNOWN: "Its answer was lost: look at the target, then replay it or discard it.",
-    DeadLetterState.REPLAYING: "It is on its way.",
-    DeadLetterState.SUCCEEDED: "Nothing: the target took it.",
-    DeadLetterState.EDITED: "Nothing: an edited copy took its place.",
-    DeadLetterState.SUPERSEDED: "Nothing: the target has a newer version of this record.",
-    DeadLetterState.DISCARDED: "Nothing: it was discarded.",
-    DeadLetterState.GONE: "Nothing: its platform holds it no longer.",
-}
-
 
 def what_next(
     error_class: ErrorClass, hint: str, state: DeadLetterState | None = None, code: str = ""
 ) -> str:
     """What a person can do about it; the platform's own hint where there is one."""
-    if state is not None and state in _STATE_NEXT:
-        return _STATE_NEXT[state]
-    return blame.what_next(error_class, code, hint)
+    return blame.what_next(error_class, code, hint, state=state)
 
 
 def _hint(letter: DeadLetter) -> str:
@@ -129,7 +117,9 @@ def issue_facts(issue: Issue, now_ms: int) -> Pieces:
         *fact("whose fault", whose_fault(issue.error_class, issue.code, native=not issue.integration)),
         *fact(
             "what next",
-            blame.NATIVE_NEXT if not issue.integration else what_next(issue.error_class, issue.hint),
+            blame.NATIVE_NEXT
+            if not issue.integration
+            else what_next(issue.error_class, issue.hint, code=issue.code),
         ),
         *fact("where", f"{issue.platform} · profile {issue.profile} · {issue.place}"),
         *_lifecycle(issue, now_ms),
@@ -167,7 +157,7 @@ def item_facts(view: DeadLetterView, now_ms: int) -> Pieces:
         *fact("state", f"{state}{_tries(letter)}", tone),
         *fact("cause", f"{letter.code or letter.error_class}{f' in {letter.field}' if letter.field else ''}"),
         *fact("whose fault", whose_fault(letter.error_class, letter.code, native=letter.direction == NATIVE)),
-        *fact("what next", what_next(letter.error_class, _hint(letter), letter.state)),
+        *fact("what next", what_next(letter.error_class, _hint(letter), letter.state, letter.code)),
         *fact("record", f"{key_text(letter.record_key)} · {letter.place}"),
         *_origin(letter, now_ms),
         *fact("seen", _seen(letter.first_seen_ms, letter.last_seen_ms, now_ms), end=""),
@@ -234,9 +224,7 @@ def attempts_text(view: DeadLetterView, now_ms: int) -> Pieces:
         pieces += _under("answer", answer_words(letter.response))
     pieces += [
         ("\nlineage\n", "strong"),
-        *indented(
-            "run", f"{letter.run} of {letter.integration}" if letter.run else "none: its platform keeps it"
-        ),
+        *indented("run", _run(letter)),
         *indented("config", _version(letter)),
         *indented("edit of", letter.parent or "nothing: this is the original"),
         *indented("manifest", letter.manifest_version),
@@ -245,6 +233,12 @@ def attempts_text(view: DeadLetterView, now_ms: int) -> Pieces:
         *indented("sent under", f"{letter.idempotency_key} (idempotency key)"),
     ]
     return pieces
+
+
+def _run(letter: DeadLetter) -> str:
+    if letter.run:
+        return f"{letter.run} of {letter.integration}"
+    return "none: its platform keeps it" if letter.direction == NATIVE else "none: it came by a webhook"
 
 
 def _version(letter: DeadLetter) -> str:
