@@ -1,6 +1,6 @@
 """The filter that a person types: `stream:charges code:invalid_email since:2h "free text"`.
 
-`name:value` narrows by a field, several of one name mean any of them, everything else is looked for in the text.
+`name:value` narrows by a field, several of `state:` mean any of them, everything else is looked for in the text.
 A value with blanks or a colon goes into double quotes.
 """
 
@@ -78,6 +78,11 @@ def parse_filter(text: str, known: Collection[str]) -> FilterText:
         at = match.end()
         name, quoted, plain = match.groups()
         value = _ESCAPED.sub(r"\1", quoted) if quoted is not None else plain
+        if name is None and plain is not None and plain[:-1].lower() in known and plain.endswith(":"):
+            raise UsageError(
+                f"The filter has no value after {plain}",
+                hint=f"Write it without a blank between, {plain}VALUE, or the word itself in quotes.",
+            )
         if name is None or (plain is not None and plain.startswith("//")):
             words.append(value if name is None else f"{name}:{value}")
             continue

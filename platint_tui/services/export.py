@@ -92,7 +92,9 @@ async def letters(
             yield _row(_LETTER_COLUMNS, deadletters.summary(letter), letter.payload, "payload")
         else:
             title = f"dead letter {letter.number}, {letter.place} {letter.record_key}: {letter.code}"
-            yield await requests.text(title, letter.request, letter.platform, letter.profile)
+            yield await requests.text(
+                title, letter.request, letter.platform, letter.profile, why=_unsendable_letter(letter)
+            )
 
 
 async def event_texts(
@@ -135,7 +137,7 @@ def _request_text(request: Mapping[str, Json], form: Form, signed: Credential) -
 
 async def curl_of(workspace: Workspace, letter: DeadLetter) -> str:
     """The request of a dead letter as a line for a shell, its secrets variables. Raises ConfigError without one."""
-    why = _unsendable(letter.request)
+    why = _unsendable_letter(letter)
     if why or letter.request is None:
         raise ConfigError(f"There is nothing to send: {why}")
     return exports.as_curl(letter.request, await credential(workspace, letter.platform, letter.profile))
@@ -181,13 +183,19 @@ class _Requests:
         self._said: set[str] = set()
 
     async def text(
-        self, title: str, request: Mapping[str, Json] | None, platform: str = "", profile: str = ""
+        self,
+        title: str,
+        request: Mapping[str, Json] | None,
+        platform: str = "",
+        profile: str = "",
+        *,
+        why: str = "",
     ) -> str:
-        """One request with its title; a comment alone where there is none to send."""
+        """One request with its title; a comment alone where there is none to send, or `why` says against it."""
         head = [exports.comment(title)]
         if self._form is Form.HTTP:
             head.insert(0, "###")
-        why = _unsendable(request)
+        why = why or _unsendable(request)
         if why or request is None:
             return "\n".join([*head, self._without(why)])
         found = await self._credential(platform, profile)
@@ -215,6 +223,13 @@ class _Requests:
         if key not in self._credentials:
             self._credentials[key] = await credential(self._workspace, platform, profile)
         return self._credentials[key]
+
+
+def _unsendable_letter(letter: DeadLetter) -> str:
+    """Why the request of a dead letter is not what would be sent for it, "" when it is."""
+    if letter.parent is not None and letter.request:
+        return "it was edited since; the request that is kept is the one before, with the old body."
+    return _unsendable(letter.request)
 
 
 def _unsendable(request: Mapping[str, Json] | None) -> str:

@@ -36,6 +36,8 @@ def test_an_address_is_a_word() -> None:
         ("strem:x", "knows no 'strem:'. Did you mean stream:?"),
         ("zzz:x", "It knows code:, key:, since:, state:, stream:"),
         ('key:"open', "quotation mark that belongs to nothing"),
+        ("stream: charges", "no value after stream:"),
+        ("code:", "no value after code:"),
         ('a"b', "quotation mark that belongs to nothing"),
     ],
 )

@@ -126,6 +126,23 @@ async def test_requests_name_the_fields_of_the_profile_and_say_what_is_missing(w
         await export.curl_of(workspace, letter)
 
 
+async def test_the_request_of_before_an_edit_is_not_given_out_as_that_of_the_edit(
+    workspace: Workspace,
+) -> None:
+    run = await running(workspace.store)
+    kept = {"method": "POST", "url": "https://api.example.com/v1/items", "headers": {}, "body": "old"}
+    (made, *_) = letters(run.id)
+    await commit(workspace.store, run, 1, replace(made, fault=replace(made.fault, request=kept)))
+    original = await workspace.store.dead_letters.get("1")
+    assert original is not None
+    edit = await workspace.store.dead_letters.edit(original.id, b'{"id":"new"}', '["new"]', "hash")
+    found, told = await texts(workspace, Form.CURL)
+    assert told.written == 1 and "--data-raw old" in found[0]
+    assert "--data-raw" not in found[1] and "it was edited since" in found[1]
+    with pytest.raises(ConfigError, match="it was edited since"):
+        await export.curl_of(workspace, edit)
+
+
 async def test_events_are_exact_and_go_to_the_receiver(workspace: Workspace) -> None:
     bodies = [b'{"a":1}', b"\x00\xff"]
     new = [
