@@ -145,7 +145,8 @@ def _is_sound(row: Fields) -> bool:
 def _claimed(row: Fields) -> DeadLetter:
     arrived = row["state"] == DeadLetterState.SUCCEEDED
     state = DeadLetterState.SUCCEEDED if arrived else DeadLetterState.REPLAYING
-    return letter_of(row, row["payload"], row["request"], row["response"], state=state, attempt=1)
+    # What was sent and answered when it failed is no part of what is sent now.
+    return letter_of(row, row["payload"], state=state, attempt=1)
 
 
 def _sending_keys(connection: sqlite3.Connection, job: str) -> set[tuple[str, str, str]]:

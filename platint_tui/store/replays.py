@@ -114,7 +114,7 @@ class Replays(Noun):
     async def claim(self, job: str, worker: str, count: int) -> Sequence[DeadLetter]:
         """Up to `count` pending items become sending (attempt row written, dead letter replaying).
 
-        They come whole, each with the idempotency key that was stored when the job was planned. An item whose
+        They come with payload, each with the idempotency key that was stored when the job was planned. An item whose
         dead letter was changed by the disk fails instead of being sent. Versions of one record are never on
         their way together; which goes first is the job's order. Nothing comes of a job that is not sending.
         """
