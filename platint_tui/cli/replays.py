@@ -193,7 +193,7 @@ async def replay(options: Namespace) -> int:
                 return ExitCode.DONE
             _show_plan(plan, note)
             _confirm(plan, options)
-            started = await replays.start_bulk(workspace, what, chosen)
+            started = await replays.start_bulk(workspace, what.as_planned(plan), chosen)
             job = await _watch(workspace, started, options)
     if options.json:
         document(asdict(job))
@@ -248,7 +248,8 @@ async def _watch(workspace: Workspace, started: ReplayJob, options: Namespace) -
         note(replay_progress(job))
     if job.state is ReplayState.WAITING:
         note(
-            f"The first {job.options.canary} are through: `platint-tui dead job continue {job.id}` sends the rest."
+            f"The canary of {job.options.canary} is over: `platint-tui dead job continue {job.id}` sends the rest, "
+            f"`platint-tui dead job cancel {job.id}` leaves it open."
         )
     elif job.state is ReplayState.PAUSED:
         note(f"Paused: `platint-tui dead job resume {job.id}` goes on.")
@@ -393,8 +394,9 @@ async def apply_fix(options: Namespace) -> int:
     """Make the edits of a rule; exit code 3 when it does not fit some."""
     async with opened(options) as workspace:
         refuse_read_only(workspace, "apply a fix rule")
-        confirm("Edit the open dead letters of its fingerprint?", yes=options.yes)
-        ids = [(await deadletters.show(workspace, item)).letter.id for item in options.ids]
+        ids = [(await deadletters.show(workspace, item)).letter.id for item in options.ids] or None
+        what = "the open dead letters of its fingerprint" if ids is None else plural(len(ids), "dead letter")
+        confirm(f"Edit {what}?", yes=options.yes)
         applied = await rules.apply_rule(workspace, options.rule, ids)
     if options.json:
         document({**asdict(applied), "rule": rule_document(applied.rule)})

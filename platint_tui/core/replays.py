@@ -198,7 +198,8 @@ class BulkPlan:
     `same_record` and `same_content` count the items beyond the first of equal records and of equal contents.
     Left out are: `unknown` (not asked for), `delivered` (not forced), `busy` (in another job), `outdated` (a newer
     version was written since), `closed` (discarded, edited and the like). `seconds` is the time that it takes at
-    the allowed rate, None when nothing is known of it. `notes` are sentences that an operator should read.
+    the allowed rate, None when nothing is known of it. `notes` are sentences that an operator should read. `newest`
+    is the highest number among those that go: what fails later is not part of what is confirmed.
     """
 
     total: int
@@ -214,6 +215,7 @@ class BulkPlan:
     first: tuple[Rendered, ...]
     seconds: float | None
     notes: tuple[str, ...] = ()
+    newest: int = 0
 
 
 def bulk_plan_of(document: Mapping[str, Any]) -> BulkPlan:
@@ -267,3 +269,5 @@ class Survey:
     """Ids of the first five in the order in which they would go."""
     lost: int = 0
     """How many of the total were sent before and never answered."""
+    newest: int = 0
+    """The highest number among them."""

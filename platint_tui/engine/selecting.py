@@ -19,7 +19,7 @@ MOST = 100_000
 
 async def chosen_ids(context: Context, args: JsonObject) -> list[str]:
     """The ids that `dead_letters`, `fingerprint` (its open ones) or `where` mean, oldest first where a filter says
-    so. Raises UsageError for more than a job may have."""
+    so. `up_to` leaves out what a filter finds with a higher number. Raises UsageError for more than a job may have."""
     ids = list(args.get("dead_letters") or [])
     if not all(isinstance(item, str) for item in ids):
         raise UsageError("'dead_letters' is to be a list of texts.")
@@ -29,7 +29,7 @@ async def chosen_ids(context: Context, args: JsonObject) -> list[str]:
             DeadLetterFilter(fingerprint=str(args["fingerprint"]), states=(DeadLetterState.OPEN,)),
         )
     if args.get("where"):
-        ids += await _matching(context, filter_of(args["where"]))
+        ids += await _matching(context, filter_of(args["where"]), args.get("up_to"))
     if len(ids) > MOST:
         raise UsageError(
             f"These are {len(ids):,} dead letters; a replay has at most {MOST:,}.",
@@ -38,8 +38,10 @@ async def chosen_ids(context: Context, args: JsonObject) -> list[str]:
     return ids
 
 
-async def _matching(context: Context, where: DeadLetterFilter) -> Sequence[str]:
+async def _matching(context: Context, where: DeadLetterFilter, up_to: int | None = None) -> Sequence[str]:
     numbers = await context.store.dead_letters.numbers(where, newest_first=False)
+    if up_to is not None:
+        numbers = [number for number in numbers if number <= up_to]
     if len(numbers) > MOST:
         raise UsageError(
             f"These are {len(numbers):,} dead letters; a replay has at most {MOST:,}.",

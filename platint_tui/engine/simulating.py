@@ -319,6 +319,7 @@ async def plan_replay(context: Context, args: JsonObject) -> dict[str, Any]:
             first=tuple(first),
             seconds=await _seconds(context, targets, options),
             notes=(*notes, *_notes(options, survey, targets)),
+            newest=survey.newest,
         )
     )
 

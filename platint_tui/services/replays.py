@@ -35,16 +35,22 @@ _POLL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Dead letters that are meant: these ids (or numbers), or all that match a filter when a job is planned."""
+    """Dead letters that are meant: these ids (or numbers), or all that match a filter when a job is planned, up to
+    the number `up_to` where there is one."""
 
     ids: tuple[str, ...] = ()
     where: DeadLetterFilter | None = None
+    up_to: int | None = None
 
     def document(self) -> JsonObject:
         """As the engine is told."""
         if self.where is not None:
-            return {"where": asdict(self.where)}
+            return {"where": asdict(self.where), "up_to": self.up_to}
         return {"dead_letters": list(self.ids)}
+
+    def as_planned(self, plan: BulkPlan) -> Selection:
+        """Without what failed after the plan was made: what is sent is what was confirmed."""
+        return replace(self, up_to=plan.newest)
 
 
 def of_fingerprint(fingerprint: str) -> Selection:

@@ -85,20 +85,20 @@ class Applied:
     reasons: dict[int, str]
 
 
-async def apply_rule(
-    workspace: Workspace, rule: str, ids: Sequence[str] = (), *, where: DeadLetterFilter | None = None
-) -> Applied:
+async def apply_rule(workspace: Workspace, rule: str, ids: Sequence[str] | None = None) -> Applied:
     """Edit dead letters by a rule, each as by hand: the original stays, a child holds the edit under a key of its
     own and names the rule. Nothing is sent.
 
-    Without `ids` and `where` these are the open dead letters of the rule's fingerprint that are no edits. Raises
-    NotFound, ConfigError when the rule was revoked.
+    Without `ids` these are the open dead letters of the rule's fingerprint that are no edits. Raises NotFound,
+    ConfigError when the rule was revoked, or when one of `ids` failed in another way: nothing is edited then.
     """
     refuse_read_only(workspace, "apply a fix rule")
     found = await workspace.store.rules.get(rule)
     if found.revoked_ms is not None:
         raise ConfigError(f"Fix rule {found.number} was revoked.", hint="Add it anew to use it.")
-    wanted = list(ids) or await _ids(workspace, found, where)
+    wanted = await _alike(workspace, found) if ids is None else list(ids)
+    if ids is not None:
+        await _refuse_others(workspace, found, wanted)
     edited, unchanged, misfits, reasons = 0, 0, 0, dict[int, str]()
     keys: dict[tuple[str, str], tuple[str, ...] | None] = {}
     for start in range(0, len(wanted), _AT_ONCE):
@@ -106,7 +106,7 @@ async def apply_rule(
         for letter in await workspace.store.replays.whole(wanted[start : start + _AT_ONCE]):
             if letter.state != DeadLetterState.OPEN or letter.direction == NATIVE:
                 continue
-            if letter.parent is not None and not ids:
+            if letter.parent is not None and ids is None:
                 continue
             try:
                 value = loads(letter.payload)
@@ -129,10 +129,21 @@ async def apply_rule(
     return Applied(found, edited, unchanged, misfits, reasons)
 
 
-async def _ids(workspace: Workspace, rule: FixRule, where: DeadLetterFilter | None) -> list[str]:
-    chosen = where or DeadLetterFilter(fingerprint=rule.fingerprint, states=(DeadLetterState.OPEN,))
-    numbers = await workspace.store.dead_letters.numbers(chosen, newest_first=False)
+async def _alike(workspace: Workspace, rule: FixRule) -> list[str]:
+    alike = DeadLetterFilter(fingerprint=rule.fingerprint, states=(DeadLetterState.OPEN,))
+    numbers = await workspace.store.dead_letters.numbers(alike, newest_first=False)
     return list(await workspace.store.replays.ids(numbers))
+
+
+async def _refuse_others(workspace: Workspace, rule: FixRule, ids: Sequence[str]) -> None:
+    """A correction of one fault says nothing about records that have another one."""
+    for start in range(0, len(ids), _AT_ONCE):
+        for letter in await workspace.store.replays.whole(ids[start : start + _AT_ONCE]):
+            if letter.fingerprint != rule.fingerprint:
+                raise ConfigError(
+                    f"Dead letter {letter.number} failed in another way than those that fix rule {rule.number} is for.",
+                    hint="Edit it by hand, or keep a rule for its fingerprint. Nothing was changed.",
+                )
 
 
 async def edits_of(workspace: Workspace, rule: str) -> Selection:

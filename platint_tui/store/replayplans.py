@@ -102,9 +102,9 @@ def survey(connection: sqlite3.Connection, ids: list[str], options: ReplayOption
     source = "FROM chosen AS c CROSS JOIN dead_letters AS d ON d.id = c.id"
     wanted = json.dumps(list(dict.fromkeys(ids)))
     taken = f"d.state || '' IN ({marks(states)}) AND d.newer_written = 0 AND NOT {_BUSY}"
-    total, oldest, lost = connection.execute(
-        f"{chosen} SELECT COUNT(*), MIN(d.first_seen_ms), COUNT(*) FILTER (WHERE d.state = 'unknown')"
-        f" {source} WHERE {taken}",
+    total, oldest, lost, newest = connection.execute(
+        f"{chosen} SELECT COUNT(*), MIN(d.first_seen_ms), COUNT(*) FILTER (WHERE d.state = 'unknown'),"
+        f" COALESCE(MAX(d.number), 0) {source} WHERE {taken}",
         [wanted, *states],
     ).fetchone()
     equal = [
@@ -133,6 +133,7 @@ def survey(connection: sqlite3.Connection, ids: list[str], options: ReplayOption
         by_place={(row[0], row[1], row[2]): row[3] for row in places},
         first=tuple(row[0] for row in first),
         lost=lost,
+        newest=newest,
     )
 
 

@@ -356,6 +356,9 @@ def test_a_correction_is_simulated_kept_as_a_rule_and_sent(inbox: Inbox) -> None
     (rule,) = cli.json("dead", "fix", "add", fingerprint, *fix, "--note", "the shop may leave it out")
     assert rule["patch"] == [{"op": "default", "path": "email", "value": "unknown@example.com"}]
     number = str(rule["number"])
+    other = next(item for item in open_letters(cli) if not item["fingerprint"].startswith(fingerprint))
+    refused = cli("dead", "fix", "apply", number, str(other["number"]), "--yes", code=4)
+    one_sentence(refused, 4, "failed in another way", "Nothing was changed")
     applied = cli.json("dead", "fix", "apply", number, "--yes")
     assert (applied["edited"], applied["misfits"]) == (count, 0)
     accounted(inbox)

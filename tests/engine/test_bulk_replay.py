@@ -18,6 +18,8 @@ from platint_tui.core.model import ReplayJob
 from platint_tui.core.replays import Simulation, bulk_plan_of, simulation_of
 from platint_tui.core.states import DeadLetterState, ReplayState
 from platint_tui.engine import simulating
+from platint_tui.services.replays import Selection
+from platint_tui.store.ports import DeadLetterFilter
 
 OPEN = {"states": ["open"]}
 
@@ -204,6 +206,18 @@ async def test_a_plan_counts_what_goes_and_what_is_left_out(installation: Instal
     assert len(plan.first) == 5 and plan.first[0].request["body"] == '{"id":"i5","n":5}'
     assert plan.seconds is not None and plan.seconds >= 3.5
     assert (forced.total, forced.delivered) == (10, 0) and "same key" in forced.notes[0]
+
+
+async def test_what_fails_after_the_plan_is_not_sent_with_it(installation: Installation, peer: Peer) -> None:
+    await dead_letters(installation, peer, 3)
+    async with installation.engine():
+        plan = bulk_plan_of(await call(installation, "plan_replay", where=OPEN))
+    assert len(await dead_letters(installation, peer, 6)) == 6
+    async with installation.engine():
+        confirmed = Selection(where=DeadLetterFilter(states=(DeadLetterState.OPEN,))).as_planned(plan)
+        answer = await call(installation, "replay", **confirmed.document(), trigger="bulk")
+        job = await job_ended(installation, str(answer["job"]))
+    assert (plan.total, job.total, job.succeeded) == (3, 3, 3)
 
 
 def letters_trigger() -> Any:

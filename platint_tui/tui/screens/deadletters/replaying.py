@@ -108,8 +108,13 @@ class Replaying:
         view = _me(self)
         workspace = view.console.workspace
 
+        shown = what
+
         async def plan(wanted: ReplayOptions) -> BulkPlan:
-            return await replays.plan_bulk(workspace, what, wanted)
+            nonlocal shown
+            found = await replays.plan_bulk(workspace, what, wanted)
+            shown = what.as_planned(found)
+            return found
 
         async def simulate(wanted: ReplayOptions) -> None:
             await self._foresee(what, text, wanted, onward=False)
@@ -120,7 +125,7 @@ class Replaying:
             return "Nothing was sent."
         self._draw_line("Asking the engine…", "muted")
         view.items_pane.table.clear_marks()
-        return await self._follow(replays.start_bulk(workspace, what, chosen))
+        return await self._follow(replays.start_bulk(workspace, shown, chosen))
 
     async def _follow(self, started: Awaitable[ReplayJob]) -> str:
         """Start, then watch the job until it ends or wants a word; what is said of it."""
