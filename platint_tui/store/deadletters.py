@@ -143,11 +143,11 @@ class DeadLetters(Noun):
 
     async def count(self, where: DeadLetterFilter) -> int:
         """How many match."""
-        condition, values = search.condition(where)
 
         def task(connection: sqlite3.Connection) -> int:
             if where.text:
                 return len(search.matching(connection, where))
+            condition, values = search.led_condition(connection, where)
             found = connection.execute(f"SELECT COUNT(*) FROM dead_letters WHERE {condition}", values)
             return int(found.fetchone()[0])
 

@@ -33,6 +33,8 @@ _COLUMNS = (
 _FEW = ("fingerprint", "run")
 _LOOKED_AT = 5_000
 """Dead letters found by their words of which the other columns are read one by one."""
+_RECENT = 20_000
+"""Dead letters since a moment that are few enough to be read one by one."""
 _INTEGER = re.compile(r"-?\d{1,18}")
 _LAST = "\U0010ffff"
 # As the migration that filled the index wrote it: words are found to be removed only by the same text.
@@ -62,7 +64,7 @@ def matching(connection: sqlite3.Connection, where: DeadLetterFilter) -> list[in
     """The numbers of all dead letters that match, ascending."""
     query = _query(where.text)
     if query is None:
-        return _numbers(connection, "dead_letters", *condition(where))
+        return _numbers(connection, "dead_letters", *led_condition(connection, where))
     found = _numbers(connection, "dead_letter_words", "dead_letter_words MATCH ?", [query])
     rest = replace(where, text="")
     if not found or rest == DeadLetterFilter():
@@ -72,7 +74,7 @@ def matching(connection: sqlite3.Connection, where: DeadLetterFilter) -> list[in
         listed = f"number IN (SELECT value FROM json_each(?)) AND {only}"
         return _numbers(connection, "dead_letters", listed, [json.dumps(found), *values])
     # Reading so many rows costs more than to have the numbers of both from their indices.
-    others = _numbers(connection, "dead_letters", *condition(rest))
+    others = _numbers(connection, "dead_letters", *led_condition(connection, rest))
     return sorted(set(found).intersection(others))
 
 
@@ -88,36 +90,47 @@ def _numbers(connection: sqlite3.Connection, table: str, condition: str, values:
     return found
 
 
-def condition(where: DeadLetterFilter, *, indexed: bool = True) -> tuple[str, list[Any]]:
-    """The condition on `dead_letters` and its values; not `indexed` for rows that are found by their numbers."""
+def led_condition(connection: sqlite3.Connection, where: DeadLetterFilter) -> tuple[str, list[Any]]:
+    """`condition`, led by the time where little has failed since then."""
+    if where.since_ms is None:
+        return condition(where)
+    recent = connection.execute(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM dead_letters WHERE last_seen_ms >= ? LIMIT ?)",
+        (where.since_ms, _RECENT + 1),
+    ).fetchone()[0]
+    return condition(where, by_time=recent <= _RECENT)
+
+
+def condition(
+    where: DeadLetterFilter, *, indexed: bool = True, by_time: bool = False
+) -> tuple[str, list[Any]]:
+    """The condition on `dead_letters` and its values; not `indexed` for rows that are found by their numbers,
+    `by_time` when `since_ms` narrows most."""
     conditions, values = [], list[Any]()
     narrow = [part for part in (_key(where.key), _text(where.text)) if part is not None]
     # What narrows most leads; a plus keeps SQLite from walking the index of another column instead.
     plain = "+" if narrow or not indexed else ""
-    few = plain or ("+" if where.fingerprint or where.run else "")
+    few = plain or ("+" if by_time else "")
+    many = few or ("+" if where.fingerprint or where.run else "")
     # The leading column of the index that serves platform, integration and stream is the state.
-    scoped = (where.platform or where.integration) and not few
+    scoped = (where.platform or where.integration) and not many
     states = where.states or (tuple(DeadLetterState) if scoped else ())
     if states:
-        # What failed since a moment is seldom most of it.
-        sign = plain or ("+" if where.since_ms is not None and not few else "")
-        conditions.append(f"{sign}state IN ({marks(states)})")
+        conditions.append(f"{few}state IN ({marks(states)})")
         values += states
     for column in _COLUMNS:
         value = getattr(where, column)
         if value:
-            sign = plain if column in _FEW else few or ("+" if where.since_ms is not None else "")
-            conditions.append(f"{sign}{column} = ?")
+            conditions.append(f"{few if column in _FEW else many}{column} = ?")
             if column == "direction" and value != "record":
                 conditions.append("direction <> 'record'")  # so that the index of the others serves
             values.append(value)
-    for column, sign, value in (
-        ("last_seen_ms", ">=", where.since_ms),
-        ("first_seen_ms", "<=", where.until_ms),
-    ):
-        if value is not None:
-            conditions.append(f"{plain}{column} {sign} ?")
-            values.append(value)
+    if where.since_ms is not None:
+        conditions.append(f"{'' if by_time and not plain else '+'}last_seen_ms >= ?")
+        values.append(where.since_ms)
+    if where.until_ms is not None:
+        conditions.append("first_seen_ms <= ?")
+        values.append(where.until_ms)
     for part in narrow:
         conditions.append(part[0] if indexed else f"+{part[0]}")
         values += part[1]
