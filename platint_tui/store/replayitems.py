@@ -93,7 +93,7 @@ def claim(connection: sqlite3.Connection, job: str, worker: str, count: int, now
     found = _job(connection, job)
     if found.state not in SENDING_REPLAY_STATES:
         return []
-    sending = _sending_keys(connection, job) if found.options.forced else set()
+    sending = _sending_keys(connection, job, own=found.options.forced)
     if found.state is ReplayState.CANARY:
         count = min(count, found.options.canary - sent(connection, job))
     if found.options.order is Order.ARRIVED:
@@ -118,7 +118,7 @@ def claim(connection: sqlite3.Connection, job: str, worker: str, count: int, now
     rows.sort(key=lambda row: (row["item_number"], row["number"]))
     for row in rows:
         row["payload"] = None if row["size"] and not row["payload"] else bytes.fromhex(row["payload"] or "")
-    if found.options.forced:
+    if sending is not None:
         rows = [row for row in rows if _alone(row, sending)]
     sound = [row for row in rows if row["payload"] is not None and _is_sound(row)]
     if len(sound) < len(rows):
@@ -149,12 +149,21 @@ def _claimed(row: Fields) -> DeadLetter:
     return letter_of(row, row["payload"], state=state, attempt=1)
 
 
-def _sending_keys(connection: sqlite3.Connection, job: str) -> set[tuple[str, str, str]]:
-    """The records of which a version is on its way. Dead letters that had arrived are not marked by their state."""
+def _sending_keys(connection: sqlite3.Connection, job: str, *, own: bool) -> set[tuple[str, str, str]] | None:
+    """The records of which a version is on its way in another job, or in this one too (`own`); None where there is
+    nothing to compare. Dead letters that had arrived are not marked by their state, so the items are asked."""
+    jobs = [
+        row["id"]
+        for row in connection.execute("SELECT id FROM replay_jobs WHERE ended_ms IS NULL AND id <> ?", (job,))
+    ]
+    if own:
+        jobs.append(job)
+    elif not jobs:
+        return None
     rows = connection.execute(
-        "SELECT d.integration, d.stream, d.record_key FROM replay_items AS i JOIN dead_letters AS d"
-        " ON d.id = i.dead_letter WHERE i.job = ? AND i.state = 'sending'",
-        (job,),
+        "SELECT d.integration, d.stream, d.record_key FROM json_each(?) AS c CROSS JOIN replay_items AS i"
+        " ON i.job = c.value AND i.state = 'sending' CROSS JOIN dead_letters AS d ON d.id = i.dead_letter",
+        (json.dumps(jobs),),
     )
     return {(row["integration"], row["stream"], row["record_key"]) for row in rows}
 

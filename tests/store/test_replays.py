@@ -9,6 +9,7 @@ from store.samples import commit, dead_letter, running
 
 from platint_tui.core.errors import NotFound, SystemicError
 from platint_tui.core.model import DeadLetter, ReplayJob, Trigger
+from platint_tui.core.replays import Order, ReplayOptions
 from platint_tui.core.states import DeadLetterState
 from platint_tui.store.ports import DeadLetterFilter
 from platint_tui.store.sqlite import SqliteStore
@@ -318,3 +319,34 @@ async def test_unknown_and_discarded_ones_do_not_come_back_over_a_newer_version(
     assert await store.dead_letters.reopen(ids[1:2]) == 0
     with pytest.raises(SystemicError):
         await store.dead_letters.undo_edit(child)
+
+
+@pytest.mark.parametrize(
+    ("arrived", "options"),
+    [
+        (False, ReplayOptions(order=Order.ARRIVED)),
+        (True, ReplayOptions(forced=True)),
+        (False, ReplayOptions()),
+    ],
+    ids=["as arrived", "forced", "newest"],
+)
+async def test_versions_of_a_record_are_not_on_their_way_in_two_jobs_at_once(
+    store: SqliteStore, arrived: bool, options: ReplayOptions
+) -> None:
+    run = await running(store)
+    for seq in (1, 2):
+        await commit(store, run, seq, dead_letter(run.id, '["a"]', f"version {seq}"))
+    numbers = await store.dead_letters.numbers(DeadLetterFilter(), newest_first=False)
+    ids = [item.id for item in await store.dead_letters.rows(numbers)]
+    assert len(ids) == 2
+    if arrived:
+        first = await store.replays.plan(ids, Trigger.BULK, options=ReplayOptions(order=Order.OLDEST))
+        for identity in ids:
+            await store.replays.claim(first.id, "w0", 1)
+            await store.replays.settle(first.id, identity, "succeeded")
+    one = await store.replays.plan(ids[:1], Trigger.BULK, options=options)
+    two = await store.replays.plan(ids[1:], Trigger.BULK, options=options)
+    assert [item.id for item in await store.replays.claim(two.id, "w1", 5)] == ids[1:]
+    assert not await store.replays.claim(one.id, "w2", 5)
+    await store.replays.settle(two.id, ids[1], "failed")
+    assert [item.id for item in await store.replays.claim(one.id, "w2", 5)] == ids[:1]
