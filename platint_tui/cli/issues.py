@@ -20,6 +20,7 @@ _MOVES = {
     "ignore": IssueState.IGNORED,
     "reopen-issue": IssueState.OPEN,
 }
+_LONGEST_MS = 3_650 * 86_400_000
 _SPARK = "▁▂▃▄▅▆▇█"
 
 
@@ -137,9 +138,12 @@ async def move(options: Namespace) -> int:
 
 def _milliseconds(duration: str) -> int:
     try:
-        return int(parse_duration(duration) * 1000)
+        span = int(parse_duration(duration) * 1000)
     except ConfigError as error:
         raise UsageError(error.message, hint=error.hint) from None
+    if not 0 < span <= _LONGEST_MS:
+        raise UsageError(f"'{duration}' is not between now and ten years.", hint="Leave it out for good.")
+    return span
 
 
 async def note_issue(options: Namespace) -> int:

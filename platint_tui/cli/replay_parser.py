@@ -61,7 +61,7 @@ def replay_verbs(group: Any, command: Command) -> None:
     )
     replay.add_argument("--settle", action="store_true", help="with --to: the dead letters are settled by it")
     replay.add_argument("--yes", action="store_true", help="do not ask")
-    replay.add_argument("--plan", action="store_true", help="only show what would be sent")
+    replay.add_argument("--plan", "--dry-run", action="store_true", help="only show what would be sent")
 
     jobs = command(group, "jobs", "replays:jobs", "replays, newest first")
     jobs.add_argument("--limit", type=_natural, default=20, metavar="N")

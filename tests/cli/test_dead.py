@@ -127,6 +127,9 @@ def test_an_issue_is_shown_acknowledged_ignored_and_opened_again(inbox: Inbox) -
     )
     (ignored,) = cli.json("dead", "ignore", name, "--times", "5", "--for", "2h")
     assert ignored["ignored_until_total"] == group["total"] + 5 and ignored["ignored_until_ms"]
+    for span in ("99999999999d", "-1h", "0s"):
+        refused = cli("dead", "ignore", name, f"--for={span}", code=2)
+        one_sentence(refused, 2, "not between now and ten years")
     assert cli.json("dead", "groups", "--state", "ignored")[0]["fingerprint"] == group["fingerprint"]
     (again,) = cli.json("dead", "reopen-issue", name)
     assert (again["state"], again["ignored_until_ms"]) == ("open", None)
