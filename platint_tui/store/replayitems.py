@@ -130,9 +130,9 @@ def claim(connection: sqlite3.Connection, job: str, worker: str, count: int, now
 def _fitting(connection: sqlite3.Connection, job: str, count: int) -> int:
     """How many of the next `count` items may be in memory at once; one always may."""
     row = connection.execute(
-        "SELECT COUNT(*) FROM (SELECT SUM(d.size) OVER (ORDER BY i.number, d.number) AS bytes"
+        "SELECT COUNT(*) FROM (SELECT SUM(d.size) OVER (ORDER BY next.number, d.number) AS bytes"
         " FROM (SELECT dead_letter, number FROM replay_items WHERE job = ? AND state = 'pending'"
-        " ORDER BY number LIMIT ?) AS i JOIN dead_letters AS d ON d.id = i.dead_letter) WHERE bytes <= ?",
+        " ORDER BY number LIMIT ?) AS next JOIN dead_letters AS d ON d.id = next.dead_letter) WHERE bytes <= ?",
         (job, count, _MOST_BYTES),
     ).fetchone()
     return max(1, min(count, int(row[0]))) if row[0] else 1
