@@ -16,6 +16,7 @@ from platint_tui.core.events import Delivery, DeliveryState, EventState, SourceS
 from platint_tui.core.units import parse_duration
 from platint_tui.services import events, export
 from platint_tui.services.events import DeliveryFilter, EventFilter, Resent
+from platint_tui.services.inbound import event_filter
 from platint_tui.services.workspace import Workspace
 
 _State = TypeVar("_State", bound=StrEnum)
@@ -37,12 +38,13 @@ def _where(options: Namespace, workspace: Workspace) -> EventFilter:
             since = workspace.clock.now_ms() - int(parse_duration(options.since) * 1000)
         except ConfigError as error:
             raise UsageError(error.message, hint=error.hint) from None
+    typed = event_filter(options.filter, "", workspace.clock.now_ms())
     return EventFilter(
-        profile=options.profile,
-        type=options.type,
-        states=_states(EventState, options.state, "an event"),
-        since_ms=since,
-        text=options.text,
+        profile=options.profile or typed.profile,
+        type=options.type or typed.type,
+        states=_states(EventState, options.state, "an event") or typed.states,
+        since_ms=max(since, typed.since_ms),
+        text=" ".join(part for part in (typed.text, options.text) if part),
     )
 
 
@@ -200,7 +202,7 @@ async def resend(options: Namespace) -> int:
         if not options.events and where == EventFilter():
             raise UsageError(
                 "Which events? None are named and nothing is filtered by.",
-                hint="Name events, or say --profile, --type, --state, --since or --text.",
+                hint="Name events, or say --filter, --profile, --type, --state, --since or --text.",
             )
         ids = await events.matching(workspace, options.events, where)
         plan = await events.resend(

@@ -269,6 +269,12 @@ def _received(group: Any) -> None:
 
 
 def _which_events(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--filter",
+        default="",
+        metavar="TEXT",
+        help='as in the console: type:customer.* state:unwanted since:2h "free text"',
+    )
     command.add_argument("--profile", default="")
     command.add_argument("--type", default="", help="the type, with * for any text")
     command.add_argument("--state", action="append", default=[], help="new, routed, unwanted, handshake")

@@ -179,7 +179,8 @@ class BadElement(NamedTuple):
 class Page:
     """What one read step brings. `position` is where reading continues after this page.
 
-    `last` says that the scan is finished; the position then starts the next, incremental scan.
+    `last` says that the scan is finished; the position then starts the next, incremental scan. `asked_ms` is a
+    moment before it was asked for (0: not known).
     `happened` are times (epoch milliseconds) at which records of the page came about at the platform, for the
     lag. `gaps` are spans that the platform can no longer give. A page without records moves the position, or
     says that the source is alive.
@@ -193,6 +194,7 @@ class Page:
     bad: Sequence[BadElement] = ()
     happened: Sequence[int] = ()
     gaps: Sequence[Gap] = ()
+    asked_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class StreamPlan:
     that discovery saw, None when it is unknown. `follow`: it goes on without an end. `typed`: see TargetPlan.
     `retry` is how a lost connection is opened again, None where the driver does it; `pause` are the seconds
     between two scans of a source that is asked again and again. `version` is the integration's.
+    `fed`: events bring records of it too.
     """
 
     integration: str
@@ -48,6 +49,7 @@ class StreamPlan:
     retry: RetryPolicy | None = None
     pause: float = 2.0
     version: int | None = None
+    fed: bool = False
 
     def read_options(self, forms: frozenset[str] = frozenset()) -> ReadOptions:
         """How the source is told to read this stream; `forms` are the blocks that the target takes."""

@@ -145,6 +145,7 @@ def _plan_stream(
         retry=reading.errors.policy.retry_policy() if follow or reading.driver != "http" else None,
         pause=_PAUSE if reading.driver != "http" else _HTTP_PAUSE,
         typed=_typed(mapping, seen),
+        fed=integration.receives,
     )
 
 

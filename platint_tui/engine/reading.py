@@ -63,11 +63,14 @@ async def _scan(
     endless = options.follow and isinstance(source, Following) and source.follows(stream, options)
     asked = options if endless else replace(options, follow=False)
     last = False
+    # A driver may ask for the next page while this one is stored, so each is as old as the asking for the one before.
+    before = asking = clock.now_ms()
     pages = source.read(stream, position, asked)
     async with contextlib.aclosing(pages):  # type: ignore[type-var]  # drivers give generators
         async for page in pages:
             failpoint("after_fetch")
             last, position = page.last, page.position
+            page, before, asking = replace(page, asked_ms=before), asking, clock.now_ms()
             await buffer.put(replace(page, last=False) if last and options.follow else page)
             if clock.monotonic() - noted >= _NOTED_EVERY:
                 noted = clock.monotonic()

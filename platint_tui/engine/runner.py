@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -223,8 +224,18 @@ class RunTask:
                 side.platform, side.profile.name, f"{plan.integration}/{plan.stream}", seconds
             )
 
+        async def told(keys: Sequence[str], since_ms: int) -> Collection[str]:
+            return await context.store.deliveries.came_since(plan.integration, plan.stream, keys, since_ms)
+
         return StreamRun(
-            plan, self._runs, context.clock, self._run.id, self._run.epoch, lag=lag, rng=context.rng
+            plan,
+            self._runs,
+            context.clock,
+            self._run.id,
+            self._run.epoch,
+            lag=lag,
+            told=told if plan.fed else None,
+            rng=context.rng,
         )
 
     async def _expected(self, plan: StreamPlan) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -101,6 +101,10 @@ def resume_rule(stored: SyncState | None, held: Confirmed | None, transactional:
     return Start(position, seq, held.seq)
 
 
+Told = Callable[[Sequence[str], int], Awaitable[Collection[str]]]
+"""Which of these records an event came of since a moment (epoch milliseconds), that was or will be delivered."""
+
+
 class StreamRun:
     """Moves one stream. `run` ends normally at the end of the scan, or raises what stopped it."""
 
@@ -113,6 +117,7 @@ class StreamRun:
         epoch: int,
         *,
         lag: Callable[[float], None] = lambda _: None,
+        told: Told | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.plan = plan
@@ -121,6 +126,7 @@ class StreamRun:
         self._run = run
         self._epoch = epoch
         self._lag = lag
+        self._told = told
         self._rng = rng or random.SystemRandom()
         self._breaker = FaultBreaker()
         self._seq = 0
@@ -339,6 +345,7 @@ class StreamRun:
         applies = target.applies if isinstance(target, AppliesOps) else _ONLY_UPSERTS
         prepared = prepare(self.plan, pages, self._store_seq, keys=not target.transactional, applies=applies)
         self._look_at_keys(prepared)
+        prepared = await self._without_told(prepared, pages)
         if not prepared.rows and not target.transactional:
             return prepared, WriteResult(0, 0, ())
         return prepared, await target.write(Batch(prepared.rows, confirmed))
@@ -350,6 +357,18 @@ class StreamRun:
         if not whole or any(block.form not in takes for block in blocks):
             return False
         return not await self._runs.waits_for_records(self.plan.integration, self.plan.stream)
+
+    async def _without_told(self, prepared: Prepared, pages: list[Page]) -> Prepared:
+        """Without the records of which an event came after they were asked for: what was read is older than that,
+        and where the cursor field does not change with the record, no version tells the target so."""
+        if self._told is None or not prepared.rows:
+            return prepared
+        since = min(page.asked_ms for page in pages)
+        told = await self._told([row.key for row in prepared.rows], since)
+        if not told:
+            return prepared
+        rows = [row for row in prepared.rows if row.key not in told]
+        return replace(prepared, rows=rows, repeated=prepared.repeated + len(prepared.rows) - len(rows))
 
     def _look_at_keys(self, prepared: Prepared) -> None:
         """A key that most records share is no key: all but the last of them are gone, which is to be said."""

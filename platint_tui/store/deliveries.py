@@ -180,6 +180,26 @@ class Deliveries(Noun):
 
         return await self._database.read(task)
 
+    async def came_since(
+        self, integration: str, stream: str, keys: Sequence[str], since_ms: int
+    ) -> Collection[str]:
+        """The records, of these, of which an event came at or after `since_ms` that waits or was delivered."""
+        wanted = list(keys)
+
+        def task(connection: sqlite3.Connection) -> set[str]:
+            found: set[str] = set()
+            for some in chunks(wanted):
+                rows = connection.execute(
+                    "SELECT DISTINCT record_key FROM deliveries WHERE integration = ? AND stream = ?"
+                    f" AND record_key IN ({marks(some)}) AND received_ms >= ?"
+                    " AND state || '' IN ('pending', 'sending', 'fallback', 'done')",
+                    (integration, stream, *some, since_ms),
+                )
+                found.update(row["record_key"] for row in rows)
+            return found
+
+        return await self._database.read(task)
+
     # --- delivering -------------------------------------------------------------------------------------
 
     async def waiting(self) -> Sequence[tuple[str, str]]:

@@ -569,6 +569,11 @@ class Deliveries(Protocol):
     async def unrouted(self, limit: int, skip: Collection[str] = ()) -> Sequence[Event]:
         """Up to `limit` new events of sources that are not paused nor in `skip`, whole; those of one in order."""
 
+    async def came_since(
+        self, integration: str, stream: str, keys: Sequence[str], since_ms: int
+    ) -> Collection[str]:
+        """The records, of these, of which an event came at or after `since_ms` that waits or was delivered."""
+
     async def whole(self, ids: Sequence[str]) -> Sequence[Event]:
         """The events with these ids, with their bodies, in the order in which they came."""
 

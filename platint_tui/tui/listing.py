@@ -85,6 +85,7 @@ class Listing(LineView, Generic[R], can_focus=True):
         self._rows: tuple[R, ...] = ()
         self._cursor = 0
         self._empty = empty
+        self._loaded = False
         self._head = 1 if header else 0
         self._lit = lit
         self._steered = False
@@ -110,11 +111,17 @@ class Listing(LineView, Generic[R], can_focus=True):
         self._rows = tuple(rows)
         if empty is not None:
             self._empty = empty
+        self._loaded = True
         keys = [self._key_of(row) for row in self._rows]
         self._cursor = keys.index(held) if held in keys else min(self._cursor, max(0, len(keys) - 1))
         self.virtual_size = Size(self.size.width, len(self._rows) + self._head)
         self._reveal()
         self.refresh(layout=len(self._rows) != before)
+
+    @property
+    def _said(self) -> str:
+        """What stands in place of rows: that there are none is said only once that is known."""
+        return self._empty if self._loaded else "Loading…"
 
     def remark(self, text: str, tone: str = "muted") -> None:
         """Say something beside the heading."""
@@ -138,7 +145,7 @@ class Listing(LineView, Generic[R], can_focus=True):
         """As high as its rows, or as the sentence that stands for them."""
         if self._rows:
             return self._head + len(self._rows)
-        return self._empty.count("\n") + 1 + (1 if self.heading else 0)
+        return self._said.count("\n") + 1 + (1 if self.heading else 0)
 
     def on_resize(self, event: events.Resize) -> None:
         """The columns have another width now."""
@@ -214,7 +221,7 @@ class Listing(LineView, Generic[R], can_focus=True):
         if y < self._head and (self._rows or self.heading):
             return self._header(width)
         if not self._rows:
-            lines = self._empty.split("\n")
+            lines = self._said.split("\n")
             y -= 1 if self.heading else 0
             text = fit(lines[y], max(0, width - 2 * _GUTTER)) if y < len(lines) else ""
             return self.strip_of([("  " + text, "muted")], width)

@@ -472,6 +472,29 @@ async def test_J10_webhook_and_poll_feed_one_table_and_the_newer_version_stays(
     assert [item.state.value for item in found] == ["done", "done", "superseded", "done"]
 
 
+async def test_a_page_that_was_asked_for_before_an_event_came_does_not_overwrite_it(
+    installation: Installation, peer: Peer, webhooks: Webhooks
+) -> None:
+    """The cursor field of many platforms is when a record was made: all its versions are equal by that."""
+    name = await installation.integrate(
+        hooks.integration("both", {"items": "items"}, to="sqlite", kind="full")
+    )
+    peer.pages["items"] = [[{"id": "a", "n": 1, "at": 100}, {"id": "b", "n": 1, "at": 100}]]
+
+    async def overtaken(request: web.Request) -> None:
+        await webhooks.send("item.updated", {"id": "a", "n": 2, "at": 100})
+        await settled(installation, 2)
+
+    await webhooks.send("item.updated", {"id": "b", "n": 0, "at": 100})
+    async with installation.engine():
+        await settled(installation, 1)
+        peer.read = overtaken
+        run = await installation.run(name)
+    assert run.state == RunState.SUCCEEDED
+    assert {row["id"]: row["n"] for row in installation.table("items")} == {"a": 2, "b": 1}
+    assert (run.streams[0].read, run.streams[0].written, run.streams[0].superseded) == (2, 1, 1)
+
+
 async def test_an_integration_of_webhooks_alone_has_nothing_to_run(
     installation: Installation, peer: Peer, webhooks: Webhooks
 ) -> None:
