@@ -130,6 +130,9 @@ def test_a_file_that_webhooks_alone_feed_is_imported_and_not_run(shop: Shop) -> 
 def test_events_are_listed_filtered_and_shown(shop: Shop) -> None:
     found = shop.json("events", "list", "--type", "customer.*", "--text", "cus_1", "--since", "1h")
     assert [item["event_id"] for item in found] == ["evt_3", "evt_1"]
+    typed = "type:customer.* source:shop state:unwanted since:1h cus_1"
+    assert shop.json("events", "list", "--filter", typed) == found
+    assert shop("events", "list", "--filter", "tpye:x", code=2).startswith("The filter knows no 'tpye:'.")
     assert {item["state"] for item in found} == {"unwanted"}
     shown = shop.json("events", "show", "evt_1")
     assert json.loads(shown["payload"])["data"]["object"]["name"] == "n1"
