@@ -166,8 +166,12 @@ async def add(options: Namespace) -> int:
             replace_existing=options.replace,
         )
         secrets: dict[str, Secret | str] = dict(references)
+        # Nobody who adds an account to read it has to press enter for these; on stdin they may follow.
+        later = (
+            [field for field in form.fields if field.secret and field.incoming] if sys.stdin.isatty() else []
+        )
         for field in form.fields:
-            if field.secret and field.id not in secrets:
+            if field.secret and field.id not in secrets and field not in later:
                 found = ask_secret(workspace, name, field, required=field.required)
                 if found is not None:
                     secrets[field.id] = found
@@ -197,6 +201,11 @@ async def add(options: Namespace) -> int:
         f"Profile '{profile.name}' ({profile.environment.value}) is saved. "
         f"{verb}: platint-tui profiles {command} {profile.name}"
     )
+    if any(field.id not in secrets for field in later):
+        note(
+            f"For its webhooks: platint-tui events subscribe {profile.name}, or with a secret that you have, "
+            f"platint-tui profiles edit {profile.name} --secret {later[0].id}"
+        )
     return ExitCode.DONE
 
 

@@ -27,7 +27,7 @@ _FALSE = ("false", "no", "off", "0")
 @dataclass(frozen=True, slots=True)
 class FieldView:
     """A field as a form shows it. `default` is text, '' without one. `document` says what a secret of several
-    lines is (see `documents`).
+    lines is (see `documents`). `incoming`: only webhooks that come in need it.
     """
 
     id: str
@@ -40,6 +40,7 @@ class FieldView:
     choices: tuple[str, ...] = ()
     create_url: str = ""
     document: str = ""
+    incoming: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ def form_view(connector: Connector) -> FormView:
             choices=field.choices,
             create_url=field.create_url or "",
             document=documents.get(field.id, ""),
+            incoming=field.used_by == ("webhooks",) and not field.required,
         )
         for field in connector.profile.fields
     )

@@ -217,7 +217,7 @@ async def test_M12_copies_hold_no_secret_and_no_escape(
         assert json.loads(copied["payload"])["id"].startswith("cus_")
         await pilot.press("Y")
         await wait_said(app, pilot, "Copied the request as curl")
-        line = "curl --request POST --url http://127.0.0.1:4702/v1/contacts"
+        line = "curl --globoff --request POST --url http://127.0.0.1:4702/v1/contacts"
         assert app.clipboard == f"{line} --header 'Authorization: Bearer '\"${{ACCESS_TOKEN}}\""
 
 

@@ -89,7 +89,7 @@ async def test_every_request_of_the_manifests(home: Path) -> None:
         while not receiver.address:
             assert not task.done()
             await asyncio.sleep(0.01)
-        async with httpx.AsyncClient(base_url=receiver.address, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=receiver.address, trust_env=False, timeout=60) as client:
             for moment in sorted({vector.now_ms for _, _, vector in asked.values()}):
                 clock.ms = moment
                 await asyncio.gather(
