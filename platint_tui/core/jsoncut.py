@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from json.decoder import scanstring as _scanstring  # type: ignore[attr-defined]
+from json.decoder import scanstring as _scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
 from typing import Any
 
 # Whatever the numbers are: only where a value ends is of interest.
 _FORM = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
-_scan: Callable[[str, int], tuple[Any, int]] = _FORM.scan_once  # type: ignore[attr-defined]
+_scan: Callable[[str, int], tuple[Any, int]] = _FORM.scan_once  # type: ignore[attr-defined]  # and this
 _SPACE = " \t\n\r"
 
 

@@ -28,7 +28,7 @@ class Subscriptions(Noun):
 
         def task(connection: sqlite3.Connection) -> None:
             connection.execute(
-                f"INSERT INTO subscriptions ({columns}) VALUES ({', '.join(f':{name}' for name in values)})"  # noqa: S608
+                f"INSERT INTO subscriptions ({columns}) VALUES ({', '.join(f':{name}' for name in values)})"  # noqa: S608 - names
                 " ON CONFLICT (id) DO UPDATE SET remote_id = excluded.remote_id, url = excluded.url,"
                 " types = excluded.types, scope = excluded.scope, state = excluded.state,"
                 " expires_ms = excluded.expires_ms, checked_ms = excluded.checked_ms, error = excluded.error",

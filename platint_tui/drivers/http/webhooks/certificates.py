@@ -88,7 +88,7 @@ class Certificates:
             task = self._running.get(address)
             if task is None:
                 task = self._running[address] = asyncio.create_task(self._ask(address))
-                task.add_done_callback(lambda _, name=address: self._running.pop(name, None))  # type: ignore[misc]
+                task.add_done_callback(lambda _, name=address: self._running.pop(name, None))  # type: ignore[misc]  # its default
             tasks.append(task)
         # Whoever gives up waiting does not take the answer from the others.
         if tasks:
